@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/record.h"
+#include "gateway/ports/clock.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace fieldgate {
+
+enum class LaneState : std::uint8_t { connecting, running, backing_off, paused, stopped };
+std::string_view to_string(LaneState state) noexcept;
+
+// How a lane is doing, for people.
+struct LaneStatus {
+  std::string name;
+  std::string type;         // "mqtt"
+  std::string destination;  // host:port, never a secret
+  bool required = true;
+  LaneState state = LaneState::connecting;
+  std::int64_t since_unix_ms = 0;  // of `state`
+  std::string last_error;          // empty: none yet
+  std::uint64_t pending_records = 0;
+  std::int64_t oldest_pending_ms = 0;  // age; 0: nothing pending
+  std::uint64_t forwarded_records = 0;
+  std::uint64_t filtered_records = 0;
+  std::uint64_t dead_lettered_records = 0;
+};
+
+// What happened to a stretch of records in one lane. The account per lane is
+// records in = filtered + forwarded + dead_lettered + pending.
+struct LaneOutcome {
+  std::uint64_t forwarded = 0;
+  std::uint64_t filtered = 0;
+  std::uint64_t dead_lettered = 0;
+};
+
+// What a lane sees of the uplink log. Any thread; none of its members waits.
+class LaneFeed {
+ public:
+  virtual ~LaneFeed() = default;
+  // The next block at or after `from`, nullptr if there is none yet; notify()
+  // will tell.
+  virtual RecordBlockPtr read(LogPosition from) const = 0;
+  // Where this lane starts reading.
+  virtual LogPosition start() const = 0;
+  // Every record <= `through` is done with, in this lane; `outcome` counts those
+  // since the last call. `through` rises and always ends a block.
+  virtual void completed(LogPosition through, const LaneOutcome& outcome) = 0;
+};
+
+// One northbound destination, with its own thread.
+class Lane {
+ public:
+  virtual ~Lane() = default;
+  virtual const std::string& name() const noexcept = 0;
+  virtual bool required() const noexcept = 0;
+  // Begins to read from `feed`, which outlives stop().
+  virtual void start(LaneFeed& feed) = 0;
+  // There may be something new to read. Any thread; cheap when repeated.
+  virtual void notify() noexcept = 0;
+  // Any thread. The record counts and ages are filled in by the uplink log.
+  virtual LaneStatus status() const = 0;
+  // Says farewell to the far side, waits at most `patience` for that, and joins
+  // its thread. What has not been completed stays in the log.
+  virtual void stop(std::chrono::milliseconds patience) = 0;
+};
+
+}  // namespace fieldgate

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/ports/lane.h"
+#include "gateway/ports/uplink.h"
+#include "gateway/ports/wire.h"
+
+namespace fieldgate {
+
+std::string_view to_string(LaneState state) noexcept {
+  switch (state) {
+    case LaneState::connecting: return "connecting";
+    case LaneState::running: return "running";
+    case LaneState::backing_off: return "backing_off";
+    case LaneState::paused: return "paused";
+    case LaneState::stopped: return "stopped";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(UplinkLevel level) noexcept {
+  switch (level) {
+    case UplinkLevel::normal: return "normal";
+    case UplinkLevel::reduced: return "reduced";
+    case UplinkLevel::withheld: return "withheld";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(AckStage stage) noexcept {
+  switch (stage) {
+    case AckStage::unspecified: return "unspecified";
+    case AckStage::accepted: return "accepted";
+    case AckStage::spooled: return "spooled";
+    case AckStage::forwarded: return "forwarded";
+  }
+  return "unknown";
+}
+
+}  // namespace fieldgate
