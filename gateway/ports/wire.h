@@ -3,6 +3,7 @@
 
 #include "gateway/core/error.h"
 #include "gateway/core/ids.h"
+#include "gateway/core/metric_value.h"
 #include "gateway/core/settings.h"
 
 #include <cstdint>
@@ -50,13 +51,6 @@ struct HelloFrame {
   std::vector<std::pair<std::string, std::string>> labels;  // sorted by key
   std::string firmware_version;
 };
-
-enum class MetricQuality : std::uint8_t { good, uncertain, bad };
-
-struct MetricBytes {
-  std::string_view data;
-};
-using MetricValue = std::variant<double, std::int64_t, bool, std::string_view, MetricBytes>;
 
 // Takes the metrics of a telemetry frame that has passed every check.
 class MetricSink {
