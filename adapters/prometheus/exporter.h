@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/ports/node_status.h"
+#include "gateway/ports/probes.h"
+#include "gateway/ports/spool.h"
+#include "gateway/ports/uplink.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fieldgate::metrics {
+
+struct LaneProbe {
+  std::string lane;
+  const MqttLaneProbe* probe = nullptr;
+};
+
+struct CertificateExpiry {
+  std::string use;                  // "device_listener", "api", "mqtt_main" ...
+  std::int64_t not_after_unix = 0;  // seconds
+};
+
+// Where the numbers come from. Everything outlives the Exporter; the functions
+// may be called from any thread and do not wait. An empty function or a nullptr
+// leaves its metrics out.
+struct Sources {
+  std::vector<const ShardProbe*> shards;
+  std::vector<LaneProbe> lanes;
+  const HttpProbe* http = nullptr;
+  const NodeStatus* status = nullptr;
+  std::function<SpoolUsage()> spool;
+  std::function<UplinkLevel()> uplink_level;
+  std::function<std::vector<CertificateExpiry>()> certificates;
+  std::function<std::uint64_t()> log_dropped_lines;
+};
+
+// Makes the text of /metrics out of the probes. metric_table.h declares every
+// metric; docs/metrics.md explains them.
+// Thread: any, one call at a time.
+class Exporter {
+ public:
+  explicit Exporter(Sources sources);
+  ~Exporter();
+
+  // Prometheus text format 0.0.4.
+  std::string text() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fieldgate::metrics
