@@ -28,22 +28,27 @@ struct LaneStatus {
   std::uint64_t forwarded_records = 0;
   std::uint64_t filtered_records = 0;
   std::uint64_t dead_lettered_records = 0;
+  std::uint64_t expired_records = 0;
+  std::uint64_t skipped_records = 0;  // best effort only: given up unread, for want of room
 };
 
 // What happened to a stretch of records in one lane. The account per lane is
-// records in = filtered + forwarded + dead_lettered + pending.
+// records in = filtered + forwarded + dead_lettered + expired + skipped + pending,
+// where the log itself counts what was skipped and what is pending.
 struct LaneOutcome {
   std::uint64_t forwarded = 0;
   std::uint64_t filtered = 0;
   std::uint64_t dead_lettered = 0;
+  std::uint64_t expired = 0;
 };
 
 // What a lane sees of the uplink log. Any thread; none of its members waits.
 class LaneFeed {
  public:
   virtual ~LaneFeed() = default;
-  // The next block at or after `from`, nullptr if there is none yet; notify()
-  // will tell.
+  // The block that holds `from` or, where that was skipped (best effort only), the
+  // first kept after it; nullptr if there is none yet: notify() will tell. Keep
+  // the block until it is completed: a second read may find it gone.
   virtual RecordBlockPtr read(LogPosition from) const = 0;
   // Where this lane starts reading.
   virtual LogPosition start() const = 0;

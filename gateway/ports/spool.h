@@ -40,6 +40,9 @@ class Spool {
   // Everything <= this survives the process: what the SPOOLED stage rests on.
   // 0 for a spool that does not outlive it.
   virtual LogPosition durable_through() const = 0;
+
+  // Whether it outlives the process at all. Never changes.
+  virtual bool durable() const noexcept = 0;
 };
 
 }  // namespace fieldgate
