@@ -61,6 +61,13 @@ class LastValues {
 
   std::string_view name_of(const Entry& entry) const noexcept;
   MetricValue value_of(const Entry& entry) const noexcept;
+  void store(Entry& entry, const MetricValue& value, std::string_view text) noexcept;
+  std::size_t find(std::string_view name) noexcept;
+  void drop(std::size_t at);
+  std::size_t add(std::string_view name, std::size_t need, std::size_t at);
+  std::size_t live_bytes() const noexcept;
+  bool make_room(std::size_t need);
+  void repack(std::size_t need);
 
   std::vector<Entry> entries_;
   std::vector<char> arena_;

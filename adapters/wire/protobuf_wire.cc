@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapters/wire/protobuf_wire.h"
+
+#include "adapters/wire/decoder.h"
+#include "adapters/wire/encoder.h"
+
+namespace fieldgate::wire {
+
+ProtobufWire::ProtobufWire(const LimitSettings& limits)
+    : limits_(limits), encoder_(std::make_unique<Encoder>(limits)) {}
+
+std::unique_ptr<WireDecoder> ProtobufWire::make_decoder() const { return std::make_unique<Decoder>(limits_); }
+
+}  // namespace fieldgate::wire

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string_view>
+
+namespace fieldgate::wire {
+
+// Well-formed UTF-8 (Unicode 15, table 3-7): no overlong forms, no surrogates.
+bool is_utf8(std::string_view text) noexcept;
+
+// The same without control characters (U+0000 to U+001F, U+007F to U+009F).
+bool is_plain_text(std::string_view text) noexcept;
+
+}  // namespace fieldgate::wire
