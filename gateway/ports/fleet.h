@@ -22,6 +22,8 @@ class FleetSink {
   virtual ~FleetSink() = default;
   virtual void changed(std::vector<DeviceSummary> devices) = 0;
   virtual void seen(std::vector<SeenUpdate> updates) = 0;
+  // No longer remembered here: drop them.
+  virtual void forgotten(std::vector<DeviceId> devices) = 0;
 };
 
 struct LastValue {
@@ -33,13 +35,15 @@ struct LastValue {
 
 // All there is to know of one device.
 struct DeviceDetail {
+  explicit DeviceDetail(DeviceSummary of) : summary(std::move(of)) {}
+
   DeviceSummary summary;
   // Online only.
-  std::string address;       // peer's IP and port
-  std::string tls_version;   // "TLSv1.3"; empty on a plain listener
+  std::string address;      // peer's IP and port
+  std::string tls_version;  // "TLSv1.3"; empty on a plain listener
   std::string tls_cipher;
   bool tls_resumed = false;
-  std::string credential;    // "certificate" or "token"
+  std::string credential;  // "certificate" or "token"
   std::string ack_stage;
   std::uint32_t heartbeat_seconds = 0;
   std::uint64_t frames_received = 0;

@@ -45,10 +45,14 @@ class Log {
   virtual bool enabled(LogLevel level) const noexcept = 0;
   virtual void write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) noexcept = 0;
 
-  void debug(std::string_view event, std::initializer_list<LogField> f = {}) noexcept { pass(LogLevel::debug, event, f); }
+  void debug(std::string_view event, std::initializer_list<LogField> f = {}) noexcept {
+    pass(LogLevel::debug, event, f);
+  }
   void info(std::string_view event, std::initializer_list<LogField> f = {}) noexcept { pass(LogLevel::info, event, f); }
   void warn(std::string_view event, std::initializer_list<LogField> f = {}) noexcept { pass(LogLevel::warn, event, f); }
-  void error(std::string_view event, std::initializer_list<LogField> f = {}) noexcept { pass(LogLevel::error, event, f); }
+  void error(std::string_view event, std::initializer_list<LogField> f = {}) noexcept {
+    pass(LogLevel::error, event, f);
+  }
 
  private:
   void pass(LogLevel level, std::string_view event, std::initializer_list<LogField> f) noexcept {

@@ -17,49 +17,49 @@ inline constexpr std::size_t k_reject_codes = 5;  // index: RejectCode, 0 unused
 
 // Written by one shard's thread.
 struct ShardProbe {
-  Cell accepts;                                // TCP connections taken from the kernel
-  std::array<Cell, k_end_reasons> ends;        // connections ended, refusals included, by reason
-  GaugeCell connections;                       // open sockets, whatever the phase
-  GaugeCell handshakes;                        // TLS or upgrade or Hello not yet done
-  GaugeCell sessions;                          // welcomed
+  Cell accepts;                          // TCP connections taken from the kernel
+  std::array<Cell, k_end_reasons> ends;  // connections ended, refusals included, by reason
+  GaugeCell connections;                 // open sockets, whatever the phase
+  GaugeCell handshakes;                  // TLS or upgrade or Hello not yet done
+  GaugeCell sessions;                    // welcomed
   Cell handshakes_full;
   Cell handshakes_resumed;
-  HistogramCell handshake_time;                // accept to TLS done
-  HistogramCell welcome_time;                  // accept to Welcome
+  HistogramCell handshake_time;  // accept to TLS done
+  HistogramCell welcome_time;    // accept to Welcome
   Cell takeovers;
-  std::array<Cell, k_record_kinds> records;    // taken into the log, by kind
+  std::array<Cell, k_record_kinds> records;  // taken into the log, by kind
   Cell samples;
   Cell metrics;
-  Cell duplicates;                             // frames recognised as sent before
-  Cell gaps;                                   // sequence numbers that never came
+  Cell duplicates;  // frames recognised as sent before
+  Cell gaps;        // sequence numbers that never came
   std::array<Cell, k_reject_codes> rejects;
-  Cell records_refused;                        // log full: the session was closed, the device keeps them
+  Cell records_refused;  // log full: the session was closed, the device keeps them
   Cell ws_frames_in;
-  Cell bytes_in;                               // WebSocket payload and headers
+  Cell bytes_in;  // WebSocket payload and headers
   Cell bytes_out;
   Cell acks_out;
   Cell pings_out;
   Cell throttles_out;
-  Cell acked_records;                          // covered by an Ack, at whatever stage
-  HistogramCell ack_time;                      // receipt to Ack
-  Cell handler_exceptions;                     // ended one session each
-  Cell loop_turns;                             // wheel ticks: a shard that stands still shows
+  Cell acked_records;       // covered by an Ack, at whatever stage
+  HistogramCell ack_time;   // receipt to Ack
+  Cell handler_exceptions;  // ended one session each
+  Cell loop_turns;          // wheel ticks: a shard that stands still shows
 };
 
 // Written by one lane's thread.
 struct MqttLaneProbe {
-  Cell connects;                  // CONNACK accepted
+  Cell connects;  // CONNACK accepted
   Cell connect_failures;
   Cell disconnects;
-  Cell publishes;                 // QoS 1 messages handed over
+  Cell publishes;  // QoS 1 messages handed over
   Cell publish_bytes;
   Cell pubacks;
-  Cell presence_publishes;        // retained view
-  std::array<Cell, 256> refusals; // PUBACK reason codes >= 0x80
+  Cell presence_publishes;         // retained view
+  std::array<Cell, 256> refusals;  // PUBACK reason codes >= 0x80
   Cell batches;
   Cell batch_records;
-  HistogramCell puback_time;      // publish to PUBACK
-  HistogramCell record_time;      // receipt by the gateway to PUBACK
+  HistogramCell puback_time;  // publish to PUBACK
+  HistogramCell record_time;  // receipt by the gateway to PUBACK
   std::atomic<std::int64_t> in_flight{0};
 };
 

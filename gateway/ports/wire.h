@@ -68,12 +68,12 @@ enum class RejectCode : std::uint8_t { malformed = 1, unsupported, forbidden, to
 struct UpFrame {
   FrameKind kind = FrameKind::unsupported;
   Seq seq;
-  std::string_view name;           // event name, schema id, or the command's id
+  std::string_view name;  // event name, schema id, or the command's id
   const HelloFrame* hello = nullptr;
-  std::uint64_t token = 0;         // time_request
-  std::uint32_t samples = 0;       // telemetry
-  std::uint32_t metrics = 0;       // telemetry
-  bool historical = false;         // telemetry
+  std::uint64_t token = 0;    // time_request
+  std::uint32_t samples = 0;  // telemetry
+  std::uint32_t metrics = 0;  // telemetry
+  bool historical = false;    // telemetry
 };
 
 // A data frame that cannot be taken, although its sequence number could be read.
@@ -94,8 +94,8 @@ class WireDecoder {
   // Errors: Errc::malformed: not a DeviceFrame, or one without a usable sequence
   // number: the connection ends. A data frame with a readable sequence number
   // that breaks a rule is returned as DecodeReject.
-  virtual Result<std::variant<UpFrame, DecodeReject>> decode(std::span<const std::byte> message, std::int64_t now_unix_ms,
-                                                             MetricSink& sink) = 0;
+  virtual Result<std::variant<UpFrame, DecodeReject>> decode(std::span<const std::byte> message,
+                                                             std::int64_t now_unix_ms, MetricSink& sink) = 0;
 };
 
 struct CreditGrant {

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/core/ownership.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace fieldgate {
+
+Ownership::Ownership(OwnershipLimits limits, OwnershipActions& actions, NextEpoch next_epoch, MakeState make_state)
+    : limits_(limits), actions_(actions), next_epoch_(std::move(next_epoch)), make_state_(std::move(make_state)) {}
+
+std::uint32_t Ownership::ms(TimePoint now) const {
+  return static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
+}
+
+void Ownership::claim(const DeviceId& id, SessionAddress from, DeviceProfile profile, TimePoint now) {
+  const double burst = limits_.takeovers_per_minute;
+  auto found = entries_.find(id);
+  if (found == entries_.end()) {
+    make_room();
+    found =
+        entries_.try_emplace(id, Entry{make_state_(id), {}, {}, {}, {}, TokenBucket(ms(now), burst), EndReason::bye})
+            .first;
+  }
+  Entry& entry = found->second;
+  if (!entry.owner) {
+    hand_over(entry, from, std::move(profile));
+    return;
+  }
+  if (!entry.takeovers.take(ms(now), 1.0, burst / 60.0, burst)) {
+    actions_.refuse(from, EndReason::takeover_rate);
+    return;
+  }
+  if (entry.waiting) {
+    actions_.refuse(std::exchange(entry.waiting->from, from), EndReason::taken_over);
+    entry.waiting->profile = std::move(profile);
+    entry.waiting->since = now;
+    return;
+  }
+  entry.waiting = std::make_unique<Waiting>(Waiting{from, std::move(profile), now});
+  waiting_ids_.push_back(id);
+  actions_.fence(*entry.owner, id, entry.epoch);
+}
+
+void Ownership::abandon(const DeviceId& id, SessionAddress from) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  if (entry.waiting && entry.waiting->from == from) entry.waiting.reset();
+}
+
+void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason) {
+  const auto found = entries_.find(state->id);
+  if (found == entries_.end() || !found->second.owner || found->second.epoch != epoch) return;
+  Entry& entry = found->second;
+  entry.owner.reset();
+  entry.last_end = reason;
+  for (const LateMark& late : entry.late) {
+    if (StreamMarks* marks = state->streams.find(late.stream)) marks->forwarded = std::max(marks->forwarded, late.seq);
+  }
+  entry.late = {};
+  entry.parked = std::move(state);
+  actions_.presence(*entry.parked, false, epoch, reason);
+  if (entry.waiting) {
+    const auto waiting = std::move(entry.waiting);
+    hand_over(entry, waiting->from, std::move(waiting->profile));
+    return;
+  }
+  offline_.emplace_back(entry.parked->id, epoch);
+  if (offline_.size() > 2 * entries_.size() + 16) {
+    std::erase_if(offline_, [this](const auto& item) {
+      const auto it = entries_.find(item.first);
+      return it == entries_.end() || it->second.owner || it->second.epoch != item.second;
+    });
+  }
+}
+
+void Ownership::hand_over(Entry& entry, SessionAddress to, DeviceProfile profile) {
+  const std::optional<Epoch> epoch = next_epoch_();
+  if (!epoch) {
+    actions_.refuse(to, EndReason::no_epoch);
+    return;
+  }
+  entry.owner = to;
+  entry.epoch = *epoch;
+  entry.parked->profile = std::move(profile);
+  actions_.presence(*entry.parked, true, *epoch, EndReason::bye);
+  actions_.grant(to, std::move(entry.parked), *epoch);
+}
+
+std::optional<SessionAddress> Ownership::forwarded(const DeviceId& id, StreamId stream, Seq seq) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return std::nullopt;
+  Entry& entry = found->second;
+  if (entry.parked) {
+    if (StreamMarks* marks = entry.parked->streams.find(stream)) marks->forwarded = std::max(marks->forwarded, seq);
+    return std::nullopt;
+  }
+  // The state is with a session, or on its way back. Kept here too, lest it be
+  // missed in between.
+  LateMark* slot = std::ranges::find(entry.late, stream, &LateMark::stream);
+  if (slot == entry.late.end()) slot = std::ranges::min_element(entry.late, {}, &LateMark::seq);
+  *slot = {stream, slot->stream == stream ? std::max(slot->seq, seq) : seq};
+  return entry.owner;
+}
+
+bool Ownership::expire(TimePoint now) {
+  std::erase_if(waiting_ids_, [&](const DeviceId& id) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || !found->second.waiting) return true;
+    Entry& entry = found->second;
+    if (now - entry.waiting->since < limits_.fence_patience) return false;
+    actions_.refuse(entry.waiting->from, EndReason::takeover_timeout);
+    entry.waiting.reset();
+    return true;
+  });
+  return !waiting_ids_.empty();
+}
+
+std::optional<Ownership::Lookup> Ownership::find(const DeviceId& id) const {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return std::nullopt;
+  const Entry& entry = found->second;
+  return Lookup{entry.parked.get(), entry.owner, entry.epoch, entry.last_end};
+}
+
+void Ownership::make_room() {
+  while (entries_.size() >= limits_.devices_max && !offline_.empty()) {
+    const auto [id, epoch] = std::move(offline_.front());
+    offline_.pop_front();
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || found->second.owner || found->second.epoch != epoch) continue;
+    entries_.erase(found);
+    actions_.forgotten(id);
+  }
+}
+
+}  // namespace fieldgate

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/device_state.h"
+#include "gateway/core/end_reason.h"
+#include "gateway/core/ids.h"
+#include "gateway/core/record.h"
+#include "gateway/core/token_bucket.h"
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+namespace fieldgate {
+
+// Where a session lives.
+struct SessionAddress {
+  std::uint32_t shard = 0;
+  SessionRef ref;
+  friend bool operator==(SessionAddress, SessionAddress) = default;
+};
+
+// What Ownership decides; carried out by the home shard.
+class OwnershipActions {
+ public:
+  virtual ~OwnershipActions() = default;
+  // `to` owns the device from now on and holds its state until release().
+  virtual void grant(SessionAddress to, std::unique_ptr<DeviceState> state, Epoch epoch) = 0;
+  virtual void refuse(SessionAddress to, EndReason reason) = 0;
+  // `owner` is to put what it has into the log, give the state back by release()
+  // with EndReason::taken_over, and end.
+  virtual void fence(SessionAddress owner, const DeviceId& id, Epoch epoch) = 0;
+  // The device went online, or offline for `reason`, in `epoch`. Called in order;
+  // may stamp the time into `state`.
+  virtual void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) = 0;
+  // A device was forgotten to make room.
+  virtual void forgotten(const DeviceId& id) = 0;
+};
+
+struct OwnershipLimits {
+  std::chrono::milliseconds fence_patience{1'000};
+  std::uint32_t takeovers_per_minute = 12;
+  // Devices remembered, online and offline. The one that has been offline for
+  // longest is forgotten first.
+  std::size_t devices_max = 200'000;
+};
+
+// Who owns which device, for the ids of one home shard: the one place where
+// claims, takeovers and epochs are decided. Every connection gets an epoch larger
+// than any before; whatever comes with another epoch than the owner's is stale
+// and changes nothing.
+// Thread: the home shard's.
+// Owns: the state of every device that no session holds.
+class Ownership {
+ public:
+  using NextEpoch = std::function<std::optional<Epoch>()>;  // nullopt: none can be had
+  using TimePoint = std::chrono::steady_clock::time_point;
+  // Makes the state of a device seen for the first time.
+  using MakeState = std::function<std::unique_ptr<DeviceState>(const DeviceId&)>;
+
+  Ownership(OwnershipLimits limits, OwnershipActions& actions, NextEpoch next_epoch, MakeState make_state);
+
+  // A session that has said Hello wants the device; answered by grant() or
+  // refuse(), at once or when the present owner has let go. Of two that wait, the
+  // later wins.
+  void claim(const DeviceId& id, SessionAddress from, DeviceProfile profile, TimePoint now);
+
+  // The session that claimed is gone before it was answered.
+  void abandon(const DeviceId& id, SessionAddress from);
+
+  // The owner of `epoch` lets go. Stale: ignored, and the state is dropped.
+  void release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason);
+
+  // A record reached FORWARDED after its session had ended. Returns the present
+  // owner, to whom it must be passed on, if the state is not here.
+  std::optional<SessionAddress> forwarded(const DeviceId& id, StreamId stream, Seq seq);
+
+  // Refuses claims that have waited for longer than fence_patience. Returns true
+  // if any still wait.
+  bool expire(TimePoint now);
+
+  struct Lookup {
+    const DeviceState* parked = nullptr;  // set if no session holds it
+    std::optional<SessionAddress> owner;
+    Epoch epoch;
+    EndReason last_end = EndReason::bye;
+  };
+  std::optional<Lookup> find(const DeviceId& id) const;
+
+  std::size_t devices() const noexcept { return entries_.size(); }
+
+ private:
+  struct Waiting {
+    SessionAddress from;
+    DeviceProfile profile;
+    TimePoint since;
+  };
+  struct LateMark {
+    StreamId stream;
+    Seq seq;
+  };
+  struct Entry {
+    std::unique_ptr<DeviceState> parked;
+    std::optional<SessionAddress> owner;
+    std::unique_ptr<Waiting> waiting;
+    std::array<LateMark, 2> late;  // forwarded while the state was away
+    Epoch epoch;
+    TokenBucket takeovers;
+    EndReason last_end = EndReason::bye;
+  };
+
+  void hand_over(Entry& entry, SessionAddress to, DeviceProfile profile);
+  void make_room();
+  std::uint32_t ms(TimePoint now) const;
+
+  OwnershipLimits limits_;
+  OwnershipActions& actions_;
+  NextEpoch next_epoch_;
+  MakeState make_state_;
+  std::unordered_map<DeviceId, Entry> entries_;
+  std::deque<std::pair<DeviceId, Epoch>> offline_;  // oldest first; stale pairs are skipped
+  std::vector<DeviceId> waiting_ids_;
+};
+
+}  // namespace fieldgate

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/ids.h"
+
+#include <array>
+#include <cstdint>
+
+namespace fieldgate {
+
+// How far one stream of a device has come.
+struct StreamMarks {
+  StreamId id;
+  Seq received;   // highest that arrived, rejected ones included
+  Seq logged;     // highest that went into the uplink log
+  Seq forwarded;  // highest that reached FORWARDED
+  Seq gap_base;   // nothing at or below counts as a gap
+  std::uint64_t gaps = 0;
+  std::uint64_t duplicates = 0;
+};
+
+// What may be acknowledged when everything through `staged` has reached the
+// stage: with nothing left in the log, what was rejected after it counts too.
+inline Seq ack_through(const StreamMarks& marks, Seq staged) noexcept {
+  return staged >= marks.logged ? marks.received : staged;
+}
+
+// The two streams that are kept of a device: the current one, and the one before
+// it, so that a device that goes back to its flash buffer finds its place.
+// Thread: one at a time; moves with its device.
+class StreamTable {
+ public:
+  // The marks of `id`, which becomes the current stream; the older of two others
+  // is forgotten. `oldest` and `last` are Hello's. nullptr: `last` is below what
+  // was received, so the counter of this stream was started anew.
+  StreamMarks* open(StreamId id, Seq oldest, Seq last) noexcept {
+    if (streams_[0].id != id) {
+      std::swap(streams_[0], streams_[1]);
+      if (streams_[0].id != id) {
+        streams_[0] = StreamMarks{};
+        streams_[0].id = id;
+        streams_[0].gap_base = {oldest.value > 0 ? oldest.value - 1 : last.value};
+      }
+    }
+    return last < streams_[0].received ? nullptr : streams_.data();
+  }
+
+  StreamMarks* find(StreamId id) noexcept {
+    for (StreamMarks& marks : streams_) {
+      if (marks.id == id && id.value != 0) return &marks;
+    }
+    return nullptr;
+  }
+
+  const std::array<StreamMarks, 2>& all() const noexcept { return streams_; }
+
+ private:
+  std::array<StreamMarks, 2> streams_;
+};
+
+}  // namespace fieldgate

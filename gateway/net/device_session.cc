@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/net/device_session.h"
+
+#include "gateway/net/address_book.h"
+#include "gateway/net/shard.h"
+#include "gateway/net/upgrade.h"
+#include "gateway/ports/authenticator.h"
+#include "gateway/ports/log.h"
+
+#include <openssl/sha.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace fieldgate::net {
+namespace {
+
+std::uint32_t to_ms(seconds s) { return static_cast<std::uint32_t>(milliseconds(s).count()); }
+
+// Signed, for the clock wraps after 49 days.
+std::int32_t remaining(std::uint32_t since, std::uint32_t limit, std::uint32_t now) {
+  return static_cast<std::int32_t>(since + limit - now);
+}
+
+// A claim is answered within Ownership's patience; this is the net beneath it.
+constexpr std::uint32_t k_claim_ms_max = 5'000;
+
+}  // namespace
+
+DeviceSession::DeviceSession(Shard& shard, SessionRef ref, Socket socket, const boost::asio::ip::tcp::endpoint& peer)
+    : shard_(shard),
+      socket_(std::move(socket)),
+      codec_(shard.config().limits.frame_bytes_max),
+      greeting_(std::make_unique<Greeting>()),
+      connection_(shard.probe().connections),
+      stage_gauge_(shard.probe().handshakes),
+      peer_(peer),
+      ref_(ref),
+      frame_bucket_(shard.now_ms(), shard.config().limits.frames_burst),
+      byte_bucket_(shard.now_ms(), static_cast<double>(shard.config().limits.bytes_burst)),
+      accepted_(shard.now_ms()),
+      phase_since_(accepted_),
+      heard_(accepted_) {}
+
+DeviceSession::~DeviceSession() {
+  shard_.env().connections.fetch_sub(1, std::memory_order_relaxed);
+  shard_.env().addresses.leave(peer_.address());
+}
+
+void DeviceSession::start() {
+  if (const auto& tls = shard_.config().tls) {
+    tls_ = TlsChannel(*tls, shard_.tls_io());
+    enter(Phase::tls);
+  } else {
+    enter(Phase::upgrade);
+  }
+  arm_read();
+}
+
+const std::string* DeviceSession::device() const noexcept {
+  if (state_) return &state_->id.str();
+  if (greeting_ && greeting_->id) return &greeting_->id->str();
+  return nullptr;
+}
+
+// --- reading
+
+void DeviceSession::arm_read() {
+  if (read_armed_) return;
+  read_armed_ = true;
+  socket_.async_wait(Socket::wait_read, [shard = &shard_, ref = ref_](error_code ec) {
+    shard->with_session(ref, [ec](DeviceSession& session) { session.readable(ec); });
+  });
+}
+
+void DeviceSession::readable(error_code ec) {
+  read_armed_ = false;
+  if (ec) return;
+  if (phase_ == Phase::closing) {
+    discard();
+  } else {
+    const std::span<std::byte> scratch = shard_.scratch();
+    const ssize_t n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
+    if (n > 0) {
+      heard_ = shard_.now_ms();
+      consume(scratch.first(static_cast<std::size_t>(n)));
+    } else if (n == 0) {
+      stream_ended();
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+      end(EndReason::connection_reset);
+    }
+  }
+  if (!gone()) arm_read();
+}
+
+// After our Close: what still comes is of no use, but must be read, or closing
+// would reset the connection and lose the Close on its way.
+void DeviceSession::discard() {
+  const std::span<std::byte> scratch = shard_.scratch();
+  const ssize_t n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
+  const bool over = n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+  if (over) close_socket();
+}
+
+void DeviceSession::consume(std::span<std::byte> bytes) {
+  if (tls_) {
+    consume_tls(bytes);
+  } else {
+    consume_plain(bytes);
+  }
+  // An unfinished message has its own deadline.
+  if (live() && codec_.mid_message() != assembling_) {
+    assembling_ = !assembling_;
+    assembly_since_ = shard_.now_ms();
+    if (assembling_) refile(assembly_since_);
+  }
+}
+
+void DeviceSession::consume_tls(std::span<std::byte> bytes) {
+  TlsIo& io = shard_.tls_io();
+  std::span<const std::byte> ciphertext = bytes;
+  if (phase_ == Phase::tls) {
+    const TlsStatus status = tls_.handshake(io, ciphertext);
+    if (status == TlsStatus::failed) {
+      const std::string text = io.failure().text;
+      end(io.failure().certificate ? EndReason::certificate_rejected : EndReason::tls_failed, text);
+      return;
+    }
+    if (status == TlsStatus::closed) {
+      end(EndReason::tls_failed, "closed during the handshake");
+      return;
+    }
+    if (status != TlsStatus::established) return;
+    const auto peer = tls_.peer();
+    if (!peer) {
+      end(EndReason::certificate_rejected, peer.error().detail);
+      return;
+    }
+    (peer->resumed ? shard_.probe().handshakes_resumed : shard_.probe().handshakes_full).add();
+    shard_.probe().handshake_time.observe(std::uint64_t{shard_.now_ms() - phase_since_} * 1'000);
+    enter(Phase::upgrade);
+    ciphertext = io.unread();
+    if (ciphertext.empty()) return;
+  }
+  const TlsStatus status =
+      tls_.feed(io, ciphertext, [this](std::span<std::byte> plain) { return consume_plain(plain); });
+  if (!open()) return;
+  if (status == TlsStatus::closed) stream_ended();
+  if (status == TlsStatus::failed) {
+    const std::string text = io.failure().text;
+    end(EndReason::tls_failed, text);
+  }
+}
+
+// False once there is no use for more.
+bool DeviceSession::consume_plain(std::span<std::byte> bytes) {
+  if (phase_ == Phase::upgrade) {
+    consume_upgrade(bytes);
+  } else {
+    feed_codec(bytes);
+  }
+  return open();
+}
+
+void DeviceSession::consume_upgrade(std::span<std::byte> bytes) {
+  std::string& request = greeting_->request;
+  request.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const UpgradeResult result = parse_upgrade(std::as_bytes(std::span(request)), shard_.config().allowed_origins);
+  if (std::holds_alternative<UpgradeNeedMore>(result)) return;
+  if (const auto* refused = std::get_if<UpgradeRefused>(&result)) {
+    end(refused->reason, refused->detail);
+    return;
+  }
+  const auto& accepted = std::get<UpgradeAccepted>(result);
+  if (const Verdict verdict = authenticate(accepted.token)) return end(*verdict);
+  append_upgrade_accepted(shard_.plain_out(), accepted.key);
+  websocket_up_ = true;
+  enter(Phase::hello);
+  // A client may have sent its first frames along with the request.
+  std::string rest = request.substr(accepted.consumed);
+  request = std::string();
+  if (!rest.empty()) feed_codec(std::as_writable_bytes(std::span(rest)));
+}
+
+Verdict DeviceSession::authenticate(std::string_view token) {
+  PeerCredentials credentials;
+  if (tls_) {
+    auto peer = tls_.peer();
+    if (!peer) return EndReason::certificate_rejected;
+    credentials = std::move(peer->credentials);
+  }
+  credentials.bearer_token = token;
+  auto id = shard_.env().authenticator.authenticate(credentials);
+  if (!id) {
+    shard_.env().log.info("device_unauthenticated",
+                          {{"peer", peer_.address().to_string()}, {"detail", id.error().detail}});
+    return EndReason::unauthenticated;
+  }
+  if (!token.empty()) {
+    token_hash_ = std::make_unique<std::array<unsigned char, 32>>();
+    SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), token_hash_->data());
+  }
+  greeting_->id = std::move(*id);
+  return std::nullopt;
+}
+
+void DeviceSession::feed_codec(std::span<std::byte> bytes) {
+  const Verdict verdict = codec_.feed(bytes, *this);
+  if (verdict) end(*verdict);
+}
+
+void DeviceSession::stream_ended() {
+  switch (phase_) {
+    case Phase::tls: return end(EndReason::tls_failed, "closed during the handshake");
+    case Phase::upgrade: return end(EndReason::upgrade_malformed, "closed before the request was complete");
+    default: return end(EndReason::unclean_close);
+  }
+}
+
+// --- deadlines
+
+void DeviceSession::enter(Phase phase) {
+  phase_ = phase;
+  // From accept to Welcome the phases follow each other; handshake_time counts from accept.
+  phase_since_ = shard_.now_ms();
+  refile(phase_since_);
+}
+
+std::uint32_t DeviceSession::due_ms() const {
+  const SessionConfig& config = shard_.config();
+  const std::uint32_t now = shard_.now_ms();
+  std::int32_t due = 0;
+  switch (phase_) {
+    case Phase::tls: due = remaining(phase_since_, to_ms(config.session.deadlines.tls), now); break;
+    case Phase::upgrade: due = remaining(phase_since_, to_ms(config.session.deadlines.upgrade), now); break;
+    case Phase::hello: due = remaining(phase_since_, to_ms(config.session.deadlines.hello), now); break;
+    case Phase::claiming: due = remaining(phase_since_, k_claim_ms_max, now); break;
+    case Phase::closing:
+    case Phase::gone: due = remaining(phase_since_, to_ms(config.session.deadlines.close), now); break;
+    case Phase::live:
+      due = remaining(heard_, ping_out_ ? heartbeat_ms_ * 3 / 2 : heartbeat_ms_, now);
+      if (assembling_) due = std::min(due, remaining(assembly_since_, to_ms(config.limits.message_assembly), now));
+      if (outbox_) due = std::min(due, remaining(stalled_since_, heartbeat_ms_ * 3 / 2, now));
+      if (throttle_pending_) due = std::min(due, remaining(throttle_since_, heartbeat_ms_ * 3 / 2, now));
+      break;
+  }
+  return now + static_cast<std::uint32_t>(std::max(due, std::int32_t{0}));
+}
+
+void DeviceSession::refile(std::uint32_t) { shard_.file_deadline(*this, due_ms()); }
+
+void DeviceSession::deadline(std::uint32_t now) {
+  const SessionConfig& config = shard_.config();
+  if (static_cast<std::int32_t>(due_ms() - now) > 0) return refile(now);
+  switch (phase_) {
+    case Phase::tls: return end(EndReason::tls_timeout);
+    case Phase::upgrade: return end(EndReason::upgrade_timeout);
+    case Phase::hello: return end(EndReason::hello_timeout);
+    case Phase::claiming: return end(EndReason::takeover_timeout);
+    case Phase::closing: return close_socket();
+    case Phase::gone: return;
+    case Phase::live: break;
+  }
+  const std::uint32_t lost_ms = heartbeat_ms_ * 3 / 2;
+  if (remaining(heard_, lost_ms, now) <= 0) return end(EndReason::heartbeat_lost);
+  if (outbox_ && remaining(stalled_since_, lost_ms, now) <= 0) return end(EndReason::slow_reader);
+  if (assembling_ && remaining(assembly_since_, to_ms(config.limits.message_assembly), now) <= 0) {
+    return end(EndReason::assembly_timeout);
+  }
+  if (throttle_pending_ && remaining(throttle_since_, lost_ms, now) <= 0) {
+    throttle_pending_ = false;
+    enforced_ = granted_;
+  }
+  if (remaining(heard_, heartbeat_ms_, now) <= 0) {
+    ping_out_ = true;
+    pinged_ = now;
+    send(WsOpcode::ping, {});
+    shard_.probe().pings_out.add();
+  } else {
+    ping_out_ = false;
+  }
+  refile(now);
+}
+
+// --- writing
+
+void DeviceSession::send(WsOpcode opcode, std::span<const std::byte> payload) {
+  append_frame(shard_.plain_out(), opcode, payload);
+}
+
+void DeviceSession::send_frame() {
+  const std::string& frame = shard_.frame_scratch();
+  if (frame.size() > receive_max_) {
+    shard_.env().log.warn("frame_not_sent", {{"device", device() ? std::string_view(*device()) : ""},
+                                             {"bytes", frame.size()},
+                                             {"receive_max_bytes", receive_max_}});
+    return;
+  }
+  send(WsOpcode::binary, std::as_bytes(std::span(frame)));
+}
+
+void DeviceSession::seal_plain() {
+  std::string& plain = shard_.plain_out();
+  if (plain.empty()) return;
+  if (tls_) {
+    tls_.write(shard_.tls_io(), std::as_bytes(std::span(plain)));
+  } else {
+    shard_.tls_io().out().append(plain);
+  }
+  plain.clear();
+}
+
+void DeviceSession::flush() {
+  if (!gone()) {
+    seal_plain();
+    std::string& out = shard_.tls_io().out();
+    if (!out.empty()) transmit(out);
+    if (phase_ == Phase::closing) finish_close();
+  }
+  shard_.plain_out().clear();
+  shard_.tls_io().out().clear();
+}
+
+void DeviceSession::transmit(std::string& bytes) {
+  shard_.probe().bytes_out.add(bytes.size());
+  if (outbox_) {
+    outbox_->append(bytes);
+  } else {
+    const ssize_t n = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+      bytes.clear();
+      if (open()) end(EndReason::connection_reset);
+      return close_socket();
+    }
+    const auto sent = static_cast<std::size_t>(std::max<ssize_t>(n, 0));
+    if (sent == bytes.size()) return;
+    outbox_ = std::make_unique<std::string>(bytes, sent);
+    stalled_since_ = shard_.now_ms();
+    if (live()) refile(stalled_since_);
+    arm_write();
+  }
+  if (open() && outbox_->size() > shard_.config().session.outbox_bytes_max) {
+    bytes.clear();
+    // Nothing more can be said to it.
+    outbox_->clear();
+    end(EndReason::slow_reader);
+    shard_.plain_out().clear();
+    close_socket();
+  }
+}
+
+void DeviceSession::arm_write() {
+  socket_.async_wait(Socket::wait_write, [shard = &shard_, ref = ref_](error_code ec) {
+    shard->with_session(ref, [ec](DeviceSession& session) { session.writable(ec); });
+  });
+}
+
+void DeviceSession::writable(error_code ec) {
+  if (ec || !outbox_) return;
+  const ssize_t n = ::send(socket_.native_handle(), outbox_->data(), outbox_->size(), MSG_NOSIGNAL);
+  if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    if (open()) end(EndReason::connection_reset);
+    return close_socket();
+  }
+  if (n > 0) {
+    outbox_->erase(0, static_cast<std::size_t>(n));
+    stalled_since_ = shard_.now_ms();
+  }
+  if (outbox_->empty()) {
+    outbox_.reset();
+  } else {
+    arm_write();
+  }
+}
+
+// --- ending
+
+void DeviceSession::end(EndReason reason, std::string_view detail) {
+  if (!open()) return;
+  shard_.probe().ends[static_cast<std::size_t>(reason)].add();
+  Log& log = shard_.env().log;
+  if (log.enabled(LogLevel::info)) {
+    log.info("session_ended", {{"reason", to_string(reason)},
+                               {"device", device() ? std::string_view(*device()) : std::string_view()},
+                               {"epoch", epoch_.value},
+                               {"peer", peer_.address().to_string()},
+                               {"frames", frames_in_},
+                               {"detail", detail}});
+  }
+  say_farewell(reason);
+  const bool no_use = reason == EndReason::connection_reset || reason == EndReason::tls_timeout;
+  let_go(reason);
+  stage_gauge_.reset();
+  greeting_.reset();
+  codec_.close_sent();
+  enter(Phase::closing);
+  if (no_use) close_socket();
+}
+
+void DeviceSession::say_farewell(EndReason reason) {
+  const EndReasonInfo& what = info(reason);
+  std::string& out = shard_.plain_out();
+  if (phase_ == Phase::upgrade && what.http_status != 0) append_upgrade_refused(out, reason);
+  if (websocket_up_ && what.close_code != 0 && !peer_close_seen_) {
+    send_goodbye(reason);
+    append_close(out, what.close_code, what.name);
+  }
+  if (tls_ && phase_ != Phase::tls) {
+    seal_plain();
+    tls_.start_close(shard_.tls_io());
+  }
+}
+
+void DeviceSession::let_go(EndReason reason) {
+  if (phase_ == Phase::live) {
+    stamp_seen();
+    marks_ = nullptr;
+    if (stage_ == AckStage::accepted) shard_.accepted_sessions(-1);
+    shard_.release(std::move(state_), epoch_, reason);
+  } else if (phase_ == Phase::claiming && greeting_ && greeting_->id) {
+    shard_.abandon(*greeting_->id, ref_);
+  }
+}
+
+// Closing: once everything is written, our side of the stream ends; the peer's
+// end, or the deadline, closes the socket.
+void DeviceSession::finish_close() {
+  if (outbox_ || fin_sent_) return;
+  fin_sent_ = true;
+  ::shutdown(socket_.native_handle(), SHUT_WR);
+}
+
+void DeviceSession::close_socket() noexcept {
+  error_code ignored;
+  socket_.close(ignored);
+  phase_ = Phase::gone;
+}
+
+void DeviceSession::abort() noexcept {
+  if (phase_ == Phase::live) {
+    shard_.probe().ends[static_cast<std::size_t>(EndReason::drain)].add();
+    stage_gauge_.reset();
+  }
+  close_socket();
+}
+
+}  // namespace fieldgate::net

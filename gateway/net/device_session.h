@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/cell.h"
+#include "gateway/core/device_state.h"
+#include "gateway/core/end_reason.h"
+#include "gateway/core/record.h"
+#include "gateway/core/timer_wheel.h"
+#include "gateway/core/token_bucket.h"
+#include "gateway/net/tls_channel.h"
+#include "gateway/net/ws_codec.h"
+#include "gateway/ports/fleet.h"
+#include "gateway/ports/uplink.h"
+#include "gateway/ports/wire.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace fieldgate::net {
+
+class Shard;
+
+// One device connection, from accept to the closed socket.
+//
+//   tls -> upgrade -> hello -> claiming -> live -> closing -> gone
+//
+// It is driven by calls: bytes are there, a deadline has come, the home shard has
+// answered, records have reached a stage. It never waits; while it idles it holds
+// no buffer. Each phase has one deadline. The first reason to end is the one that
+// counts; it is logged, counted and told to the device.
+// Shard:  every member, and the destructor, run on the session's shard, within
+//         Shard::with_session().
+// Owns:   the socket, the TLS state and, while live, the device's state.
+// Bounds: one unfinished message (limits.frame_bytes_max) inward; outward
+//         session.outbox_bytes_max, beyond which the device is a slow reader.
+class DeviceSession final : public TimerNode, private WsSink {
+ public:
+  using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
+
+  DeviceSession(Shard& shard, SessionRef ref, Socket socket, const boost::asio::ip::tcp::endpoint& peer);
+  ~DeviceSession();
+
+  void start();
+  void readable(error_code ec);
+  void writable(error_code ec);
+  void deadline(std::uint32_t now_ms);
+
+  // The home shard's answers to claim().
+  void granted(std::unique_ptr<DeviceState> state, Epoch epoch);
+  // Another connection of this id takes over.
+  void fenced(Epoch epoch);
+
+  // A record of this session has reached `stage`.
+  void staged(AckStage stage, const RecordView& record);
+  // One that reached FORWARDED after an earlier connection had sent it.
+  void staged_late(StreamId stream, Seq seq);
+  // The log did not take this record: it counts as never received.
+  void refused_by_log(const RecordView& record);
+  void send_ack();
+
+  // Credit according to the shard's present level.
+  void regrant();
+  // Goodbye, then end().
+  void dismiss(GoodbyeReason reason, std::uint32_t reconnect_after_ms, EndReason end_reason);
+  void end(EndReason reason, std::string_view detail = {});
+  // What this step wants to send goes to the socket. The last call of each step.
+  void flush();
+  // No farewell, no waiting: the process stops.
+  void abort() noexcept;
+
+  bool gone() const noexcept { return phase_ == Phase::gone; }
+  bool live() const noexcept { return phase_ == Phase::live; }
+  bool open() const noexcept { return phase_ < Phase::closing; }
+  Epoch epoch() const noexcept { return epoch_; }
+  SessionRef ref() const noexcept { return ref_; }
+  const DeviceState* state() const noexcept { return state_.get(); }
+  const std::string* device() const noexcept;
+  // Stamps activity into the device's state before it is looked at or moves.
+  void stamp_seen();
+  void fill(DeviceDetail& detail) const;
+  bool credentials_hold(bool certificates) const;
+
+ private:
+  enum class Phase : std::uint8_t { tls, upgrade, hello, claiming, live, closing, gone };
+
+  // Needed until Welcome, and freed then.
+  struct Greeting {
+    std::string request;         // HTTP, until the upgrade
+    std::optional<DeviceId> id;  // authenticated
+    HelloFrame hello;
+  };
+
+  // WsSink
+  Verdict on_frame(WsOpcode opcode, std::size_t bytes) override;
+  Verdict on_message(std::span<std::byte> payload) override;
+  Verdict on_ping(std::span<std::byte> payload) override;
+  Verdict on_pong(std::span<std::byte> payload) override;
+  void on_close(std::uint16_t code, std::string_view reason) override;
+
+  void arm_read();
+  void arm_write();
+  void refile(std::uint32_t now_ms);
+  std::uint32_t due_ms() const;
+  void enter(Phase phase);
+  void consume(std::span<std::byte> bytes);
+  void consume_tls(std::span<std::byte> bytes);
+  bool consume_plain(std::span<std::byte> bytes);
+  void consume_upgrade(std::span<std::byte> bytes);
+  void feed_codec(std::span<std::byte> bytes);
+  void stream_ended();
+  void discard();
+  Verdict authenticate(std::string_view token);
+
+  Verdict take_frame(const UpFrame& frame, std::span<const std::byte> message);
+  Verdict take_hello(const UpFrame& frame);
+  Verdict take_data(const UpFrame& frame, std::span<const std::byte> message);
+  Verdict take_reject(const DecodeReject& reject);
+  Verdict check_credit(std::size_t bytes) const;
+  void welcome();
+  bool count_sequence(Seq seq);  // false: a duplicate
+  Seq ackable() const noexcept;
+  void want_ack();
+  CreditGrant credit_for(UplinkLevel level) const;
+
+  void send(WsOpcode opcode, std::span<const std::byte> payload);
+  void send_frame();  // the shard's frame scratch, as one binary message
+  void transmit(std::string& bytes);
+  void seal_plain();
+  void send_goodbye(EndReason reason);
+  void say_farewell(EndReason reason);
+  void let_go(EndReason reason);
+  void finish_close();
+  void close_socket() noexcept;
+
+  Shard& shard_;
+  Socket socket_;
+  TlsChannel tls_;
+  WsCodec codec_;
+  std::unique_ptr<DeviceState> state_;  // while live
+  std::unique_ptr<Greeting> greeting_;
+  std::unique_ptr<std::string> outbox_;  // ciphertext the socket would not take
+  std::unique_ptr<std::array<unsigned char, 32>> token_hash_;
+  GaugeHold connection_;
+  GaugeHold stage_gauge_;  // handshakes, then sessions
+  boost::asio::ip::tcp::endpoint peer_;
+  SessionRef ref_;
+  Epoch epoch_;
+  StreamMarks* marks_ = nullptr;  // in state_, while live
+
+  std::uint64_t frames_in_ = 0;
+  std::uint64_t bytes_in_ = 0;
+  std::uint64_t inflight_bytes_ = 0;
+  std::uint32_t inflight_frames_ = 0;
+  CreditGrant granted_;   // last told
+  CreditGrant enforced_;  // the most the device can believe to have
+  Seq staged_;            // at the session's stage
+  Seq acked_;             // last told
+  TokenBucket frame_bucket_;
+  TokenBucket byte_bucket_;
+
+  // Milliseconds on the shard's clock.
+  std::uint32_t accepted_;
+  std::uint32_t phase_since_;
+  std::uint32_t heard_;
+  std::uint32_t data_heard_ = 0;
+  std::uint32_t pinged_ = 0;
+  std::uint32_t stalled_since_ = 0;   // the socket took nothing since
+  std::uint32_t assembly_since_ = 0;  // an unfinished message since
+  std::uint32_t throttle_since_ = 0;  // lower credit told, pong not seen
+  std::uint32_t heartbeat_ms_ = 0;
+  std::uint32_t receive_max_ = 4'096;
+  std::uint32_t throttle_mark_ = 0;  // payload of the ping after the last Throttle
+  std::uint16_t since_ack_ = 0;
+  Phase phase_ = Phase::tls;
+  AckStage stage_ = AckStage::unspecified;
+  bool heard_data_ = false;
+  bool ping_out_ = false;
+  bool assembling_ = false;
+  bool throttle_pending_ = false;
+  bool ack_listed_ = false;
+  bool ack_forced_ = false;  // a duplicate or reject wants an answer
+  bool websocket_up_ = false;
+  bool peer_close_seen_ = false;
+  bool fin_sent_ = false;
+  bool read_armed_ = false;
+};
+
+}  // namespace fieldgate::net

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/net/gateway.h"
+
+#include "gateway/net/shard.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+namespace fieldgate::net {
+
+Result<std::unique_ptr<Gateway>> Gateway::make(const Settings& settings, GatewayIdentity identity, Ports ports) {
+  std::unique_ptr<TlsContextHolder> tls;
+  if (settings.devices.tls.enabled) {
+    auto context = TlsContext::load(settings.devices.tls, nullptr);
+    if (!context) return context.error();
+    tls = std::make_unique<TlsContextHolder>(std::move(*context));
+  }
+  return std::unique_ptr<Gateway>(new Gateway(settings, std::move(identity), std::move(tls), std::move(ports)));
+}
+
+Gateway::Gateway(const Settings& settings, GatewayIdentity identity, std::unique_ptr<TlsContextHolder> tls, Ports ports)
+    : settings_(settings), identity_(std::move(identity)), tls_(std::move(tls)) {
+  if (settings_.node.shards == 0) settings_.node.shards = std::max(1U, std::thread::hardware_concurrency());
+  const SessionConfigPtr config = config_from(settings_);
+  const ShardEnv env{ports.clock,          ports.log,        ports.wire, ports.authenticator, ports.uplink, ports.fleet,
+                     ports.presence_views, ports.next_epoch, addresses_, connections_};
+  std::vector<Shard*> all;
+  for (std::uint32_t i = 0; i < settings_.node.shards; ++i) {
+    shards_.push_back(std::make_unique<Shard>(i, env, config));
+    all.push_back(shards_.back().get());
+  }
+  for (const auto& shard : shards_) shard->link(all);
+}
+
+Gateway::~Gateway() { stop(); }
+
+SessionConfigPtr Gateway::config_from(const Settings& settings) const {
+  auto config = std::make_shared<SessionConfig>();
+  config->session = settings.session;
+  config->limits = settings.limits;
+  config->allowed_origins = settings.devices.allowed_origins;
+  if (tls_) config->tls = tls_->current();
+  config->node = identity_.node;
+  config->boot_id = identity_.boot_id;
+  config->shards = settings_.node.shards;
+  return config;
+}
+
+StageSink& Gateway::stage_sink(std::uint32_t shard) noexcept { return *shards_[shard]; }
+
+const ShardProbe& Gateway::probe(std::uint32_t shard) const noexcept { return std::as_const(*shards_[shard]).probe(); }
+
+Result<std::uint16_t> Gateway::open() {
+  Endpoint endpoint = settings_.devices.listen;
+  if (const auto unused = check_unused(endpoint); !unused) return unused.error();
+  for (const auto& shard : shards_) {
+    const auto port = shard->listen(endpoint);
+    if (!port) return port.error();
+    endpoint.port = *port;
+  }
+  for (const auto& shard : shards_) shard->start();
+  return endpoint.port;
+}
+
+void Gateway::accept() {
+  for (const auto& shard : shards_) shard->post([s = shard.get()] { s->accept(); });
+}
+
+Result<void> Gateway::reload(const Settings& settings) {
+  bool trust_changed = false;
+  if (tls_) {
+    // Where the listener is, and whether it speaks TLS, is settled at start.
+    const auto rotated = tls_->rotate(settings.devices.tls);
+    if (!rotated) return rotated.error();
+    trust_changed = *rotated;
+  }
+  const SessionConfigPtr config = config_from(settings);
+  for (const auto& shard : shards_) {
+    shard->post([s = shard.get(), config, trust_changed] {
+      s->set_config(config);
+      s->recheck_credentials(trust_changed);
+    });
+  }
+  return {};
+}
+
+void Gateway::drain(std::chrono::milliseconds period) {
+  for (const auto& shard : shards_) shard->post([s = shard.get(), period] { s->drain(period); });
+}
+
+void Gateway::stop() {
+  for (const auto& shard : shards_) shard->stop();
+}
+
+std::uint64_t Gateway::sessions() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& shard : shards_) {
+    sum += static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::as_const(*shard).probe().sessions.get()));
+  }
+  return sum;
+}
+
+std::int64_t Gateway::certificate_not_after() const { return tls_ ? tls_->current()->not_after_unix() : 0; }
+
+void Gateway::detail(const DeviceId& id, Answer answer) {
+  Shard* home = shards_[stable_hash(id.str()) % shards_.size()].get();
+  home->post([home, id, answer = std::move(answer)] { home->detail(id, answer); });
+}
+
+}  // namespace fieldgate::net

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/error.h"
+#include "gateway/core/settings.h"
+#include "gateway/net/address_book.h"
+#include "gateway/net/session_config.h"
+#include "gateway/net/shard_env.h"
+#include "gateway/net/tls_context.h"
+#include "gateway/ports/fleet.h"
+#include "gateway/ports/probes.h"
+#include "gateway/ports/uplink.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fieldgate::net {
+
+class Shard;
+
+struct GatewayIdentity {
+  std::string node;
+  std::string boot_id;
+};
+
+// The southbound half of the process: the device port and its shards.
+// Thread: made, opened, drained and stopped by one thread; the rest as said.
+// Owns:   the shards and their threads. Borrows what ShardEnv names.
+class Gateway final : public LiveDevices {
+ public:
+  struct Ports {
+    const Clock& clock;
+    Log& log;
+    const Wire& wire;
+    const Authenticator& authenticator;
+    Uplink& uplink;
+    FleetSink& fleet;
+    std::vector<PresenceView*> presence_views;
+    std::function<std::optional<Epoch>()> next_epoch;
+  };
+
+  // Loads certificates and makes the shards; nothing runs yet.
+  // Errors: what is wrong with which file.
+  static Result<std::unique_ptr<Gateway>> make(const Settings& settings, GatewayIdentity identity, Ports ports);
+  ~Gateway() override;
+
+  std::uint32_t shards() const noexcept { return static_cast<std::uint32_t>(shards_.size()); }
+  StageSink& stage_sink(std::uint32_t shard) noexcept;
+  const ShardProbe& probe(std::uint32_t shard) const noexcept;
+
+  // Binds the device port on every shard and starts their threads; accepts from
+  // accept() on. Errors: the address, and what to do.
+  Result<std::uint16_t> open();
+  void accept();
+
+  // Takes over what may change while running: limits, session settings, origins,
+  // certificates. Sessions that are no longer allowed end CREDENTIAL_REVOKED.
+  // Errors: a bad certificate pair; everything stays as it was.
+  Result<void> reload(const Settings& settings);
+
+  // Stops accepting and sends everyone away, spread over `period`. Returns at once;
+  // connections() falls to 0.
+  void drain(std::chrono::milliseconds period);
+  // Cuts what is left and joins the shards.
+  void stop();
+
+  // Any thread.
+  std::uint64_t sessions() const noexcept;
+  std::uint32_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
+  // Unix seconds; 0 on a plain listener.
+  std::int64_t certificate_not_after() const;
+  void detail(const DeviceId& id, Answer answer) override;
+
+ private:
+  Gateway(const Settings& settings, GatewayIdentity identity, std::unique_ptr<TlsContextHolder> tls, Ports ports);
+  SessionConfigPtr config_from(const Settings& settings) const;
+
+  Settings settings_;
+  GatewayIdentity identity_;
+  std::unique_ptr<TlsContextHolder> tls_;  // nullptr: plain
+  AddressBook addresses_;
+  std::atomic<std::uint32_t> connections_{0};
+  std::vector<std::unique_ptr<Shard>> shards_;
+};
+
+}  // namespace fieldgate::net

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/net/ingress.h"
+
+#include <utility>
+
+namespace fieldgate::net {
+
+bool Ingress::add(const RecordView& record) {
+  if (!data_) data_ = std::make_shared<RecordBlock>(shard_);
+  data_->append(record);
+  return data_->size() >= k_records_max || data_->bytes() >= k_bytes_max;
+}
+
+bool Ingress::add_presence(const RecordView& record) {
+  if (presence_records_ >= k_presence_max) return false;
+  if (presence_.empty() || presence_.back()->size() >= k_records_max) {
+    presence_.push_back(std::make_shared<RecordBlock>(shard_));
+  }
+  presence_.back()->append(record);
+  ++presence_records_;
+  return true;
+}
+
+Ingress::Flushed Ingress::flush() {
+  Flushed flushed;
+  if (data_ && !data_->empty()) {
+    data_->seal();
+    if (uplink_.submit(data_)) {
+      flushed.taken = std::move(data_);
+    } else {
+      flushed.refused = std::move(data_);
+    }
+    data_.reset();
+  }
+  while (!presence_.empty()) {
+    const std::size_t records = presence_.front()->size();
+    presence_.front()->seal();
+    if (!uplink_.submit(presence_.front())) break;
+    presence_records_ -= records;
+    presence_.pop_front();
+  }
+  return flushed;
+}
+
+}  // namespace fieldgate::net

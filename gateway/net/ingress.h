@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/record.h"
+#include "gateway/ports/uplink.h"
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+namespace fieldgate::net {
+
+// A shard's records on their way into the uplink log: gathered while the shard
+// works through what is ready, submitted together at the end of the turn.
+// Shard:  every member.
+// Bounds: a data block is due at k_records_max or k_bytes_max; presence that the
+//         log cannot take is kept for the next attempt, at most k_presence_max.
+class Ingress {
+ public:
+  static constexpr std::size_t k_records_max = 512;
+  static constexpr std::size_t k_bytes_max = 262'144;
+  static constexpr std::size_t k_presence_max = 65'536;
+
+  Ingress(std::uint32_t shard, Uplink& uplink) : shard_(shard), uplink_(uplink) {}
+
+  // True if the block is due: flush before adding more.
+  bool add(const RecordView& record);
+  // False: no room, the record is dropped.
+  bool add_presence(const RecordView& record);
+
+  struct Flushed {
+    RecordBlockPtr taken;                  // in the log: ACCEPTED
+    std::shared_ptr<RecordBlock> refused;  // not in the log: as if never received
+  };
+  // Data first, then presence.
+  Flushed flush();
+
+  bool empty() const noexcept { return (!data_ || data_->empty()) && presence_.empty(); }
+
+ private:
+  std::uint32_t shard_;
+  Uplink& uplink_;
+  std::shared_ptr<RecordBlock> data_;
+  std::deque<std::shared_ptr<RecordBlock>> presence_;
+  std::size_t presence_records_ = 0;
+};
+
+}  // namespace fieldgate::net

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/net/listener.h"
+
+#include "gateway/net/address_book.h"
+#include "gateway/net/shard.h"
+#include "gateway/ports/log.h"
+
+#include <boost/asio/ip/v6_only.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace fieldgate::net {
+namespace {
+
+using boost::asio::ip::tcp;
+constexpr int k_accepts_per_turn = 64;
+constexpr std::chrono::milliseconds k_budget_pause{10};
+constexpr std::chrono::milliseconds k_descriptor_pause{500};
+
+Result<tcp::endpoint> resolve(const Endpoint& endpoint) {
+  error_code ec;
+  const auto address = boost::asio::ip::make_address(endpoint.address, ec);
+  if (ec) {
+    return make_error(Errc::invalid_argument,
+                      "'" + endpoint.address + "' is not a numeric IPv4 or IPv6 address to listen on");
+  }
+  return tcp::endpoint(address, endpoint.port);
+}
+
+Error bind_error(const Endpoint& endpoint, const error_code& ec) {
+  std::string text = "cannot listen on " + endpoint.address + ":" + std::to_string(endpoint.port) + ": " + ec.message();
+  if (ec == boost::asio::error::address_in_use)
+    text += "; another process has it: stop that one or change devices.listen";
+  if (ec == boost::asio::error::access_denied) text += "; ports below 1024 need CAP_NET_BIND_SERVICE";
+  return {ec, std::move(text)};
+}
+
+// RST instead of FIN: nothing of it is left behind on this machine.
+void reset_socket(int fd) {
+  const linger hard{1, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+  ::close(fd);
+}
+
+}  // namespace
+
+Result<void> check_unused(const Endpoint& endpoint) {
+  auto where = resolve(endpoint);
+  if (!where) return where.error();
+  boost::asio::io_context io;
+  tcp::acceptor probe(io);
+  error_code ec;
+  probe.open(where->protocol(), ec);
+  if (!ec) probe.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) probe.bind(*where, ec);
+  if (ec) return bind_error(endpoint, ec);
+  return {};
+}
+
+Listener::Listener(Shard& shard)
+    : shard_(shard), acceptor_(shard.io()), resume_(shard.io()), budget_(shard.now_ms(), 1.0) {}
+
+Result<std::uint16_t> Listener::open(const Endpoint& endpoint) {
+  auto where = resolve(endpoint);
+  if (!where) return where.error();
+  using ReusePort = boost::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+  error_code ec;
+  acceptor_.open(where->protocol(), ec);
+  if (!ec) acceptor_.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) acceptor_.set_option(ReusePort(true), ec);
+  if (!ec && where->address().is_v6()) acceptor_.set_option(boost::asio::ip::v6_only(false), ec);
+  if (!ec) acceptor_.non_blocking(true, ec);
+  if (!ec) acceptor_.bind(*where, ec);
+  if (!ec) acceptor_.listen(4096, ec);
+  if (ec) return bind_error(endpoint, ec);
+  return acceptor_.local_endpoint().port();
+}
+
+void Listener::start() {
+  accepting_ = true;
+  wait();
+}
+
+void Listener::close() {
+  accepting_ = false;
+  error_code ignored;
+  acceptor_.close(ignored);
+  resume_.cancel();
+}
+
+void Listener::wait() {
+  acceptor_.async_wait(tcp::acceptor::wait_read, [this](error_code ec) {
+    if (!ec && accepting_) accept_ready();
+  });
+}
+
+void Listener::accept_ready() {
+  const LimitSettings& limits = shard_.config().limits;
+  const double rate = static_cast<double>(limits.handshakes_per_second) / shard_.config().shards;
+  const double burst = std::max(1.0, rate / 20.0);  // 50 ms worth
+  const auto at_once = std::max<std::uint32_t>(1, limits.handshakes_max / shard_.config().shards);
+  for (int i = 0; i < k_accepts_per_turn; ++i) {
+    if (shard_.probe().handshakes.get() >= at_once) return pause(k_budget_pause);
+    if (!budget_.take(shard_.now_ms(), 1.0, rate, burst)) {
+      shed_overflow();
+      return pause(k_budget_pause);
+    }
+    sockaddr_storage from{};
+    socklen_t length = sizeof(from);
+    const int fd =
+        ::accept4(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&from), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return wait();
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        shard_.probe().ends[static_cast<std::size_t>(EndReason::descriptors)].add();
+        shard_.env().log.error("accept_paused", {{"error", std::string_view(std::strerror(errno))},
+                                                 {"hint", "raise LimitNOFILE or lower limits.sessions_max"}});
+        return pause(k_descriptor_pause);
+      }
+      continue;  // that one connection failed before we got to it
+    }
+    shard_.probe().accepts.add();
+    tcp::endpoint peer;
+    std::memcpy(peer.data(), &from, std::min<std::size_t>(length, peer.capacity()));
+    if (admit(fd, peer)) shard_.adopt(fd, peer);
+  }
+  wait();
+}
+
+bool Listener::admit(int fd, const tcp::endpoint& peer) {
+  const LimitSettings& limits = shard_.config().limits;
+  ShardEnv& env = shard_.env();
+  if (env.connections.fetch_add(1, std::memory_order_relaxed) >= limits.sessions_max) {
+    env.connections.fetch_sub(1, std::memory_order_relaxed);
+    reset(fd, EndReason::sessions_max);
+    return false;
+  }
+  if (!env.addresses.enter(peer.address(), limits.sessions_per_address_max)) {
+    env.connections.fetch_sub(1, std::memory_order_relaxed);
+    reset(fd, EndReason::address_sessions_max);
+    return false;
+  }
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  return true;
+}
+
+void Listener::reset(int fd, EndReason reason) {
+  shard_.probe().ends[static_cast<std::size_t>(reason)].add();
+  reset_socket(fd);
+}
+
+void Listener::shed_overflow() {
+  // On a listening socket Linux reports the accept queue's length here.
+  tcp_info state{};
+  socklen_t length = sizeof(state);
+  if (::getsockopt(acceptor_.native_handle(), IPPROTO_TCP, TCP_INFO, &state, &length) != 0) return;
+  const auto keep = std::max<std::uint32_t>(
+      16, shard_.config().limits.handshakes_per_second * k_queue_seconds / shard_.config().shards);
+  for (std::uint32_t queued = state.tcpi_unacked; queued > keep; --queued) {
+    const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return;
+    shard_.probe().accepts.add();
+    reset(fd, EndReason::handshake_budget);
+  }
+}
+
+void Listener::pause(std::chrono::milliseconds delay) {
+  resume_.expires_after(delay);
+  resume_.async_wait([this](error_code ec) {
+    if (!ec && accepting_) accept_ready();
+  });
+}
+
+}  // namespace fieldgate::net

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/end_reason.h"
+#include "gateway/core/error.h"
+#include "gateway/core/settings.h"
+#include "gateway/core/token_bucket.h"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace fieldgate::net {
+
+class Shard;
+
+// A shard's share of the device port. Every shard listens on the same port
+// (SO_REUSEPORT), and the kernel spreads connections evenly.
+//
+// A handshake costs about half a millisecond of CPU and there is no cheap way to
+// say no before it: so accepts are paced by the handshake budget. What waits in
+// the kernel's queue beyond k_queue_seconds of that budget is reset: a device that
+// is told at once backs off with jitter, one that times out does so in step with
+// the others.
+// Shard:  every member.
+// Bounds: at most handshakes_max / shards handshakes at once.
+class Listener {
+ public:
+  static constexpr std::uint32_t k_queue_seconds = 2;
+
+  explicit Listener(Shard& shard);
+
+  // Binds and listens; accepts nothing yet. Returns the port (that of the first
+  // shard, if `endpoint` leaves it open, is for the others to use).
+  // Errors: what is wrong with the address and what to do about it.
+  Result<std::uint16_t> open(const Endpoint& endpoint);
+  void start();
+  void close();
+
+ private:
+  void wait();
+  void accept_ready();
+  void pause(std::chrono::milliseconds delay);
+  void shed_overflow();
+  bool admit(int fd, const boost::asio::ip::tcp::endpoint& peer);
+  void reset(int fd, EndReason reason);
+
+  Shard& shard_;
+  boost::asio::ip::tcp::acceptor acceptor_;
+  boost::asio::steady_timer resume_;
+  TokenBucket budget_;
+  bool accepting_ = false;
+};
+
+// Whether another process listens on `endpoint` already. SO_REUSEPORT would let a
+// second gateway in silently and take half of the connections.
+// Thread: any; before open().
+Result<void> check_unused(const Endpoint& endpoint);
+
+}  // namespace fieldgate::net

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/net/shard.h"
+
+#include "gateway/ports/log.h"
+#include "gateway/ports/presence_view.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+namespace fieldgate::net {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::uint32_t k_sweep_slots = 256;  // sessions looked at per turn
+constexpr std::uint32_t k_seen_every_ticks = 10;
+constexpr milliseconds k_drain_step{50};
+constexpr std::uint32_t k_drain_reconnect_ms = 2'000;
+
+OwnershipLimits ownership_limits(const SessionConfig& config) {
+  OwnershipLimits limits;
+  limits.takeovers_per_minute = config.limits.takeovers_per_minute;
+  limits.devices_max = std::max<std::size_t>(1, limits.devices_max / config.shards);
+  return limits;
+}
+
+}  // namespace
+
+Shard::Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config)
+    : index_(index),
+      env_(std::move(env)),
+      config_(std::move(config)),
+      started_(env_.clock.now()),
+      scratch_(k_scratch_bytes),
+      decoder_(env_.wire.make_decoder()),
+      ingress_(index, env_.uplink),
+      ownership_(ownership_limits(*config_), *this, env_.next_epoch,
+                 [this](const DeviceId& id) {
+                   return std::make_unique<DeviceState>(id, config_->session.last_values_bytes_max);
+                 }),
+      tick_timer_(io_),
+      ack_timer_(io_),
+      claim_timer_(io_),
+      drain_timer_(io_),
+      listener_(*this) {}
+
+Shard::~Shard() = default;
+
+// --- life
+
+void Shard::start() {
+  work_.emplace(io_.get_executor());
+  arm_tick();
+  thread_ = std::thread([this] {
+    thread_id_ = std::this_thread::get_id();
+    run();
+  });
+}
+
+void Shard::run() {
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (const std::exception& e) {
+      // What sessions throw ends that session (with_session); this is for what a
+      // shard does besides.
+      probe_.handler_exceptions.add();
+      env_.log.error("shard_handler_failed", {{"shard", index_}, {"error", std::string_view(e.what())}});
+    }
+  }
+}
+
+void Shard::stop() {
+  if (!thread_.joinable()) return;
+  post([this] {
+    stopping_ = true;
+    listener_.close();
+    tick_timer_.cancel();
+    ack_timer_.cancel();
+    claim_timer_.cancel();
+    drain_timer_.cancel();
+    for (Slot& slot : slots_) {
+      if (slot.session) slot.session->abort();
+      slot.session.reset();
+    }
+    work_.reset();
+  });
+  thread_.join();
+}
+
+void Shard::assert_current() const noexcept {
+  // Stays on in release: a call from the wrong thread is a data race, and a
+  // process that stops is better than one that lies.
+  if (thread_id_ != std::thread::id() && thread_id_ != std::this_thread::get_id()) std::abort();
+}
+
+std::uint32_t Shard::now_ms() const noexcept {
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<milliseconds>(env_.clock.now() - started_).count());
+}
+
+void Shard::arm_tick() {
+  if (stopping_) return;
+  tick_timer_.expires_after(std::chrono::seconds(1));
+  tick_timer_.async_wait([this](error_code ec) {
+    if (ec) return;
+    tick();
+    arm_tick();
+  });
+}
+
+void Shard::tick() {
+  assert_current();
+  probe_.loop_turns.add();
+  const std::uint32_t now = now_ms();
+  const auto seconds_now =
+      static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(env_.clock.now() - started_).count());
+  wheel_.advance(seconds_now, [&](TimerNode& node) {
+    with_session(static_cast<DeviceSession&>(node).ref(), [now](DeviceSession& session) { session.deadline(now); });
+  });
+  if (++ticks_ % k_seen_every_ticks == 0) send_seen();
+  if (!ingress_.empty()) schedule_flush();
+}
+
+void Shard::file_deadline(DeviceSession& session, std::uint32_t due_ms) {
+  const auto ahead = static_cast<std::int32_t>(due_ms - now_ms());
+  const std::uint32_t ticks = ahead <= 0 ? 1 : (static_cast<std::uint32_t>(ahead) + 999) / 1'000;
+  wheel_.file(session, wheel_.now() + ticks);
+}
+
+// --- sessions
+
+void Shard::adopt(int fd, const boost::asio::ip::tcp::endpoint& peer) {
+  assert_current();
+  if (free_slots_.empty()) {
+    free_slots_.push_back(static_cast<std::uint32_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  const std::uint32_t index = free_slots_.back();
+  free_slots_.pop_back();
+  Slot& slot = slots_[index];
+  const SessionRef ref{index, ++slot.generation};
+  DeviceSession::Socket socket(io_.get_executor());
+  error_code ec;
+  socket.assign(peer.protocol(), fd, ec);
+  slot.session = std::make_unique<DeviceSession>(*this, ref, std::move(socket), peer);
+  with_session(ref, [](DeviceSession& session) { session.start(); });
+}
+
+DeviceSession* Shard::find(SessionRef ref) noexcept {
+  if (ref.slot >= slots_.size() || slots_[ref.slot].generation != ref.generation) return nullptr;
+  return slots_[ref.slot].session.get();
+}
+
+void Shard::settle(SessionRef ref) {
+  DeviceSession* session = find(ref);
+  if (session == nullptr) return;
+  session->flush();
+  if (!session->gone()) return;
+  slots_[ref.slot].session.reset();
+  free_slots_.push_back(ref.slot);
+}
+
+void Shard::handler_failed(SessionRef ref, const char* what) noexcept {
+  probe_.handler_exceptions.add();
+  env_.log.error("session_handler_failed", {{"error", std::string_view(what)}});
+  try {
+    if (DeviceSession* session = find(ref)) session->end(EndReason::internal);
+  } catch (...) {
+    if (DeviceSession* session = find(ref)) session->abort();
+  }
+}
+
+// Calls f for the sessions of a slice of slots, and comes back for the rest.
+template <class F>
+void Shard::sweep(std::uint32_t from_slot, F f) {
+  const auto end = std::min<std::size_t>(slots_.size(), std::size_t{from_slot} + k_sweep_slots);
+  for (std::size_t i = from_slot; i < end; ++i) {
+    if (slots_[i].session) with_session(slots_[i].session->ref(), f);
+  }
+  if (end < slots_.size()) post([this, end, f] { sweep(static_cast<std::uint32_t>(end), f); });
+}
+
+void Shard::set_config(SessionConfigPtr config) {
+  assert_current();
+  config_ = std::move(config);
+}
+
+void Shard::recheck_credentials(bool certificates) {
+  sweep(0, [certificates](DeviceSession& session) {
+    if (session.live() && !session.credentials_hold(certificates)) session.end(EndReason::credential_revoked);
+  });
+}
+
+// --- uplink
+
+void Shard::ingest(const RecordView& record) {
+  probe_.records[static_cast<std::size_t>(record.kind)].add();
+  if (ingress_.add(record)) {
+    flush();
+  } else {
+    schedule_flush();
+  }
+}
+
+void Shard::schedule_flush() {
+  if (flush_scheduled_) return;
+  flush_scheduled_ = true;
+  post([this] {
+    flush_scheduled_ = false;
+    flush();
+  });
+}
+
+void Shard::flush() {
+  Ingress::Flushed flushed = ingress_.flush();
+  if (flushed.refused) block_refused(*flushed.refused);
+  if (flushed.taken && accepted_sessions_ > 0) {
+    post([this, block = std::move(flushed.taken)] { block_staged(AckStage::accepted, *block); });
+  }
+  if (!changed_.empty()) env_.fleet.changed(std::exchange(changed_, {}));
+  if (!forgotten_.empty()) env_.fleet.forgotten(std::exchange(forgotten_, {}));
+}
+
+void Shard::staged(AckStage stage, RecordBlockPtr block) {
+  post([this, stage, block = std::move(block)] { block_staged(stage, *block); });
+}
+
+void Shard::block_staged(AckStage stage, const RecordBlock& block) {
+  assert_current();
+  const std::int64_t now = env_.clock.unix_ms();
+  std::vector<std::vector<LateRecord>> late(stage == AckStage::forwarded ? shards_.size() : 0);
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    const RecordView record = block[i];
+    if (record.session.slot == SessionRef::k_no_slot) continue;
+    DeviceSession* session = find(record.session);
+    if (session != nullptr && session->live() && session->epoch() == record.epoch) {
+      probe_.ack_time.observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - record.received_unix_ms)) *
+                              1'000);
+      with_session(record.session, [&](DeviceSession& s) { s.staged(stage, record); });
+    } else if (stage == AckStage::forwarded) {
+      auto id = DeviceId::parse(record.device);
+      if (id) late[stable_hash(record.device) % shards_.size()].push_back({std::move(*id), record.stream, record.seq});
+    }
+  }
+  for (std::size_t home = 0; home < late.size(); ++home) {
+    if (late[home].empty()) continue;
+    shards_[home]->post([shard = shards_[home], records = std::move(late[home])] { shard->late_forwarded(records); });
+  }
+}
+
+void Shard::late_forwarded(const std::vector<LateRecord>& records) {
+  assert_current();
+  for (const LateRecord& record : records) {
+    const auto owner = ownership_.forwarded(record.id, record.stream, record.seq);
+    if (!owner) continue;
+    Shard* shard = shards_[owner->shard];
+    shard->post([shard, ref = owner->ref, stream = record.stream, seq = record.seq] {
+      shard->with_session(ref, [&](DeviceSession& session) { session.staged_late(stream, seq); });
+    });
+  }
+}
+
+// The log is full although credit was withheld: these records were never
+// received. Their sessions end; the devices still hold them.
+void Shard::block_refused(const RecordBlock& block) {
+  probe_.records_refused.add(block.size());
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    const RecordView record = block[i];
+    DeviceSession* session = find(record.session);
+    if (session == nullptr || session->epoch() != record.epoch) continue;
+    session->refused_by_log(record);
+    // Later, for this may run inside another session's step.
+    post([this, ref = record.session] { with_session(ref, [](DeviceSession& s) { s.end(EndReason::overloaded); }); });
+  }
+}
+
+void Shard::level_changed(UplinkLevel level) {
+  post([this, level] {
+    if (level == level_) return;
+    level_ = level;
+    sweep(0, [](DeviceSession& session) { session.regrant(); });
+  });
+}
+
+// --- acknowledgements
+
+void Shard::ack_later(SessionRef ref) {
+  ack_pending_.push_back(ref);
+  if (ack_timer_armed_) return;
+  ack_timer_armed_ = true;
+  ack_timer_.expires_after(config_->session.ack_every);
+  ack_timer_.async_wait([this](error_code ec) {
+    ack_timer_armed_ = false;
+    if (!ec) flush_acks();
+  });
+}
+
+void Shard::flush_acks() {
+  std::vector<SessionRef> pending;
+  pending.swap(ack_pending_);
+  for (const SessionRef ref : pending) {
+    with_session(ref, [](DeviceSession& session) { session.send_ack(); });
+  }
+  pending.clear();
+  if (ack_pending_.empty()) ack_pending_.swap(pending);  // keeps its capacity
+}
+
+// --- drain
+
+void Shard::drain(milliseconds period) {
+  assert_current();
+  listener_.close();
+  drain_steps_left_ = static_cast<std::uint32_t>(std::max<std::int64_t>(1, period / k_drain_step));
+  drain_slot_ = 0;
+  drain_step();
+}
+
+void Shard::drain_step() {
+  if (stopping_ || drain_steps_left_ == 0) return;
+  const auto open = static_cast<std::size_t>(std::max<std::int64_t>(0, probe_.connections.get()));
+  std::size_t quota = (open + drain_steps_left_ - 1) / drain_steps_left_;
+  --drain_steps_left_;
+  for (; quota > 0 && drain_slot_ < slots_.size(); ++drain_slot_) {
+    DeviceSession* session = slots_[drain_slot_].session.get();
+    if (session == nullptr || !session->open()) continue;
+    --quota;
+    with_session(session->ref(),
+                 [](DeviceSession& s) { s.dismiss(GoodbyeReason::drain, k_drain_reconnect_ms, EndReason::drain); });
+  }
+  drain_timer_.expires_after(k_drain_step);
+  drain_timer_.async_wait([this](error_code ec) {
+    if (!ec) drain_step();
+  });
+}
+
+}  // namespace fieldgate::net

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/ownership.h"
+#include "gateway/core/timer_wheel.h"
+#include "gateway/net/device_session.h"
+#include "gateway/net/ingress.h"
+#include "gateway/net/listener.h"
+#include "gateway/net/session_config.h"
+#include "gateway/net/shard_env.h"
+#include "gateway/net/tls_channel.h"
+#include "gateway/ports/clock.h"
+#include "gateway/ports/fleet.h"
+#include "gateway/ports/probes.h"
+#include "gateway/ports/uplink.h"
+#include "gateway/ports/wire.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace fieldgate::net {
+
+// One io_context, one thread, and everything that happens there: the listener, the
+// sessions it accepted, and the ownership of the device ids whose home this is.
+// Nothing on a shard blocks, and nothing of a shard is touched by another thread:
+// what crosses is moved through post().
+// Thread: members run on the shard's thread unless they say "any thread".
+class Shard final : public StageSink, private OwnershipActions {
+ public:
+  static constexpr std::size_t k_scratch_bytes = 65'536;
+
+  Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config);
+  ~Shard() override;
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  // --- life; called by the gateway, from its thread
+  // All shards, this one included, in order of their index.
+  void link(std::vector<Shard*> shards) { shards_ = std::move(shards); }
+  Result<std::uint16_t> listen(const Endpoint& endpoint) { return listener_.open(endpoint); }
+  void start();
+  // Ends every session at once and joins the thread.
+  void stop();
+
+  // --- any thread
+  template <class F>
+  void post(F&& f) {
+    boost::asio::post(io_, std::forward<F>(f));
+  }
+  void staged(AckStage stage, RecordBlockPtr block) override;
+  void level_changed(UplinkLevel level) override;
+  const ShardProbe& probe() const noexcept { return probe_; }
+
+  // --- the shard's thread
+  // Takes an accepted socket over and begins its session.
+  void adopt(int fd, const boost::asio::ip::tcp::endpoint& peer);
+  void stop_accepting() { listener_.close(); }
+  void accept() { listener_.start(); }
+  void set_config(SessionConfigPtr config);
+  // Ends sessions whose credentials no longer hold, a slice per turn.
+  void recheck_credentials(bool certificates);
+  // Sends everyone away, spread evenly over `period`.
+  void drain(std::chrono::milliseconds period);
+  // The answer comes on this shard's thread or the owner's.
+  void detail(const DeviceId& id, LiveDevices::Answer answer);
+  // Asks a fleet of deadlines and the wheel; every second.
+  void tick();
+
+  // --- for the sessions and the listener of this shard
+  boost::asio::io_context& io() noexcept { return io_; }
+  const SessionConfig& config() const noexcept { return *config_; }
+  ShardEnv& env() noexcept { return env_; }
+  ShardProbe& probe() noexcept { return probe_; }
+  WireDecoder& decoder() noexcept { return *decoder_; }
+  const WireEncoder& encoder() const noexcept { return env_.wire.encoder(); }
+  TlsIo& tls_io() noexcept { return tls_io_; }
+  std::span<std::byte> scratch() noexcept { return scratch_; }
+  std::string& frame_scratch() noexcept { return frame_scratch_; }
+  std::string& plain_out() noexcept { return plain_out_; }
+  std::uint32_t index() const noexcept { return index_; }
+  std::uint32_t now_ms() const noexcept;
+  void file_deadline(DeviceSession& session, std::uint32_t due_ms);
+  UplinkLevel level() const noexcept { return level_; }
+
+  // A record of a live session; in the log by the end of this turn, or the session
+  // is ended and the device keeps it.
+  void ingest(const RecordView& record);
+  void ack_later(SessionRef ref);
+  void claim(const DeviceId& id, SessionRef from, DeviceProfile profile);
+  void abandon(const DeviceId& id, SessionRef from);
+  // Live sessions whose stage is ACCEPTED: blocks are walked for them alone.
+  void accepted_sessions(std::int32_t change) noexcept { accepted_sessions_ += change; }
+  // Everything the device sent is in the log before its state moves.
+  void release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason);
+
+  // Runs `f(DeviceSession&)` if the session is still there; what it wants to send
+  // is sent, an exception ends that session alone, and one that is gone is removed.
+  template <class F>
+  void with_session(SessionRef ref, F&& f);
+
+ private:
+  // A record whose session had ended when it reached FORWARDED.
+  struct LateRecord {
+    DeviceId id;
+    StreamId stream;
+    Seq seq;
+  };
+  struct Slot {
+    std::unique_ptr<DeviceSession> session;
+    std::uint32_t generation = 0;
+  };
+
+  void run();
+  DeviceSession* find(SessionRef ref) noexcept;
+  Shard& home_of(const DeviceId& id) noexcept;
+  void settle(SessionRef ref);
+  void handler_failed(SessionRef ref, const char* what) noexcept;
+  void schedule_flush();
+  void flush();
+  void block_staged(AckStage stage, const RecordBlock& block);
+  void block_refused(const RecordBlock& block);
+  void arm_tick();
+  void arm_ack_timer();
+  void flush_acks();
+  void arm_claim_timer();
+  void late_forwarded(const std::vector<LateRecord>& records);
+  void send_seen();
+  void drain_step();
+  void assert_current() const noexcept;
+  template <class F>
+  void sweep(std::uint32_t from_slot, F f);
+
+  // OwnershipActions, for the ids whose home this is.
+  void grant(SessionAddress to, std::unique_ptr<DeviceState> state, Epoch epoch) override;
+  void refuse(SessionAddress to, EndReason reason) override;
+  void fence(SessionAddress owner, const DeviceId& id, Epoch epoch) override;
+  void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) override;
+  void forgotten(const DeviceId& id) override;
+
+  const std::uint32_t index_;
+  ShardEnv env_;
+  SessionConfigPtr config_;
+  std::vector<Shard*> shards_;
+  ShardProbe probe_;
+  const Monotonic started_;
+
+  boost::asio::io_context io_{1};
+  TlsIo tls_io_;
+  std::vector<std::byte> scratch_;
+  std::string frame_scratch_;  // one protobuf message being encoded
+  std::string plain_out_;      // what the session at work wants to send
+  std::unique_ptr<WireDecoder> decoder_;
+  TimerWheel wheel_{0};
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  Ingress ingress_;
+  Ownership ownership_;
+  std::vector<DeviceSummary> changed_;
+  std::vector<DeviceId> forgotten_;
+  std::vector<SessionRef> ack_pending_;
+  boost::asio::steady_timer tick_timer_;
+  boost::asio::steady_timer ack_timer_;
+  boost::asio::steady_timer claim_timer_;
+  boost::asio::steady_timer drain_timer_;
+  Listener listener_;
+  UplinkLevel level_ = UplinkLevel::normal;
+  bool flush_scheduled_ = false;
+  bool ack_timer_armed_ = false;
+  bool claim_timer_armed_ = false;
+  bool stopping_ = false;
+  std::uint32_t ticks_ = 0;
+  std::uint32_t drain_steps_left_ = 0;
+  std::size_t drain_slot_ = 0;
+  std::int32_t accepted_sessions_ = 0;
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
+  std::thread thread_;
+  std::thread::id thread_id_;
+};
+
+template <class F>
+void Shard::with_session(SessionRef ref, F&& f) {
+  DeviceSession* session = find(ref);
+  if (session == nullptr) return;
+  try {
+    f(*session);
+  } catch (const std::exception& e) {
+    handler_failed(ref, e.what());
+  }
+  settle(ref);
+}
+
+}  // namespace fieldgate::net

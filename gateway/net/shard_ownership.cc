@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The part of Shard that is home to device ids: claims, takeovers, presence, and
+// what others may ask of a device.
+#include "gateway/net/shard.h"
+#include "gateway/ports/log.h"
+#include "gateway/ports/presence_view.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace fieldgate::net {
+namespace {
+
+constexpr std::chrono::milliseconds k_claim_check{100};
+
+std::string_view quality_name(MetricQuality quality) {
+  switch (quality) {
+    case MetricQuality::uncertain: return "uncertain";
+    case MetricQuality::bad: return "bad";
+    case MetricQuality::good: break;
+  }
+  return "good";
+}
+
+struct OwnValue {
+  LastValue& out;
+  void operator()(std::string_view text) const { out.value = std::string(text); }
+  void operator()(const MetricBytes& bytes) const {
+    const auto view = std::as_bytes(std::span(bytes.data));
+    out.value = std::vector<std::byte>(view.begin(), view.end());
+  }
+  template <class T>
+  void operator()(T scalar) const {
+    out.value = scalar;
+  }
+};
+
+DeviceSummary summary_of(const DeviceState& state, bool online, Epoch epoch, EndReason last_end) {
+  DeviceSummary summary{state.id,
+                        online,
+                        epoch,
+                        state.since_unix_ms,
+                        state.last_seen_unix_ms,
+                        state.last_data_unix_ms,
+                        state.profile.firmware,
+                        state.profile.labels,
+                        {}};
+  if (!online && epoch.value != 0) summary.reason = to_string(last_end);
+  return summary;
+}
+
+DeviceDetail detail_of(const DeviceState& state, bool online, Epoch epoch, EndReason last_end) {
+  DeviceDetail detail(summary_of(state, online, epoch, last_end));
+  for (const StreamMarks& marks : state.streams.all()) {
+    if (marks.id.value == 0) continue;
+    detail.streams.push_back({marks.id, marks.received, marks.forwarded, marks.gaps, marks.duplicates});
+  }
+  state.last_values.for_each(
+      [&](std::string_view name, const MetricValue& value, std::int64_t unix_ms, MetricQuality quality) {
+        LastValue& out = detail.last_values.emplace_back();
+        out.name = name;
+        out.unix_ms = unix_ms;
+        out.quality = quality_name(quality);
+        std::visit(OwnValue{out}, value);
+      });
+  std::ranges::sort(detail.last_values, {}, &LastValue::name);
+  detail.truncated = state.last_values.truncated();
+  return detail;
+}
+
+}  // namespace
+
+Shard& Shard::home_of(const DeviceId& id) noexcept { return *shards_[stable_hash(id.str()) % shards_.size()]; }
+
+// --- from this shard's sessions to a home shard
+
+void Shard::claim(const DeviceId& id, SessionRef from, DeviceProfile profile) {
+  Shard& home = home_of(id);
+  home.post([&home, id, address = SessionAddress{index_, from}, profile = std::move(profile)]() mutable {
+    home.assert_current();
+    home.ownership_.claim(id, address, std::move(profile), home.env_.clock.now());
+    home.arm_claim_timer();
+  });
+}
+
+void Shard::abandon(const DeviceId& id, SessionRef from) {
+  Shard& home = home_of(id);
+  home.post([&home, id, address = SessionAddress{index_, from}] { home.ownership_.abandon(id, address); });
+}
+
+void Shard::release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason) {
+  flush();
+  Shard& home = home_of(state->id);
+  home.post([&home, state = std::move(state), epoch, reason]() mutable {
+    home.assert_current();
+    home.ownership_.release(epoch, std::move(state), reason);
+  });
+}
+
+void Shard::arm_claim_timer() {
+  if (claim_timer_armed_ || stopping_) return;
+  claim_timer_armed_ = true;
+  claim_timer_.expires_after(k_claim_check);
+  claim_timer_.async_wait([this](error_code ec) {
+    claim_timer_armed_ = false;
+    if (!ec && ownership_.expire(env_.clock.now())) arm_claim_timer();
+  });
+}
+
+// --- OwnershipActions
+
+void Shard::grant(SessionAddress to, std::unique_ptr<DeviceState> state, Epoch epoch) {
+  Shard* shard = shards_[to.shard];
+  shard->post([shard, ref = to.ref, state = std::move(state), epoch]() mutable {
+    if (shard->find(ref) == nullptr) {
+      // It went while the claim was on its way.
+      shard->release(std::move(state), epoch, EndReason::connection_reset);
+      return;
+    }
+    shard->with_session(ref, [&](DeviceSession& session) { session.granted(std::move(state), epoch); });
+  });
+}
+
+void Shard::refuse(SessionAddress to, EndReason reason) {
+  Shard* shard = shards_[to.shard];
+  shard->post([shard, ref = to.ref, reason] {
+    shard->with_session(ref, [reason](DeviceSession& session) { session.end(reason); });
+  });
+}
+
+void Shard::fence(SessionAddress owner, const DeviceId&, Epoch epoch) {
+  Shard* shard = shards_[owner.shard];
+  shard->post([shard, ref = owner.ref, epoch] {
+    shard->with_session(ref, [epoch](DeviceSession& session) { session.fenced(epoch); });
+  });
+}
+
+void Shard::presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) {
+  const std::int64_t now = env_.clock.unix_ms();
+  state.since_unix_ms = now;
+  if (online) state.last_seen_unix_ms = now;
+  const std::string_view why = online ? std::string_view() : to_string(reason);
+
+  env_.wire.encoder().presence({online, epoch, config_->node, config_->boot_id, now, why}, frame_scratch_);
+  RecordView record;
+  record.kind = RecordKind::presence;
+  record.device = state.id.str();
+  record.name = online ? "online" : "offline";
+  record.epoch = epoch;
+  record.received_unix_ms = now;
+  record.payload = std::as_bytes(std::span(frame_scratch_));
+  if (ingress_.add_presence(record)) {
+    probe_.records[static_cast<std::size_t>(RecordKind::presence)].add();
+  } else {
+    probe_.records_refused.add();
+  }
+  for (PresenceView* view : env_.presence_views) view->publish(state.id, {online, epoch, now, std::string(why)});
+  changed_.push_back(summary_of(state, online, epoch, reason));
+  schedule_flush();
+}
+
+void Shard::forgotten(const DeviceId& id) {
+  forgotten_.push_back(id);
+  schedule_flush();
+}
+
+// --- what others may know
+
+void Shard::detail(const DeviceId& id, LiveDevices::Answer answer) {
+  assert_current();
+  const auto found = ownership_.find(id);
+  if (!found) return answer(std::nullopt);
+  if (found->parked != nullptr) return answer(detail_of(*found->parked, false, found->epoch, found->last_end));
+  if (!found->owner) return answer(std::nullopt);
+  Shard* shard = shards_[found->owner->shard];
+  shard->post([shard, ref = found->owner->ref, answer = std::move(answer)] {
+    DeviceSession* session = shard->find(ref);
+    // Just ended: its state is on the way home. The index still knows the device.
+    if (session == nullptr || session->state() == nullptr) return answer(std::nullopt);
+    session->stamp_seen();
+    DeviceDetail detail = detail_of(*session->state(), true, session->epoch(), EndReason::bye);
+    session->fill(detail);
+    answer(std::move(detail));
+  });
+}
+
+void Shard::send_seen() {
+  std::vector<SeenUpdate> updates;
+  for (Slot& slot : slots_) {
+    if (!slot.session || !slot.session->live()) continue;
+    slot.session->stamp_seen();
+    const DeviceState& state = *slot.session->state();
+    updates.push_back({state.id, slot.session->epoch(), state.last_seen_unix_ms, state.last_data_unix_ms});
+  }
+  if (!updates.empty()) env_.fleet.seen(std::move(updates));
+}
+
+}  // namespace fieldgate::net
