@@ -71,31 +71,35 @@ class WsCodec {
   bool close_received() const noexcept { return close_received_; }
 
   // Inside a frame or a fragmented message: the sender owes us bytes.
-  bool mid_message() const noexcept { return header_have_ > 0 || in_payload_ || in_message_; }
+  bool mid_message() const noexcept { return header_have_ > 0 || remaining_ > 0 || in_message_; }
 
  private:
   struct Assembly;
 
-  std::size_t take_header(std::span<const std::byte> bytes) noexcept;
+  bool fin() const noexcept { return (header_[0] & std::byte{0x80}) != std::byte{0}; }
+  WsOpcode opcode() const noexcept { return static_cast<WsOpcode>(header_[0] & std::byte{0x0F}); }
+  bool is_control() const noexcept { return (header_[0] & std::byte{0x08}) != std::byte{0}; }
+
+  bool take_header(std::span<std::byte>& bytes, std::size_t end) noexcept;
   Verdict check_start() const noexcept;
-  Verdict check_length();
-  std::size_t header_size() const noexcept;
-  Verdict header_done(WsSink& sink);
-  Verdict take_payload(std::span<std::byte> part, WsSink& sink);
-  Verdict frame_done(std::span<std::byte> payload, WsSink& sink);
+  std::size_t length_end() const noexcept;
+  std::uint64_t declared_length() const noexcept;
+  Verdict check_length() const noexcept;
+  Verdict feed_header(std::span<std::byte>& bytes, WsSink& sink);
+  Verdict feed_payload(std::span<std::byte> part, WsSink& sink);
+  Verdict data_done(std::span<std::byte> part, WsSink& sink);
   Verdict control_done(std::span<std::byte> payload, WsSink& sink);
-  Assembly& assembly();
-  void release_if_idle() noexcept;
+  void keep(std::span<const std::byte> part);
 
   std::unique_ptr<Assembly> assembly_;
   std::uint32_t message_bytes_max_;
-  std::uint32_t message_bytes_ = 0;  // declared so far, of the message in progress
-  std::uint32_t remaining_ = 0;      // payload of the current frame still to come
-  std::array<std::byte, 4> mask_{};  // rotated: [0] is for the next byte
-  std::array<std::byte, 14> header_{};
-  std::uint8_t header_have_ = 0;
-  bool in_payload_ = false;
-  bool in_message_ = false;  // a fragmented message is open
+  std::uint32_t message_bytes_ = 0;     // declared so far, of the message in progress
+  std::uint32_t remaining_ = 0;         // payload of the current frame still to come
+  std::array<std::byte, 4> mask_{};     // rotated: [0] is for the next byte
+  std::array<std::byte, 14> header_{};  // of the current frame
+  std::uint8_t header_have_ = 0;        // 0 again once the header is complete
+  bool in_message_ = false;             // a fragmented message is open
+  bool partial_ = false;                // an earlier part of the current frame is in assembly_
   bool close_sent_ = false;
   bool close_received_ = false;
 };

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/net/tls_context.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+#include <vector>
+
+namespace fieldgate {
+namespace {
+
+constexpr std::streamsize k_file_bytes_max = 4 * 1024 * 1024;
+constexpr int k_chain_depth_max = 5;
+constexpr long k_peer_certificates_bytes_max = 32 * 1024;
+constexpr unsigned char k_session_id_context[] = "fieldgate-device";
+
+// AES-128-GCM first: with the client's order, SHA-384 suites win and cost 3 %.
+constexpr const char* k_tls12_suites =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+constexpr const char* k_tls13_suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+// The default list has finite-field groups that cost the server milliseconds.
+constexpr const char* k_groups = "X25519:P-256:P-384";
+
+struct Free {
+  void operator()(BIO* p) const noexcept { BIO_free(p); }
+  void operator()(EVP_PKEY* p) const noexcept { EVP_PKEY_free(p); }
+  void operator()(X509* p) const noexcept { X509_free(p); }
+  void operator()(X509_STORE_CTX* p) const noexcept { X509_STORE_CTX_free(p); }
+};
+template <class T>
+using Owned = std::unique_ptr<T, Free>;
+using Certificates = std::vector<Owned<X509>>;
+
+// The newest reason in OpenSSL's queue, which is empty afterwards.
+std::string openssl_reason() {
+  const char* reason = ERR_reason_error_string(ERR_peek_last_error());
+  ERR_clear_error();
+  return reason != nullptr ? reason : "unknown OpenSSL error";
+}
+
+Error file_error(Errc code, std::string_view setting, const std::string& file, const std::string& what) {
+  return make_error(code, std::string(setting) + " " + file + ": " + what);
+}
+
+Result<std::string> read_file(std::string_view setting, const std::string& file) {
+  if (file.empty()) return make_error(Errc::invalid_argument, std::string(setting) + " is not set");
+  errno = 0;
+  std::ifstream stream(file, std::ios::binary);
+  std::string text;
+  if (stream) text.assign(std::istreambuf_iterator<char>(stream), {});
+  if (!stream.is_open() || stream.bad()) {
+    const char* why = errno != 0 ? std::strerror(errno) : "not a readable file";
+    return file_error(Errc::not_found, setting, file,
+                      std::string("cannot be read: ") + why + "; check the path and its permissions");
+  }
+  if (text.size() > static_cast<std::size_t>(k_file_bytes_max)) {
+    return file_error(Errc::malformed, setting, file, "larger than 4 MiB: not a PEM file of certificates");
+  }
+  return text;
+}
+
+Result<Certificates> read_certificates(std::string_view setting, const std::string& file) {
+  const auto text = read_file(setting, file);
+  if (!text) return text.error();
+  const Owned<BIO> bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
+  Certificates found;
+  while (Owned<X509> next{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) found.push_back(std::move(next));
+  const unsigned long end = ERR_peek_last_error();
+  const bool clean = ERR_GET_LIB(end) == ERR_LIB_PEM && ERR_GET_REASON(end) == PEM_R_NO_START_LINE;
+  const std::string reason = openssl_reason();
+  if (!clean) {
+    return file_error(Errc::malformed, setting, file,
+                      "certificate " + std::to_string(found.size() + 1) + " cannot be read: " + reason);
+  }
+  if (found.empty()) {
+    return file_error(Errc::malformed, setting, file,
+                      "holds no certificate; it must be PEM, with a BEGIN CERTIFICATE line");
+  }
+  return found;
+}
+
+// Never asks anyone; only notes that a passphrase would be needed.
+int note_passphrase(char*, int, int, void* asked) {
+  *static_cast<bool*>(asked) = true;
+  return -1;
+}
+
+Result<Owned<EVP_PKEY>> read_key(const std::string& file) {
+  constexpr std::string_view setting = "key_file";
+  auto text = read_file(setting, file);
+  if (!text) return text.error();
+  const Owned<BIO> bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
+  bool encrypted = false;
+  Owned<EVP_PKEY> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, note_passphrase, &encrypted));
+  OPENSSL_cleanse(text->data(), text->size());
+  if (key) return key;
+  const std::string reason = openssl_reason();
+  if (encrypted) {
+    return file_error(Errc::malformed, setting, file,
+                      "is encrypted; decrypt it (openssl pkey -in FILE -out FILE) and protect it by file permissions");
+  }
+  return file_error(Errc::malformed, setting, file, "holds no PEM private key: " + reason);
+}
+
+std::int64_t unix_seconds(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return 0;
+  return timegm(&parts);
+}
+
+std::string utc(std::int64_t unix_time) {
+  const std::time_t time = unix_time;
+  std::tm parts{};
+  char text[32] = "";
+  if (gmtime_r(&time, &parts) != nullptr) std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+Result<void> install_identity(SSL_CTX* ctx, const DeviceTlsSettings& settings, std::int64_t& not_after) {
+  const auto chain = read_certificates("certificate_file", settings.certificate_file);
+  if (!chain) return chain.error();
+  const auto key = read_key(settings.key_file);
+  if (!key) return key.error();
+
+  const auto fail = [&](const std::string& what) {
+    return file_error(Errc::invalid_argument, "certificate_file", settings.certificate_file, what);
+  };
+  for (std::size_t i = 0; i < chain->size(); ++i) {
+    const std::int64_t end = unix_seconds(X509_get0_notAfter((*chain)[i].get()));
+    if (i == 0) not_after = end;
+    if (end < std::time(nullptr)) {
+      return fail("certificate " + std::to_string(i + 1) + " expired at " + utc(end) + "; install a renewed one");
+    }
+  }
+  X509* leaf = chain->front().get();
+  if (X509_check_private_key(leaf, key->get()) != 1) {
+    ERR_clear_error();
+    return fail("the first certificate does not belong to the key in key_file " + settings.key_file +
+                "; the leaf must come first, and both files must be of the same pair");
+  }
+  if (SSL_CTX_use_certificate(ctx, leaf) != 1 || SSL_CTX_use_PrivateKey(ctx, key->get()) != 1) {
+    return fail("cannot be used: " + openssl_reason());
+  }
+  for (std::size_t i = 1; i < chain->size(); ++i) {
+    if (SSL_CTX_add1_chain_cert(ctx, (*chain)[i].get()) != 1) {
+      return fail("certificate " + std::to_string(i + 1) + " cannot be used: " + openssl_reason());
+    }
+  }
+  return boost::system::in_place_value;
+}
+
+TrustFingerprint fingerprint(const Certificates& authorities, ClientCertificate mode) {
+  std::vector<TrustFingerprint> each(authorities.size());
+  for (std::size_t i = 0; i < each.size(); ++i) {
+    X509_digest(authorities[i].get(), EVP_sha256(), each[i].data(), nullptr);
+  }
+  std::ranges::sort(each);
+  std::string all(1, static_cast<char>(mode));
+  for (const auto& one : each) all.append(reinterpret_cast<const char*>(one.data()), one.size());
+  TrustFingerprint whole{};
+  EVP_Digest(all.data(), all.size(), whole.data(), nullptr, EVP_sha256(), nullptr);
+  return whole;
+}
+
+Result<TrustFingerprint> install_trust(SSL_CTX* ctx, const DeviceTlsSettings& settings) {
+  if (settings.client_ca_file.empty()) {
+    if (settings.client_certificate == ClientCertificate::required) {
+      return make_error(Errc::invalid_argument,
+                        "client_certificate is required, but client_ca_file, which says who may sign one, is not set");
+    }
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);
+    return fingerprint({}, settings.client_certificate);
+  }
+  const auto authorities = read_certificates("client_ca_file", settings.client_ca_file);
+  if (!authorities) return authorities.error();
+  for (std::size_t i = 0; i < authorities->size(); ++i) {
+    X509* authority = (*authorities)[i].get();
+    const auto fail = [&](const std::string& what) {
+      return file_error(Errc::invalid_argument, "client_ca_file", settings.client_ca_file,
+                        "certificate " + std::to_string(i + 1) + " " + what);
+    };
+    if (X509_check_ca(authority) == 0) return fail("is not a CA certificate; list those who sign, not the devices");
+    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), authority) != 1 ||
+        SSL_CTX_add_client_CA(ctx, authority) != 1) {
+      return fail("cannot be used: " + openssl_reason());
+    }
+  }
+  const bool required = settings.client_certificate == ClientCertificate::required;
+  SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
+  SSL_CTX_set_verify_depth(ctx, k_chain_depth_max);
+  SSL_CTX_set_max_cert_list(ctx, k_peer_certificates_bytes_max);
+  // An intermediate may be trusted by itself, without all that its root signs.
+  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+  return fingerprint(*authorities, settings.client_certificate);
+}
+
+// Resumption does not look at the client's certificate again: one that has
+// expired since must go through a full handshake, and fail there.
+SSL_TICKET_RETURN judge_ticket(SSL*, SSL_SESSION* session, const unsigned char*, std::size_t, SSL_TICKET_STATUS status,
+                               void*) {
+  if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_ABORT;
+  const X509* certificate = SSL_SESSION_get0_peer(session);
+  if (certificate != nullptr && X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0) {
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
+  }
+  return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
+Result<TicketKeys> install_tickets(SSL_CTX* ctx, const DeviceTlsSettings& settings, const TrustFingerprint& trust,
+                                   const TicketKeys* carry_over) {
+  TicketKeys keys;
+  if (carry_over != nullptr && carry_over->trust == trust) {
+    keys = *carry_over;
+  } else {
+    keys.trust = trust;
+    if (RAND_priv_bytes(keys.bytes.data(), static_cast<int>(keys.bytes.size())) != 1) {
+      return make_error(Errc::unavailable, "no random numbers for ticket keys: " + openssl_reason());
+    }
+  }
+  if (!settings.resumption) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(ctx, settings.resumption ? 1 : 0);
+  if (SSL_CTX_set_tlsext_ticket_keys(ctx, keys.bytes.data(), static_cast<long>(keys.bytes.size())) != 1 ||
+      SSL_CTX_set_session_ticket_cb(ctx, nullptr, judge_ticket, nullptr) != 1) {
+    return make_error(Errc::internal, "session tickets cannot be set up: " + openssl_reason());
+  }
+  return keys;
+}
+
+Result<void> install_policy(SSL_CTX* ctx) {
+  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_read_ahead(ctx, 0);
+  if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+      SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 || SSL_CTX_set_cipher_list(ctx, k_tls12_suites) != 1 ||
+      SSL_CTX_set_ciphersuites(ctx, k_tls13_suites) != 1 || SSL_CTX_set1_groups_list(ctx, k_groups) != 1 ||
+      SSL_CTX_set_session_id_context(ctx, k_session_id_context, sizeof(k_session_id_context) - 1) != 1) {
+    return make_error(Errc::internal, "TLS cannot be set up: " + openssl_reason());
+  }
+  return boost::system::in_place_value;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const TlsContext>> TlsContext::load(const DeviceTlsSettings& settings,
+                                                           const TicketKeys* carry_over) {
+  ERR_clear_error();
+  SSL_CTX* ctx = SSL_CTX_new(TLS_server_method());
+  if (ctx == nullptr) return make_error(Errc::internal, "TLS cannot be set up: " + openssl_reason());
+  const std::shared_ptr<TlsContext> made(new TlsContext(ctx));
+
+  if (const auto policy = install_policy(ctx); !policy) return policy.error();
+  if (const auto identity = install_identity(ctx, settings, made->not_after_unix_); !identity) return identity.error();
+  const auto trust = install_trust(ctx, settings);
+  if (!trust) return trust.error();
+  const auto keys = install_tickets(ctx, settings, *trust, carry_over);
+  if (!keys) return keys.error();
+  made->keys_ = *keys;
+  return std::shared_ptr<const TlsContext>(made);
+}
+
+TlsContext::~TlsContext() {
+  SSL_CTX_free(ctx_);
+  OPENSSL_cleanse(keys_.bytes.data(), keys_.bytes.size());
+}
+
+bool still_trusted(SSL* ssl, const TlsContext& context) {
+  const int mode = SSL_CTX_get_verify_mode(context.native());
+  X509* certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr) return (mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) == 0;
+  if ((mode & SSL_VERIFY_PEER) == 0) return false;
+
+  const Owned<X509_STORE_CTX> check(X509_STORE_CTX_new());
+  if (!check || X509_STORE_CTX_init(check.get(), SSL_CTX_get_cert_store(context.native()), certificate,
+                                    SSL_get_peer_cert_chain(ssl)) != 1) {
+    ERR_clear_error();
+    return false;
+  }
+  // As the handshake does it: purpose, then this context's own parameters.
+  X509_STORE_CTX_set_default(check.get(), "ssl_client");
+  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(check.get());
+  X509_VERIFY_PARAM_set_auth_level(param, SSL_CTX_get_security_level(context.native()));
+  X509_VERIFY_PARAM_set1(param, SSL_CTX_get0_param(context.native()));
+  const bool trusted = X509_verify_cert(check.get()) == 1;
+  ERR_clear_error();
+  return trusted;
+}
+
+std::shared_ptr<const TlsContext> TlsContextHolder::current() const {
+  const MutexLock lock(mutex_);
+  return current_;
+}
+
+Result<bool> TlsContextHolder::rotate(const DeviceTlsSettings& settings) {
+  const auto before = current();
+  auto next = TlsContext::load(settings, &before->ticket_keys());
+  if (!next) return next.error();
+  const bool trust_changed = (*next)->trust() != before->trust();
+  const MutexLock lock(mutex_);
+  current_ = std::move(*next);
+  return trust_changed;
+}
+
+}  // namespace fieldgate
