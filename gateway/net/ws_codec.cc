@@ -256,7 +256,7 @@ void WsCodec::keep(std::span<const std::byte> part) {
 void WsCodec::close_sent() noexcept {
   close_sent_ = true;
   // A control frame in progress may be the peer's Close: that part stays.
-  if (assembly_) assembly_->message = {};
+  if (assembly_) std::vector<std::byte>().swap(assembly_->message);
 }
 
 void append_header(std::string& out, WsOpcode opcode, std::uint64_t payload_bytes) {
