@@ -1,0 +1,252 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`./dev run`: a broker, the gateway and a fleet of simulated devices on loopback, checked at the broker."""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import pathlib
+import resource
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ENVIRONMENT = ROOT / "build/run/env"
+DESCRIPTORS_BESIDE_DEVICES = 300
+EXAMPLE_DEVICE = "my-device"
+
+
+class Failure(Exception):
+    """What went wrong, for a person."""
+
+
+def arguments() -> argparse.Namespace:
+    def number(text: str) -> int:
+        if not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
+        return int(text)
+
+    parser = argparse.ArgumentParser(prog="./dev run", allow_abbrev=False)
+    parser.add_argument("--devices", type=number, default=100, help="simulated devices (100)")
+    parser.add_argument("--seconds", type=number, help="end after this long; without it: at Ctrl-C")
+    parser.add_argument("--rate", type=float, default=1.0, help="frames per second and device (1)")
+    parser.add_argument("--preset", default="release", choices=["dev", "release", "asan", "tsan"])
+    parser.add_argument("--keep", action="store_true", help="leave logs, certificates and configuration in place")
+    parser.add_argument("simulator", nargs="*", metavar="-- OPTIONS", help="further options of `fieldgate-sim run`")
+    return parser.parse_args()
+
+
+def raise_descriptors(devices: int) -> None:
+    """Gateway and simulator each need one for every device."""
+    need = devices + DESCRIPTORS_BESIDE_DEVICES
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and need > hard:
+        raise Failure(f"{devices} devices need {need} file descriptors a process, and the limit here is {hard}: raise it "
+                      f"(`ulimit -Hn {need}` as root, LimitNOFILE, or docker's --ulimit nofile={need}), or take fewer")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def free_port(preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return probe.getsockname()[1]
+    raise Failure("no free port on 127.0.0.1")
+
+
+class Run:
+    def __init__(self, options: argparse.Namespace, folder: pathlib.Path):
+        self.options, self.folder = options, folder
+        self.bin = ROOT / "build" / options.preset / "bin"
+        self.processes: list[tuple[str, subprocess.Popen]] = []
+        self.broker, self.devices, self.api, self.admin = map(free_port, (11883, 18443, 18080, 19090))
+        self.api_token, self.device_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+
+    def write(self, name: str, text: str) -> pathlib.Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def call(self, *command: str) -> None:
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failure(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+
+    def start(self, name: str, *command: str) -> subprocess.Popen:
+        """In a session of its own, so that Ctrl-C ends the simulator first; gone when this process is gone."""
+        with open(self.folder / f"{name}.log", "wb") as log:
+            process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, command)], stdin=subprocess.DEVNULL,
+                                       stdout=log, stderr=log, start_new_session=True)
+        self.processes.append((name, process))
+        return process
+
+    def wait_for(self, name: str, process: subprocess.Popen, ready, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
+                what = "is not ready" if process.poll() is None else f"ended with status {process.returncode}"
+                raise Failure(f"{name} {what}; its log ends:\n{tail}")
+            time.sleep(0.05)
+
+    def broker_answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.broker), 1):
+            return True
+        return False
+
+    def gateway_ready(self) -> bool:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=2) as answer:
+                return answer.status == 200
+        return False
+
+    def start_broker(self) -> None:
+        lines = [f"listener {self.broker} 127.0.0.1", "allow_anonymous true", "persistence true",
+                 f"persistence_location {self.folder}/", "set_tcp_nodelay true",
+                 # Neither the verifier nor the gateway's window is to be the limit here.
+                 "max_queued_messages 0", "max_inflight_messages 1000"]
+        if os.geteuid() == 0:
+            lines.append("user root")  # else it gives up the right to read this folder
+        config = self.write("mosquitto.conf", "\n".join(lines) + "\n")
+        program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        self.wait_for("mosquitto", self.start("mosquitto", program, "-c", config), self.broker_answers, 10)
+
+    def make_credentials(self) -> None:
+        simulator = self.bin / "fieldgate-sim"
+        self.call(simulator, "pki", "--out", self.folder / "pki", "--devices", self.options.devices)
+        hashed = hashlib.sha256(self.device_token.encode()).hexdigest()
+        self.write("device-tokens", f"{EXAMPLE_DEVICE} sha256:{hashed}\n")
+        hashed = hashlib.sha256(self.api_token.encode()).hexdigest()
+        self.write("api-tokens", f"demo sha256:{hashed}\n")
+
+    def start_gateway(self) -> None:
+        pki = self.folder / "pki"
+        (self.folder / "state").mkdir()
+        config = self.write("fieldgate.yaml", f"""\
+node:
+  name: demo
+  state_dir: {self.folder}/state
+  drain_period: 2s
+devices:
+  listen: 127.0.0.1:{self.devices}
+  tls:
+    certificate_file: {pki}/server.pem
+    key_file: {pki}/server-key.pem
+    client_ca_file: {pki}/ca.pem
+tokens:
+  file: {self.folder}/device-tokens
+limits:
+  sessions_max: {self.options.devices + 100}
+mqtt:
+  - name: main
+    host: 127.0.0.1
+    port: {self.broker}
+api:
+  listen: 127.0.0.1:{self.api}
+  token_file: {self.folder}/api-tokens
+admin:
+  listen: 127.0.0.1:{self.admin}
+""")
+        gateway = self.start("gateway", self.bin / "fieldgate", "serve", "--config", config)
+        self.wait_for("gateway", gateway, self.gateway_ready, 30)
+
+    def publish_environment(self) -> None:
+        ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
+        ENVIRONMENT.write_text(f"""\
+export FIELDGATE_API=http://127.0.0.1:{self.api}
+export FIELDGATE_TOKEN={self.api_token}
+export FIELDGATE_ADMIN=http://127.0.0.1:{self.admin}
+export FIELDGATE_BROKER_PORT={self.broker}
+export FIELDGATE_DEVICE_URL=wss://localhost:{self.devices}/v1/connect
+export FIELDGATE_DEVICE_TOKEN={self.device_token}
+export FIELDGATE_CA={self.folder}/pki/ca.pem
+""")
+        print(f"""\
+API      curl -H 'Authorization: Bearer {self.api_token}' http://127.0.0.1:{self.api}/api/v1/devices
+metrics  http://127.0.0.1:{self.admin}/metrics     health: http://127.0.0.1:{self.admin}/readyz
+broker   mosquitto_sub -p {self.broker} -v -t 'fieldgate/v1/devices/#'
+logs     {self.folder}
+shell    source build/run/env     (the variables that README.md uses)
+""", flush=True)
+
+    def simulate(self) -> int:
+        command = [self.bin / "fieldgate-sim", "run", "--devices", self.options.devices, "--rate", self.options.rate,
+                   "--gateway", f"wss://localhost:{self.devices}/v1/connect", "--pki", self.folder / "pki",
+                   "--broker", f"127.0.0.1:{self.broker}", "--verify"]
+        if self.options.seconds:
+            command += ["--seconds", self.options.seconds]
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, command), *self.options.simulator])
+        self.processes.append(("simulator", process))
+        # Ctrl-C reaches the simulator too; it ends with its summary, and then so do we.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        status = process.wait()
+        for name, other in self.processes:
+            if other.poll() is not None and other is not process:
+                raise Failure(f"{name} ended before its time, with status {other.returncode}; see {self.folder}/{name}.log")
+        return status
+
+    def stop(self) -> int:
+        """The last started first. Returns the gateway's exit status."""
+        status = 0
+        for name, process in reversed(self.processes):
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            if name == "gateway":
+                status = process.returncode
+        return status
+
+
+def main() -> int:
+    options = arguments()
+    status = 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = None
+    run = None
+    try:
+        raise_descriptors(options.devices)
+        subprocess.run([ROOT / "dev", "build", options.preset], check=True)
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-run-"))
+        run = Run(options, folder)
+        run.start_broker()
+        run.make_credentials()
+        run.start_gateway()
+        run.publish_environment()
+        status = run.simulate()
+    except Failure as failure:
+        print(f"dev run: {failure}", file=sys.stderr)
+        options.keep = folder is not None
+    except subprocess.CalledProcessError as failed:
+        status = failed.returncode
+    except KeyboardInterrupt:
+        status = 130
+    finally:
+        if run is not None and run.stop() != 0 and status == 0:
+            print(f"dev run: the gateway did not end well; see {folder}/gateway.log", file=sys.stderr)
+            status, options.keep = 1, True
+        with contextlib.suppress(OSError):
+            ENVIRONMENT.unlink()
+        if folder is not None and options.keep:
+            print(f"dev run: kept {folder}", file=sys.stderr)
+        elif folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
