@@ -144,7 +144,8 @@ bool LastValues::make_room(std::size_t need) {
 void LastValues::repack(std::size_t need) {
   std::size_t entries_max = entries_.size() + 1;
   std::size_t arena_max = arena_.size() - arena_dead_ + need;
-  if ((entries_max * sizeof(Entry) + arena_max) / 8 * 9 <= bytes_max_) {
+  const std::size_t tight = entries_max * sizeof(Entry) + arena_max;
+  if (tight + tight / 8 <= bytes_max_) {
     entries_max += entries_max / 8;
     arena_max += arena_max / 8;
   }
