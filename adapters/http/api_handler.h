@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "adapters/http/fleet_inbox.h"
+#include "adapters/http/handler.h"
+#include "adapters/http/loop.h"
+#include "adapters/http/problem.h"
+#include "adapters/http/sealed_cursor.h"
+#include "adapters/http/token_table.h"
+#include "gateway/core/fleet_index.h"
+#include "gateway/ports/clock.h"
+#include "gateway/ports/fleet.h"
+#include "gateway/ports/log.h"
+#include "gateway/ports/node_status.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+
+namespace fieldgate::http {
+
+// The routes of the API.
+// Thread:  the loop's, but for the answers of `live`, which may come on any.
+// Borrows: everything given by reference.
+// Bounds:  one question to `live` per request that waits, and its answer is given
+//          up after k_live_deadline.
+class ApiHandler final : public Handler {
+ public:
+  static constexpr std::chrono::milliseconds k_live_deadline{500};
+
+  // Answers of `live` that come after the loop's end are dropped.
+  ApiHandler(std::weak_ptr<Loop> loop, std::int64_t inactive_after_ms, LiveDevices& live, const NodeStatus& status,
+             const Clock& clock, Log& log)
+      : loop_(std::move(loop)), live_(live), status_(status), clock_(clock), log_(log), index_(inactive_after_ms) {}
+
+  void handle(const Request& request, Respond respond) override;
+
+  void set_tokens(std::shared_ptr<const TokenTable> tokens) { tokens_ = std::move(tokens); }
+  void apply(FleetInbox::Content news);
+
+ private:
+  enum class Route : std::uint8_t { devices, device, latest, nodes, lanes, openapi };
+  struct Question {
+    Respond respond;
+    DeviceId device;
+    std::string request_id;
+    bool latest;  // the telemetry alone
+  };
+
+  static std::optional<Route> route(const std::vector<std::string>& segments);
+  bool authorised(const Request& request) const;
+  void answer_get(Route route, const Request& request, Respond respond);
+  Response list_devices(const Request& request) const;
+  void ask_live(const Request& request, bool latest, Respond respond);
+  // `answered`: false for a deadline that passed.
+  void conclude(std::uint64_t number, bool answered, const std::optional<DeviceDetail>& detail);
+  Response device_answer(const Question& question, bool answered, const DeviceDetail* detail) const;
+
+  std::weak_ptr<Loop> loop_;
+  LiveDevices& live_;
+  const NodeStatus& status_;
+  const Clock& clock_;
+  Log& log_;
+  CursorSeal seal_;
+  FleetIndex index_;
+  std::shared_ptr<const TokenTable> tokens_;
+  std::unordered_map<std::uint64_t, Question> questions_;
+  std::uint64_t next_question_ = 1;
+};
+
+// openapi.json, byte for byte.
+std::string_view openapi_document() noexcept;
+
+}  // namespace fieldgate::http

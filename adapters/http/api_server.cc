@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapters/http/api_server.h"
+
+#include "adapters/http/api_handler.h"
+#include "adapters/http/http_server.h"
+
+namespace fieldgate::http {
+namespace {
+
+ServerSettings server_settings(const ApiSettings& api) {
+  ServerSettings settings;
+  settings.name = "api";
+  settings.listen = api.listen;
+  settings.certificate_file = api.certificate_file;
+  settings.key_file = api.key_file;
+  settings.cors_origins = api.cors_origins;
+  settings.connections_max = api.connections_max;
+  settings.header_bytes_max = api.header_bytes_max;
+  settings.body_bytes_max = api.body_bytes_max;
+  settings.request_timeout = api.request_timeout;
+  settings.idle_timeout = api.idle_timeout;
+  return settings;
+}
+
+bool is_loopback(const std::string& address) { return address.starts_with("127.") || address == "::1"; }
+
+// The handler needs the server's loop and the server the handler.
+class HandlerSlot final : public Handler {
+ public:
+  void handle(const Request& request, Respond respond) override { handler->handle(request, std::move(respond)); }
+  ApiHandler* handler = nullptr;
+};
+
+}  // namespace
+
+class ApiServer::Impl {
+ public:
+  Impl(const ApiSettings& api, seconds inactive_after, LiveDevices& live, const NodeStatus& status, const Clock& clock,
+       Log& log, HttpProbe& probe)
+      : settings_(api),
+        log_(log),
+        server_(server_settings(api), slot_, clock, log, probe),
+        loop_(server_.loop()),
+        handler_(loop_, milliseconds(inactive_after).count(), live, status, clock, log) {
+    slot_.handler = &handler_;
+  }
+
+  ~Impl() { server_.stop(); }
+
+  Result<std::uint16_t> start() {
+    Result<TokenTable> tokens = TokenTable::load(settings_.token_file);
+    if (!tokens) return tokens.error();
+    handler_.set_tokens(std::make_shared<const TokenTable>(std::move(*tokens)));
+    Result<std::uint16_t> port = server_.start();
+    if (port && settings_.certificate_file.empty() && !is_loopback(settings_.listen.address)) {
+      log_.warn("api_plain_text", {{"listen", settings_.listen.address},
+                                   {"risk", "tokens can be read on the way; set certificate_file and key_file"}});
+    }
+    return port;
+  }
+
+  void stop() { server_.stop(); }
+
+  Result<void> reload() {
+    Result<TokenTable> tokens = TokenTable::load(settings_.token_file);
+    if (!tokens) return tokens.error();
+    if (Result<void> certificate = server_.reload_certificate(); !certificate) return certificate;
+    loop_->post([this, fresh = std::make_shared<const TokenTable>(std::move(*tokens))] { handler_.set_tokens(fresh); });
+    return {};
+  }
+
+  template <class Update>
+  void put(std::vector<Update> updates) {
+    if (updates.empty() || !inbox_.put(std::move(updates))) return;
+    loop_->post([this] { handler_.apply(inbox_.take()); });
+  }
+
+ private:
+  const ApiSettings settings_;
+  Log& log_;
+  FleetInbox inbox_;
+  HandlerSlot slot_;
+  HttpServer server_;
+  const std::shared_ptr<Loop> loop_;
+  ApiHandler handler_;
+};
+
+ApiServer::ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
+                     const Clock& clock, Log& log, HttpProbe& probe)
+    : impl_(std::make_unique<Impl>(settings, inactive_after, live, status, clock, log, probe)) {}
+ApiServer::~ApiServer() = default;
+Result<std::uint16_t> ApiServer::start() { return impl_->start(); }
+void ApiServer::stop() { impl_->stop(); }
+Result<void> ApiServer::reload() { return impl_->reload(); }
+void ApiServer::changed(std::vector<DeviceSummary> devices) { impl_->put(std::move(devices)); }
+void ApiServer::seen(std::vector<SeenUpdate> updates) { impl_->put(std::move(updates)); }
+
+}  // namespace fieldgate::http

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "adapters/http/service.h"
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace boost::asio::ssl {
+class context;
+}
+
+namespace fieldgate::http {
+
+// A client's connection: reads one request after the other, has each answered,
+// and writes the answers in their order.
+// Thread: the server's loop.
+// Bounds: one request at a time; ServerSettings says how large and how slow it
+//         may be, and what is over is answered 408, 413 or 431.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+  // Ends every wait at once; `ended` follows.
+  virtual void close() = 0;
+};
+
+struct ConnectionOptions {
+  std::shared_ptr<boost::asio::ssl::context> tls;  // nullptr: plain
+  bool refuse = false;                             // say 503 and close
+  std::string peer;                                // address:port
+};
+
+// Serves until the connection is over, then calls `ended`, once, from the loop.
+// `service` outlives that.
+std::shared_ptr<Connection> start_connection(boost::asio::ip::tcp::socket socket, ConnectionOptions options,
+                                             Service& service, std::function<void()> ended);
+
+}  // namespace fieldgate::http

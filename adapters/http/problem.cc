@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapters/http/problem.h"
+
+#include "adapters/http/json_writer.h"
+
+namespace fieldgate::http {
+namespace {
+
+using enum Problem;
+
+constexpr std::array<ProblemInfo, k_problems> k_table = {{
+    {malformed_request, 400, "/problems/malformed-request", "Not a well-formed HTTP request"},
+    {invalid_parameter, 400, "/problems/invalid-parameter", "A parameter has an invalid value"},
+    {unknown_parameter, 400, "/problems/unknown-parameter", "There is no such parameter here"},
+    {invalid_cursor, 400, "/problems/invalid-cursor", "The cursor does not belong to this query"},
+    {unauthenticated, 401, "/problems/unauthenticated", "A valid bearer token is needed"},
+    {not_found, 404, "/problems/not-found", "There is nothing at this path"},
+    {device_not_found, 404, "/problems/device-not-found", "No such device has been seen"},
+    {method_not_allowed, 405, "/problems/method-not-allowed", "This path does not take that method"},
+    {request_timeout, 408, "/problems/request-timeout", "The request did not arrive in time"},
+    {body_too_large, 413, "/problems/body-too-large", "The body is too large"},
+    {headers_too_large, 431, "/problems/headers-too-large", "The request's head is too large"},
+    {too_many_connections, 503, "/problems/too-many-connections", "All connections are in use"},
+    {live_data_unavailable, 503, "/problems/live-data-unavailable", "The device's shard did not answer in time"},
+    {answer_timeout, 503, "/problems/answer-timeout", "The answer was not ready in time"},
+    {internal_error, 500, "/problems/internal-error", "The gateway failed to answer"},
+}};
+
+constexpr bool in_order() {
+  for (std::size_t i = 0; i < k_table.size(); ++i) {
+    if (static_cast<std::size_t>(k_table[i].problem) != i) return false;
+  }
+  return true;
+}
+static_assert(in_order(), "one row for each Problem, in the order of the enumerators");
+
+}  // namespace
+
+const std::array<ProblemInfo, k_problems>& problems() noexcept { return k_table; }
+
+Response make_problem(Problem problem, std::string_view request_id, std::string_view detail,
+                      std::string_view parameter) {
+  const ProblemInfo& info = k_table[static_cast<std::size_t>(problem)];
+  JsonWriter json;
+  json.begin_object()
+      .field("type", info.type)
+      .field("title", info.title)
+      .field("status", info.status)
+      .field("detail", detail)
+      .field("instance", "urn:fieldgate:request:" + std::string(request_id));
+  if (!parameter.empty()) json.field("parameter", parameter);
+  json.end_object();
+
+  Response response;
+  response.status = info.status;
+  response.content_type = "application/problem+json";
+  response.body = std::move(json).take();
+  if (info.status == 503) response.headers.emplace_back("Retry-After", "1");
+  return response;
+}
+
+}  // namespace fieldgate::http

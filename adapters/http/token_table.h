@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/error.h"
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fieldgate::http {
+
+// Who may use the API: names and the SHA-256 of their tokens. Immutable.
+class TokenTable {
+ public:
+  // Reads lines of "NAME sha256:HEX"; `#` starts a comment line. A name may have
+  // several tokens, so that one can be replaced by another without a gap.
+  // Errors: Errc::invalid_argument naming file and line; a table without any token
+  // is an error too. Blocks on disk.
+  static Result<TokenTable> load(const std::string& file);
+  static Result<TokenTable> parse(std::string_view text, std::string_view file);
+
+  // The name that presented `token`; nullptr for none. Takes the same time
+  // whichever entry matches, and if none does.
+  const std::string* find(std::string_view token) const;
+
+  // The token in an Authorization header (RFC 6750 section 2.1); empty if it is
+  // of another scheme.
+  static std::string_view bearer(std::string_view authorization);
+
+ private:
+  struct Entry {
+    std::string name;
+    std::array<unsigned char, 32> sha256{};
+  };
+  std::vector<Entry> entries_;
+};
+
+}  // namespace fieldgate::http
