@@ -15,7 +15,7 @@ namespace fieldgate {
 
 struct ProcessLogOptions {
   int fd = 2;  // borrowed
-  std::size_t queue_lines_max = 8'192;
+  std::size_t queue_lines_max = 4'096;
   // How long the destructor waits for a reader of `fd` that has stopped reading.
   std::chrono::milliseconds flush_patience{2'000};
   // Called on the logging thread with the number of lines lost since the last call.

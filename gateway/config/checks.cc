@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config/checks.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <map>
+#include <set>
+#include <tuple>
+
+namespace fieldgate::config {
+namespace {
+
+// The address is numeric: the binder has seen to it.
+bool is_loopback(const Endpoint& endpoint) { return endpoint.address.starts_with("127.") || endpoint.address == "::1"; }
+
+class Checker {
+ public:
+  Checker(const Settings& settings, const Places& places) : s_(settings), places_(places) {}
+
+  std::vector<Problem> run() {
+    listeners();
+    device_tls();
+    session();
+    std::map<std::string, std::size_t> names;
+    for (std::size_t i = 0; i < s_.mqtt.size(); ++i) {
+      lane(s_.mqtt[i], "mqtt[" + std::to_string(i) + "]");
+      const auto [first, is_new] = names.emplace(s_.mqtt[i].name, i);
+      if (!is_new) {
+        error("mqtt[" + std::to_string(i) + "].name",
+              "is the name of mqtt[" + std::to_string(first->second) + "] already: give each lane a name of its own");
+      }
+    }
+    lanes_together();
+    api();
+    return std::move(problems_);
+  }
+
+ private:
+  using Paths = std::initializer_list<std::string_view>;
+
+  // `beside`: the other keys that the verdict rests on. A refused key has left its
+  // default behind, and that it fits ill would be a problem nobody has made.
+  void report(Severity severity, const std::string& path, const std::string& message, Paths beside) {
+    const auto is_refused = [this](std::string_view p) { return places_.is_refused(p); };
+    if (is_refused(path) || std::ranges::any_of(beside, is_refused)) return;
+    problems_.push_back({severity, places_.of(path), path + " " + message});
+  }
+  void error(const std::string& path, const std::string& message, Paths beside = {}) {
+    report(Severity::error, path, message, beside);
+  }
+  void warning(const std::string& path, const std::string& message, Paths beside = {}) {
+    report(Severity::warning, path, message, beside);
+  }
+
+  void pair(const std::string& section, const std::string& certificate, const std::string& key) {
+    if (!certificate.empty() && key.empty()) {
+      error(section + ".key_file", "is missing: certificate_file needs its private key",
+            {section + ".certificate_file"});
+    } else if (certificate.empty() && !key.empty()) {
+      error(section + ".certificate_file", "is missing: key_file alone is of no use", {section + ".key_file"});
+    }
+  }
+
+  void listeners() {
+    std::vector<std::pair<std::string, const Endpoint*>> listeners = {{"devices.listen", &s_.devices.listen}};
+    if (s_.api.enabled) listeners.emplace_back("api.listen", &s_.api.listen);
+    listeners.emplace_back("admin.listen", &s_.admin.listen);
+    for (std::size_t i = 0; i < listeners.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        const Endpoint& a = *listeners[i].second;
+        const Endpoint& b = *listeners[j].second;
+        const bool same_address = a.address == b.address || a.address == "0.0.0.0" || b.address == "0.0.0.0";
+        if (a.port != 0 && a.port == b.port && same_address) {
+          error(listeners[i].first, "takes the port of " + listeners[j].first + ": choose another",
+                {listeners[j].first, "api.enabled"});
+        }
+      }
+    }
+  }
+
+  void device_tls() {
+    const DeviceTlsSettings& tls = s_.devices.tls;
+    if (!tls.enabled && !is_loopback(s_.devices.listen)) {
+      error("devices.tls.enabled", "may be false only where devices.listen is a loopback address such as 127.0.0.1",
+            {"devices.listen"});
+    }
+    if (tls.enabled && tls.certificate_file.empty() && tls.key_file.empty()) {
+      error("devices.tls.certificate_file", "and key_file are missing: devices connect over TLS",
+            {"devices.tls.key_file", "devices.tls.enabled"});
+    } else if (tls.enabled) {
+      pair("devices.tls", tls.certificate_file, tls.key_file);
+    }
+    const bool certificates = tls.enabled && !tls.client_ca_file.empty();
+    if (tls.enabled && tls.client_certificate == ClientCertificate::required && !certificates) {
+      error("devices.tls.client_ca_file", "is missing: client_certificate is required, so say who may sign it",
+            {"devices.tls.client_certificate", "devices.tls.enabled"});
+    } else if (!certificates && s_.tokens.file.empty()) {
+      error("tokens.file", "is missing, and so is devices.tls.client_ca_file: no device could ever authenticate",
+            {"devices.tls.client_ca_file", "devices.tls.enabled"});
+    }
+  }
+
+  void session() {
+    const SessionSettings& session = s_.session;
+    if (session.heartbeat_min > session.heartbeat) {
+      error("session.heartbeat_min", "must not be above session.heartbeat", {"session.heartbeat"});
+    }
+    if (session.heartbeat > session.heartbeat_max) {
+      error("session.heartbeat_max", "must not be below session.heartbeat", {"session.heartbeat"});
+    }
+    if (session.credit_bytes < s_.limits.frame_bytes_max) {
+      error("session.credit_bytes", "must be at least limits.frame_bytes_max, or a large frame could never be sent",
+            {"limits.frame_bytes_max"});
+    }
+    if (s_.limits.bytes_burst < s_.limits.frame_bytes_max) {
+      error("limits.bytes_burst", "must be at least limits.frame_bytes_max, or a large frame could never be taken",
+            {"limits.frame_bytes_max"});
+    }
+    if (session.ack_every_frames > session.credit_frames) {
+      warning("session.ack_every_frames", "is above session.credit_frames: a busy device waits for session.ack_every",
+              {"session.credit_frames"});
+    }
+  }
+
+  void lane(const MqttLaneSettings& lane, const std::string& path) {
+    pair(path + ".tls", lane.tls.certificate_file, lane.tls.key_file);
+    if (!lane.password.value.empty() && !lane.password_file.empty()) {
+      error(path + ".password_file", "and password are both set: keep one");
+    }
+    if (lane.backoff_min > lane.backoff_max)
+      error(path + ".backoff_min", "must not be above backoff_max", {path + ".backoff_max"});
+    const bool secret = !lane.password.value.empty() || !lane.password_file.empty();
+    if (secret && !lane.tls.enabled && !is_loopback({lane.host, 0}) && lane.host != "localhost") {
+      warning(path + ".tls.enabled", "is false: the password travels in clear to " + lane.host);
+    }
+    std::set<std::string> taken;
+    for (std::size_t i = 0; i < lane.routes.size(); ++i) {
+      const std::string kinds = path + ".routes[" + std::to_string(i) + "].kinds";
+      if (lane.routes[i].kinds.empty()) error(kinds, "is empty: name the kinds of record that the route takes");
+      for (std::size_t k = 0; k < lane.routes[i].kinds.size(); ++k) {
+        const std::string& kind = lane.routes[i].kinds[k];
+        if (!taken.insert(kind).second) {
+          error(kinds + "[" + std::to_string(k) + "]", "names " + kind + " a second time: the first route has it");
+        }
+      }
+    }
+  }
+
+  void lanes_together() {
+    if (s_.mqtt.empty()) {
+      warning("mqtt", "has no lane: records go nowhere");
+    } else if (std::ranges::none_of(s_.mqtt, &MqttLaneSettings::required)) {
+      warning("mqtt", "has no required lane: devices cannot be granted the FORWARDED stage");
+    }
+    std::set<std::tuple<std::string, std::uint16_t, std::string>> clients;
+    for (std::size_t i = 0; i < s_.mqtt.size(); ++i) {
+      const MqttLaneSettings& lane = s_.mqtt[i];
+      if (!lane.client_id.empty() && !clients.emplace(lane.host, lane.port, lane.client_id).second) {
+        error("mqtt[" + std::to_string(i) + "].client_id",
+              "is another lane's at the same broker, which would disconnect one for the other");
+      }
+    }
+  }
+
+  void api() {
+    if (!s_.api.enabled) return;
+    pair("api", s_.api.certificate_file, s_.api.key_file);
+    if (s_.api.token_file.empty()) {
+      error("api.token_file", "is missing: say who may use the API, or set api.enabled to false", {"api.enabled"});
+    }
+    if (s_.api.certificate_file.empty() && !is_loopback(s_.api.listen)) {
+      warning("api.listen", "is not a loopback address: without certificate_file, tokens travel in clear",
+              {"api.certificate_file"});
+    }
+  }
+
+  const Settings& s_;
+  const Places& places_;
+  std::vector<Problem> problems_;
+};
+
+}  // namespace
+
+std::vector<Problem> check_together(const Settings& settings, const Places& places) {
+  return Checker(settings, places).run();
+}
+
+}  // namespace fieldgate::config

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config/declaration.h"
+
+#include "gateway/config/text_checks.h"
+#include "gateway/core/record.h"
+
+namespace fieldgate::config {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+
+constexpr std::uint64_t k_kib = 1'024;
+constexpr std::uint64_t k_mib = 1'024 * k_kib;
+constexpr std::uint64_t k_gib = 1'024 * k_mib;
+
+std::vector<std::string> record_kind_names() {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < k_record_kinds; ++i) names.emplace_back(to_string(static_cast<RecordKind>(i)));
+  return names;
+}
+
+void describe(Visitor& v, NodeSettings& s) {
+  v.value({"name",
+           "Name of this node in topics, lists and logs, unique among the nodes of one topic prefix. Empty: the host "
+           "name."},
+          Text(s.name, k_name_bytes_max, must_be_empty_or_name));
+  v.value({"state_dir", "Folder for what must survive a restart, such as the boot generation. It must be writable."},
+          Text(s.state_dir, 4'096, must_be_absolute_path));
+  v.value({"shards", "Threads that carry device connections. 0: one per core."}, Number(s.shards, 0, 256));
+  v.value({"drain_period",
+           "How long the Goodbyes to the devices are spread at shutdown. Keep it well below the supervisor's grace "
+           "period."},
+          Duration(s.drain_period, seconds(0), hours(1)));
+}
+
+void describe(Visitor& v, LogSettings& s) {
+  v.value({"level", "The least severe lines that are written.", Reload::value},
+          Choice(s.level, {{"debug", LogLevel::debug},
+                           {"info", LogLevel::info},
+                           {"warn", LogLevel::warn},
+                           {"error", LogLevel::error}}));
+  v.value({"format", "logfmt reads well in a terminal; json is for collectors."},
+          Choice(s.format, {{"logfmt", LogFormat::logfmt}, {"json", LogFormat::json}}));
+  v.value({"per_event_per_second",
+           "Lines per second of one event name. What is over is counted and summed up in one line."},
+          Number(s.per_event_per_second, 1, 100'000));
+}
+
+void describe(Visitor& v, DeviceTlsSettings& s) {
+  v.value({"enabled", "TLS on the device listener. Without it the listener must be on a loopback address."},
+          Flag(s.enabled));
+  v.value({"certificate_file",
+           "The gateway's certificate, PEM, leaf first and intermediates after it. Required with TLS.", Reload::value},
+          File(s.certificate_file));
+  v.value({"key_file", "The certificate's private key, PEM, not encrypted. Required with TLS.", Reload::value},
+          File(s.key_file));
+  v.value(
+      {"client_ca_file", "Certificate authorities that may sign device certificates, PEM. Empty: devices show tokens.",
+       Reload::value},
+      File(s.client_ca_file));
+  v.value({"client_certificate",
+           "required: the TLS handshake fails without a trusted device certificate. optional: a device may show a "
+           "token instead."},
+          Choice(s.client_certificate,
+                 {{"optional", ClientCertificate::optional}, {"required", ClientCertificate::required}}));
+  v.value({"allow_common_name",
+           "Take the certificate's CN as the device id where it has no SAN URI urn:fieldgate:device:ID."},
+          Flag(s.allow_common_name));
+  v.value({"resumption", "Hand out session tickets, so that a returning device saves part of the handshake."},
+          Flag(s.resumption));
+}
+
+void describe(Visitor& v, DeviceListenerSettings& s) {
+  v.value({"listen", "Where devices connect."}, EndpointValue(s.listen));
+  v.texts({"allowed_origins",
+           "Origins whose browsers may connect as devices. Empty: a request with an Origin header is refused."},
+          TextList(s.allowed_origins, 64, must_be_origin));
+  v.enter({"tls", "TLS towards devices."});
+  describe(v, s.tls);
+  v.leave();
+}
+
+void describe(Visitor& v, TokenSettings& s) {
+  v.value({"file",
+           "Device tokens, one line `DEVICE_ID sha256:HEX` each, HEX being the token's SHA-256. Empty: devices show "
+           "certificates.",
+           Reload::value},
+          File(s.file));
+}
+
+void describe(Visitor& v, PhaseDeadlines& s) {
+  v.value({"tls", "From the TCP connection to the end of the TLS handshake."}, Duration(s.tls, seconds(1), minutes(5)));
+  v.value({"upgrade", "From there to the complete WebSocket request."}, Duration(s.upgrade, seconds(1), minutes(5)));
+  v.value({"hello", "From there to the device's Hello."}, Duration(s.hello, seconds(1), minutes(5)));
+  v.value({"close", "From the gateway's Close to the end of the device's stream."},
+          Duration(s.close, seconds(1), minutes(5)));
+}
+
+void describe(Visitor& v, SessionSettings& s) {
+  v.value({"heartbeat",
+           "Ping interval of a device that does not ask for one. A device is lost after 1.5 intervals of silence."},
+          Duration(s.heartbeat, seconds(1), hours(24)));
+  v.value({"heartbeat_min", "The shortest interval that a device may ask for."},
+          Duration(s.heartbeat_min, seconds(1), hours(24)));
+  v.value({"heartbeat_max", "The longest interval that a device may ask for."},
+          Duration(s.heartbeat_max, seconds(1), hours(24)));
+  v.value({"ack_every_frames", "Acknowledge after this many frames at the latest."},
+          Number(s.ack_every_frames, 1, 10'000));
+  v.value({"ack_every", "Acknowledge after this time at the latest."},
+          Duration(s.ack_every, milliseconds(1), seconds(60)));
+  v.value({"credit_frames", "Frames that a device may have unacknowledged."}, Number(s.credit_frames, 1, 65'536));
+  v.value({"credit_bytes", "Bytes that a device may have unacknowledged. At least limits.frame_bytes_max."},
+          Size(s.credit_bytes, 1 * k_kib, 1 * k_gib));
+  v.value({"outbox_frames_max", "Frames waiting for a slow device; one more and it is disconnected."},
+          Number(s.outbox_frames_max, 1, 65'536));
+  v.value({"outbox_bytes_max", "Bytes waiting for a slow device; one more and it is disconnected."},
+          Size(s.outbox_bytes_max, 1 * k_kib, 64 * k_mib));
+  v.value({"last_values_bytes_max", "Memory for the last values of one device's metrics. 0: keep none."},
+          Size(s.last_values_bytes_max, 0, 1 * k_mib));
+  v.value({"inactive_after", "A connected device without data for this long is listed as inactive."},
+          Duration(s.inactive_after, seconds(1), hours(24 * 30)));
+  v.enter({"deadlines", "How long each phase of a connection may take."});
+  describe(v, s.deadlines);
+  v.leave();
+}
+
+void describe(Visitor& v, LimitSettings& s) {
+  v.value({"frame_bytes_max", "The largest message of a device."}, Size(s.frame_bytes_max, 1 * k_kib, 16 * k_mib));
+  v.value({"message_assembly", "From the first fragment of a message to its last."},
+          Duration(s.message_assembly, seconds(1), minutes(5)));
+  v.value({"frames_per_second", "WebSocket frames per second of one session, empty and control frames too."},
+          Number(s.frames_per_second, 1, 1'000'000));
+  v.value({"frames_burst", "Frames that a session may save up for a burst."}, Number(s.frames_burst, 1, 10'000'000));
+  v.value({"bytes_per_second", "Bytes per second of one session."}, Size(s.bytes_per_second, 1 * k_kib, 1 * k_gib));
+  v.value({"bytes_burst", "Bytes that a session may save up for a burst. At least frame_bytes_max."},
+          Size(s.bytes_burst, 1 * k_kib, 4 * k_gib));
+  v.value({"metrics_per_frame", "Metrics in one telemetry frame."}, Number(s.metrics_per_frame, 1, 65'536));
+  v.value({"value_bytes_max", "Bytes of one text or binary metric value."}, Size(s.value_bytes_max, 1, 1 * k_mib));
+  v.value({"labels_max", "Labels of one device."}, Number(s.labels_max, 0, 256));
+  v.value({"sessions_max", "Device connections in all. Each needs a file descriptor."},
+          Number(s.sessions_max, 1, 1'000'000));
+  v.value({"sessions_per_address_max",
+           "Device connections from one address. 0: no cap, for many devices may share a carrier's address."},
+          Number(s.sessions_per_address_max, 0, 1'000'000));
+  v.value({"handshakes_max", "Handshakes at once."}, Number(s.handshakes_max, 1, 100'000));
+  v.value({"handshakes_per_second", "New connections per second; what is over is reset and comes back later."},
+          Number(s.handshakes_per_second, 1, 100'000));
+  v.value({"takeovers_per_minute", "How often one device id may move to a newer connection."},
+          Number(s.takeovers_per_minute, 1, 10'000));
+}
+
+void describe(Visitor& v, UplinkSettings& s) {
+  v.value({"memory_bytes_max",
+           "Memory for records on their way north. Above 50 % credit shrinks, above 80 % it is withheld, at 100 % "
+           "sessions that still send are closed."},
+          Size(s.memory_bytes_max, 1 * k_mib, 1'024 * k_gib));
+}
+
+void describe(Visitor& v, RouteSettings& s) {
+  v.texts({"kinds", "The kinds of record that this route takes. A kind may be named once in a lane."},
+          TextList(s.kinds, k_record_kinds, record_kind_names()));
+  v.value({"payload",
+           "protobuf: one message per frame, on the device's topic, as it arrived. json: the same as JSON. batch: many "
+           "records in one message, by partition."},
+          Choice(s.payload,
+                 {{"protobuf", RoutePayload::protobuf}, {"json", RoutePayload::json}, {"batch", RoutePayload::batch}}));
+}
+
+void describe(Visitor& v, MqttTlsSettings& s) {
+  v.value({"enabled", "TLS to the broker."}, Flag(s.enabled));
+  v.value({"ca_file",
+           "Certificate authorities that the broker's certificate is checked against, PEM. Empty: the system's."},
+          File(s.ca_file));
+  v.value({"certificate_file", "This node's client certificate, PEM. Empty: none."}, File(s.certificate_file));
+  v.value({"key_file", "Its private key, PEM, not encrypted."}, File(s.key_file));
+  v.value({"verify_host", "Whether the broker's certificate must be for `host`."}, Flag(s.verify_host));
+}
+
+void describe_broker(Visitor& v, MqttLaneSettings& s) {
+  v.value({"name", "Name of the lane in lists, logs and metrics."}, Text(s.name, k_name_bytes_max, must_be_name));
+  v.value({"required", "Whether FORWARDED waits for this lane."}, Flag(s.required));
+  v.value({"host", "The broker's name or address."}, Text(s.host, 253, must_be_host));
+  v.value({"port", "The broker's port."}, Number(s.port, 1));
+  v.value({"client_id", "MQTT client id, unique at the broker. Empty: fieldgate-NODE-NAME."}, Text(s.client_id, 128));
+  v.value({"username", "Empty: none."}, Text(s.username));
+  v.value({"password", "Better written as ${VARIABLE}, or in password_file."}, SecretText(s.password));
+  v.value({"password_file", "A file whose first line is the password, read again at each connect."},
+          File(s.password_file));
+}
+
+void describe_lane(Visitor& v, MqttLaneSettings& s) {
+  describe_broker(v, s);
+  v.value({"topic_prefix", "What every topic of this gateway begins with."},
+          Text(s.topic_prefix, 128, must_be_topic_prefix));
+  v.value({"keep_alive", "MQTT keep-alive interval."}, Duration(s.keep_alive, seconds(5), hours(1)));
+  v.value({"connect_timeout", "From the start of a connect to the broker's CONNACK."},
+          Duration(s.connect_timeout, seconds(1), minutes(5)));
+  v.value({"backoff_min", "The shortest pause before a new connect."},
+          Duration(s.backoff_min, milliseconds(10), hours(1)));
+  v.value({"backoff_max", "The longest pause before a new connect."},
+          Duration(s.backoff_max, milliseconds(10), hours(1)));
+  v.value({"window_max", "QoS 1 messages in flight."}, Number(s.window_max, 1, 200));
+  v.value({"batch_bytes_max", "The largest batch."}, Size(s.batch_bytes_max, 1 * k_kib, 16 * k_mib));
+  v.value({"batch_records_max", "Records in one batch."}, Number(s.batch_records_max, 1, 100'000));
+  v.value({"batch_linger", "How long a batch may wait for more records."},
+          Duration(s.batch_linger, milliseconds(0), seconds(10)));
+  v.value(
+      {"partitions", "Topics that batches are spread over. A device keeps its partition as long as this number stays."},
+      Number(s.partitions, 1, 1'024));
+  v.value({"will_delay", "How long the broker waits before it announces this node's loss."},
+          Duration(s.will_delay, seconds(0), hours(1)));
+  v.value({"presence_retained", "Keep each device's presence as a retained message."}, Flag(s.presence_retained));
+  v.enter({"tls", "TLS towards the broker. The files are read again at each connect."});
+  describe(v, s.tls);
+  v.leave();
+  v.list({"routes",
+          "Which records go where; a kind that no route names is left out. Empty: telemetry, state, opaque and "
+          "command_reply in batches, the rest as protobuf per device."},
+         ListOf<RouteSettings>(s.routes, k_record_kinds, describe));
+}
+
+void describe(Visitor& v, ApiSettings& s) {
+  v.value({"enabled", "The HTTP API."}, Flag(s.enabled));
+  v.value({"listen", "Where the API listens."}, EndpointValue(s.listen));
+  v.value({"certificate_file",
+           "Certificate, PEM. With key_file: HTTPS. Empty: HTTP, for loopback or behind a proxy that speaks TLS.",
+           Reload::content},
+          File(s.certificate_file));
+  v.value({"key_file", "Its private key, PEM, not encrypted.", Reload::content}, File(s.key_file));
+  v.value({"token_file",
+           "Who may read: one line `NAME sha256:HEX` each, HEX being the token's SHA-256. Required with the API.",
+           Reload::content},
+          File(s.token_file));
+  v.texts({"cors_origins", "Origins whose pages may call the API."}, TextList(s.cors_origins, 64, must_be_origin));
+  v.value({"connections_max", "Connections at once."}, Number(s.connections_max, 1, 100'000));
+  v.value({"header_bytes_max", "The largest request head."}, Size(s.header_bytes_max, 1 * k_kib, 1 * k_mib));
+  v.value({"body_bytes_max", "The largest request body."}, Size(s.body_bytes_max, 1 * k_kib, 64 * k_mib));
+  v.value({"request_timeout", "From the first byte of a request to its last."},
+          Duration(s.request_timeout, seconds(1), minutes(10)));
+  v.value({"idle_timeout", "How long a connection may wait for its next request."},
+          Duration(s.idle_timeout, seconds(1), hours(1)));
+}
+
+void describe(Visitor& v, AdminSettings& s) {
+  v.value({"listen",
+           "Where /metrics, /livez and /readyz are served, in plain HTTP and without a token: keep it off public "
+           "networks."},
+          EndpointValue(s.listen));
+}
+
+template <class T>
+void section(Visitor& v, const Key& key, T& settings) {
+  v.enter(key);
+  describe(v, settings);
+  v.leave();
+}
+
+}  // namespace
+
+void describe(Visitor& visitor, Settings& settings) {
+  section(visitor, {"node", "This process."}, settings.node);
+  section(visitor, {"log", "Log lines on standard error."}, settings.log);
+  section(visitor, {"devices", "The listener for devices: WebSocket over TLS, path /v1/connect."}, settings.devices);
+  section(visitor, {"tokens", "Devices that show a bearer token."}, settings.tokens);
+  section(visitor, {"session", "Sessions of devices."}, settings.session);
+  section(visitor, {"limits", "What devices may ask of the gateway."}, settings.limits);
+  section(visitor, {"uplink", "Records on their way to the lanes."}, settings.uplink);
+  visitor.list({"mqtt", "MQTT brokers, each a lane of its own."},
+               ListOf<MqttLaneSettings>(settings.mqtt, 16, describe_lane));
+  section(visitor, {"api", "The HTTP API."}, settings.api);
+  section(visitor, {"admin", "Health and metrics."}, settings.admin);
+}
+
+}  // namespace fieldgate::config
