@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapters/mqtt/batcher.h"
+
+#include "adapters/mqtt/record_batch.h"
+
+#include <algorithm>
+
+namespace fieldgate::mqtt {
+
+Batcher::Batcher(BatchLimits limits, const Topics& topics) : limits_(std::move(limits)), topics_(topics) {
+  limits_.partitions = std::max<std::uint32_t>(limits_.partitions, 1);
+  limits_.records_max = std::max<std::uint32_t>(limits_.records_max, 1);
+  open_.resize(limits_.partitions);
+}
+
+std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Monotonic now) {
+  const auto partition = static_cast<std::uint32_t>(stable_hash(record.device) % limits_.partitions);
+  Open& batch = open_[partition];
+  std::optional<Message> closed;
+  const std::size_t bytes = record_bytes(record);
+  // The node's name ends the payload.
+  const std::size_t payload_bytes = batch.payload.size() + bytes + limits_.node.size() + 3;
+  if (!batch.records.empty() && (batch.records.size() == limits_.records_max || payload_bytes > limits_.bytes_max)) {
+    closed = close(partition);
+  }
+  if (batch.records.empty()) {
+    batch.due = now + limits_.linger;
+    waiting_.push_back(partition);
+  }
+  append_record(record, batch.payload);
+  batch.records.push_back(ref);
+  return closed;
+}
+
+std::optional<Message> Batcher::take_due(Monotonic now) {
+  if (waiting_.empty() || open_[waiting_.front()].due > now) return std::nullopt;
+  return close(waiting_.front());
+}
+
+std::optional<Message> Batcher::take_oldest() {
+  if (waiting_.empty()) return std::nullopt;
+  return close(waiting_.front());
+}
+
+std::optional<Monotonic> Batcher::due() const {
+  if (waiting_.empty()) return std::nullopt;
+  return open_[waiting_.front()].due;
+}
+
+Message Batcher::close(std::uint32_t partition) {
+  waiting_.erase(std::ranges::find(waiting_, partition));
+  Open batch = std::move(open_[partition]);
+  open_[partition] = {};
+  return finish(topics_.batch(partition), std::move(batch.payload), std::move(batch.records));
+}
+
+Message Batcher::rebuild(const std::string& topic, std::span<const RecordRef> refs,
+                         const std::function<RecordView(RecordRef)>& record_of) const {
+  std::string payload;
+  for (const RecordRef ref : refs) append_record(record_of(ref), payload);
+  return finish(topic, std::move(payload), {refs.begin(), refs.end()});
+}
+
+Message Batcher::finish(std::string topic, std::string payload, std::vector<RecordRef> records) const {
+  Message message;
+  message.is_batch = true;
+  message.topic = std::move(topic);
+  message.payload = std::move(payload);
+  append_batch_node(limits_.node, message.payload);
+  message.properties.emplace_back("records", std::to_string(records.size()));
+  message.records = std::move(records);
+  return message;
+}
+
+}  // namespace fieldgate::mqtt

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/ids.h"
+#include "gateway/ports/clock.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fieldgate::mqtt {
+
+// A record in the block ledger.
+struct RecordRef {
+  std::uint64_t block = 0;  // number that the ledger gave the block
+  std::uint32_t index = 0;  // within the block
+};
+
+enum class MessageKind : std::uint8_t { records, presence, node };
+enum class PayloadFormat : std::uint8_t { protobuf, json };
+
+// One QoS 1 PUBLISH, kept until the broker has acknowledged it.
+struct Message {
+  MessageKind kind = MessageKind::records;
+  PayloadFormat format = PayloadFormat::protobuf;
+  bool retain = false;
+  bool is_batch = false;
+  std::string topic;
+  std::string payload;
+  // User properties; the names are constants.
+  std::vector<std::pair<std::string_view, std::string>> properties;
+
+  // kind records: what is in it, oldest first, and its place among all messages:
+  // what has to be sent again goes before whatever has a higher one.
+  std::vector<RecordRef> records;
+  std::uint64_t order = 0;
+
+  // kind presence: whose.
+  std::optional<DeviceId> device;
+};
+
+}  // namespace fieldgate::mqtt
