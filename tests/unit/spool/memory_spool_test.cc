@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapters/spool/memory_spool.h"
+
+#include "tests/unit/spool/spool_contract.h"
+
+#include <gtest/gtest.h>
+
+namespace fieldgate::spool {
+namespace {
+
+INSTANTIATE_TEST_SUITE_P(Memory, SpoolContract,
+                         testing::Values(SpoolMaker{"memory", [](std::uint64_t bytes_max) {
+                                                      return std::make_unique<MemorySpool>(bytes_max);
+                                                    }}));
+
+TEST(MemorySpool, DoesNotOutliveTheProcess) {
+  const MemorySpool spool(1'000);
+  EXPECT_FALSE(spool.durable());
+}
+
+TEST(MemorySpool, HandsOutTheVeryBlockThatWasPutIn) {
+  MemorySpool spool(1'000'000);
+  const auto block = make_block(3);
+  ASSERT_TRUE(spool.append(block));
+  EXPECT_EQ(spool.read({2}).get(), block.get());
+}
+
+}  // namespace
+}  // namespace fieldgate::spool

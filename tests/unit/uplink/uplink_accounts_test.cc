@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/uplink/uplink_log.h"
+
+#include "tests/unit/uplink/fakes.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace fieldgate::uplink {
+namespace {
+
+TEST(UplinkAccount, FilesEachRecordUnderWhatBecameOfIt) {
+  FakeLane lane("mqtt", true);
+  Bench bench({&lane});
+  bench.submit(4);
+  ASSERT_TRUE(lane.take());
+  ASSERT_TRUE(lane.take());
+  ASSERT_TRUE(lane.take());
+  lane.complete(2, {.filtered = 5, .dead_lettered = 2, .expired = 1});
+  const LaneStatus status = bench.log.lanes()[0];
+  EXPECT_EQ(status.forwarded_records, 12U);
+  EXPECT_EQ(status.filtered_records, 5U);
+  EXPECT_EQ(status.dead_lettered_records, 2U);
+  EXPECT_EQ(status.expired_records, 1U);
+  EXPECT_EQ(status.skipped_records, 0U);
+  EXPECT_EQ(status.pending_records, 20U);
+}
+
+TEST(BestEffortLane, LosesItsOldestUnreadRecordsBeforeCreditShrinks) {
+  FakeLane required("mqtt", true);
+  FakeLane extra("webhook", false);
+  Bench bench({&required, &extra});
+  for (int i = 0; i < 51; ++i) {
+    bench.submit(1);
+    required.complete_all();
+  }
+  EXPECT_EQ(bench.log.level(), UplinkLevel::normal);
+  EXPECT_TRUE(bench.sinks[0].levels().empty());
+  const LaneStatus status = bench.log.lanes()[1];
+  EXPECT_EQ(status.skipped_records, 110U);  // from 51 blocks down to 40
+  EXPECT_EQ(status.pending_records, 400U);
+  ASSERT_TRUE(extra.take());
+  EXPECT_EQ(extra.in_hand[0]->first_position(), LogPosition{111});
+  extra.complete();
+  EXPECT_EQ(records_in(bench.log.lanes()[1]), 510U);
+  EXPECT_EQ(bench.log.lanes()[0].skipped_records, 0U);
+}
+
+TEST(BestEffortLane, KeepsWhatItHasInHand) {
+  FakeLane required("mqtt", true);
+  FakeLane extra("webhook", false);
+  Bench bench({&required, &extra});
+  bench.submit(3);
+  ASSERT_TRUE(extra.take());
+  ASSERT_TRUE(extra.take());
+  for (int i = 0; i < 100; ++i) {
+    bench.submit(1);
+    required.complete_all();
+  }
+  const std::uint64_t skipped = bench.log.lanes()[1].skipped_records;
+  EXPECT_GT(skipped, 0U);
+  extra.complete(2);  // although the log has given it up meanwhile
+  const LaneStatus status = bench.log.lanes()[1];
+  EXPECT_EQ(status.forwarded_records, 20U);
+  EXPECT_EQ(status.skipped_records, skipped);
+  EXPECT_EQ(records_in(status), 1'030U);
+  extra.complete_all();
+  EXPECT_EQ(bench.log.lanes()[1].pending_records, 0U);
+  EXPECT_EQ(bench.log.lanes()[1].skipped_records, skipped);
+  EXPECT_EQ(records_in(bench.log.lanes()[1]), 1'030U);
+}
+
+TEST(BestEffortLane, NeverCostsTheRequiredLaneARecord) {
+  FakeLane required("mqtt", true);
+  FakeLane extra("webhook", false);
+  Bench bench({&required, &extra});
+  bench.submit(100);
+  EXPECT_EQ(bench.log.level(), UplinkLevel::withheld);
+  EXPECT_EQ(bench.log.lanes()[1].skipped_records, 0U);  // the required lane holds them anyway
+  required.complete_all();
+  EXPECT_EQ(bench.log.lanes()[0].forwarded_records, 1'000U);
+  EXPECT_EQ(bench.sinks[0].seqs().size(), 100U);
+}
+
+TEST(BestEffortLane, AloneNeverHoldsADeviceUp) {
+  FakeLane extra("webhook", false);
+  Bench bench({&extra});
+  bench.submit(1'000);
+  EXPECT_EQ(bench.log.level(), UplinkLevel::normal);
+  EXPECT_TRUE(bench.sinks[0].levels().empty());
+  EXPECT_EQ(records_in(bench.log.lanes()[0]), 10'000U);
+  EXPECT_LE(bench.log.lanes()[0].pending_records, 500U);
+}
+
+// Lanes that read, complete, lose their connection and lag as they like, under a
+// log that overflows now and then.
+TEST(UplinkAccount, ReconcilesExactlyWhateverTheLanesDo) {
+  for (unsigned run = 0; run < 60; ++run) {
+    std::mt19937 random(run);
+    FakeLane one("one", true);
+    FakeLane two("two", true);
+    FakeLane extra("extra", false);
+    std::vector<FakeLane*> lanes = {&extra};
+    if (run % 3 != 0) lanes.push_back(&one);
+    if (run % 3 == 2) lanes.push_back(&two);
+    Bench bench(std::vector<Lane*>(lanes.begin(), lanes.end()), 30);
+    std::uint64_t in = 0;
+    std::vector<std::uint64_t> skipped_before(lanes.size(), 0);
+    for (int step = 0; step < 3'000; ++step) {
+      if (random() % 2 == 0) {
+        const std::size_t records = 1 + random() % 10;
+        if (bench.log.submit(make_block(random() % 2, ++bench.seq, records))) in += records;
+      }
+      FakeLane& lane = *lanes[random() % lanes.size()];
+      const bool lags = &lane == &extra && step % 1'000 < 500;
+      switch (random() % 8) {
+        case 0:
+        case 1:
+        case 2: lane.take(); break;
+        case 3:
+        case 4:
+        case 5:
+          if (!lane.in_hand.empty() && !lags) {
+            LaneOutcome outcome;
+            const std::size_t blocks = 1 + random() % lane.in_hand.size();
+            outcome.filtered = random() % 2;  // every block has at least one record
+            lane.complete(blocks, outcome);
+          }
+          break;
+        case 6:
+          if (random() % 50 == 0) lane.start_over();
+          break;
+        default: break;
+      }
+      const std::vector<LaneStatus> statuses = bench.log.lanes();
+      for (std::size_t i = 0; i < statuses.size(); ++i) {
+        ASSERT_EQ(records_in(statuses[i]), in) << statuses[i].name << " at step " << step << " of run " << run;
+        ASSERT_GE(statuses[i].skipped_records, skipped_before[i]);
+        skipped_before[i] = statuses[i].skipped_records;
+        if (statuses[i].required) {
+          ASSERT_EQ(statuses[i].skipped_records, 0U);
+        }
+      }
+    }
+    for (FakeLane* lane : lanes) {
+      if (!lane->in_hand.empty()) lane->complete(lane->in_hand.size());
+      lane->complete_all();
+    }
+    for (const LaneStatus& status : bench.log.lanes()) {
+      ASSERT_EQ(status.pending_records, 0U) << status.name;
+      ASSERT_EQ(records_in(status), in);
+    }
+    ASSERT_EQ(bench.log.usage().records, 0U);
+    ASSERT_EQ(bench.log.level(), UplinkLevel::normal);
+    for (const FakeSink& sink : bench.sinks) {
+      ASSERT_TRUE(std::ranges::is_sorted(sink.seqs()));
+      if (!sink.levels().empty()) {
+        ASSERT_EQ(sink.levels().back(), UplinkLevel::normal);
+      }
+    }
+  }
+}
+
+// Two shards and two lanes, each on a thread of its own.
+TEST(UplinkLog, KeepsEveryPromiseUnderRealThreads) {
+  constexpr std::uint64_t k_blocks = 3'000;
+  FakeLane one("one", true);
+  FakeLane two("two", true);
+  Bench bench({&one, &two}, 50);
+  std::atomic<std::uint64_t> submitted{0};
+  const auto shard = [&](std::uint32_t index) {
+    for (std::uint64_t seq = 1; seq <= k_blocks;) {
+      if (bench.log.submit(make_block(index, seq))) {
+        ++seq;
+        submitted.fetch_add(10);
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  };
+  const auto drive = [&](FakeLane& lane, unsigned batch) {
+    std::uint64_t done = 0;
+    while (done < 2 * k_blocks) {
+      while (lane.in_hand.size() < batch && lane.take()) {
+      }
+      if (lane.in_hand.empty()) {
+        std::this_thread::yield();
+        continue;
+      }
+      done += lane.in_hand.size();
+      lane.complete(lane.in_hand.size());
+    }
+  };
+  std::vector<std::thread> threads;
+  threads.emplace_back(shard, 0);
+  threads.emplace_back(shard, 1);
+  threads.emplace_back([&] { drive(one, 1); });
+  threads.emplace_back([&] { drive(two, 7); });
+  while (bench.log.pending() > 0 || submitted.load() < 20 * k_blocks) {
+    ASSERT_LE(bench.log.usage().bytes, bench.log.usage().bytes_max);
+    std::this_thread::yield();
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const FakeSink& sink : bench.sinks) {
+    const std::vector<std::uint64_t> seqs = sink.seqs();
+    ASSERT_EQ(seqs.size(), k_blocks);
+    for (std::uint64_t i = 0; i < k_blocks; ++i) ASSERT_EQ(seqs[i], i + 1);
+    if (!sink.levels().empty()) {
+      EXPECT_EQ(sink.levels().back(), UplinkLevel::normal);
+    }
+  }
+  for (const LaneStatus& status : bench.log.lanes()) EXPECT_EQ(status.forwarded_records, 20 * k_blocks);
+}
+
+}  // namespace
+}  // namespace fieldgate::uplink
