@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapters/prometheus/collectors.h"
+
+#include <array>
+#include <cstdio>
+
+namespace fieldgate::metrics {
+namespace {
+
+std::uint64_t ends(const Snapshot& in, EndReason reason) {
+  std::uint64_t sum = 0;
+  for (const ShardProbe* shard : in.sources.shards) sum += shard->ends[static_cast<std::size_t>(reason)].get();
+  return sum;
+}
+
+}  // namespace
+
+// ------------------------------------------------------------ device shards
+
+void connection_attempts(const Snapshot& in, Samples& out) {
+  if (in.sources.shards.empty()) return;
+  std::uint64_t accepted = 0;
+  for (const ShardProbe* shard : in.sources.shards) {
+    for (std::size_t i = 0; i < HistogramCell::k_buckets; ++i) accepted += shard->welcome_time.bucket(i);
+  }
+  // Reasons up to here come before Welcome and no other time.
+  std::uint64_t refused = 0;
+  for (const EndReasonInfo& info : end_reasons()) {
+    if (info.reason <= EndReason::no_epoch) refused += ends(in, info.reason);
+  }
+  out.add(static_cast<double>(accepted), {"accepted"});
+  out.add(static_cast<double>(refused), {"refused"});
+}
+
+void sessions_ended(const Snapshot& in, Samples& out) {
+  if (in.sources.shards.empty()) return;
+  for (const EndReasonInfo& info : end_reasons()) out.add(static_cast<double>(ends(in, info.reason)), {info.name});
+}
+
+void tls_handshakes(const Snapshot& in, Samples& out) {
+  if (in.sources.shards.empty()) return;
+  std::uint64_t full = 0;
+  std::uint64_t resumed = 0;
+  for (const ShardProbe* shard : in.sources.shards) {
+    full += shard->handshakes_full.get();
+    resumed += shard->handshakes_resumed.get();
+  }
+  out.add(static_cast<double>(full), {"full"});
+  out.add(static_cast<double>(resumed), {"resumed"});
+}
+
+void records(const Snapshot& in, Samples& out) {
+  for (std::size_t kind = 0; kind < k_record_kinds && !in.sources.shards.empty(); ++kind) {
+    std::uint64_t sum = 0;
+    for (const ShardProbe* shard : in.sources.shards) sum += shard->records[kind].get();
+    out.add(static_cast<double>(sum), {to_string(static_cast<RecordKind>(kind))});
+  }
+}
+
+void rejects(const Snapshot& in, Samples& out) {
+  constexpr std::array<std::string_view, k_reject_codes> k_names = {"", "malformed", "unsupported", "forbidden",
+                                                                    "too_large"};
+  for (std::size_t code = 1; code < k_names.size() && !in.sources.shards.empty(); ++code) {
+    std::uint64_t sum = 0;
+    for (const ShardProbe* shard : in.sources.shards) sum += shard->rejects[code].get();
+    out.add(static_cast<double>(sum), {k_names[code]});
+  }
+}
+
+void shard_sessions(const Snapshot& in, Samples& out) {
+  for (std::size_t i = 0; i < in.sources.shards.size(); ++i) {
+    out.add(static_cast<double>(in.sources.shards[i]->sessions.get()), {std::to_string(i)});
+  }
+}
+
+void shard_loop_turns(const Snapshot& in, Samples& out) {
+  for (std::size_t i = 0; i < in.sources.shards.size(); ++i) {
+    out.add(static_cast<double>(in.sources.shards[i]->loop_turns.get()), {std::to_string(i)});
+  }
+}
+
+// -------------------------------------------------------------------- lanes
+
+void lane_connection_attempts(const Snapshot& in, Samples& out) {
+  for (const LaneProbe& lane : in.sources.lanes) {
+    out.add(static_cast<double>(lane.probe->connects.get()), {lane.lane, "connected"});
+    out.add(static_cast<double>(lane.probe->connect_failures.get()), {lane.lane, "failed"});
+  }
+}
+
+void lane_in_flight(const Snapshot& in, Samples& out) {
+  for (const LaneProbe& lane : in.sources.lanes) {
+    out.add(static_cast<double>(lane.probe->in_flight.load(std::memory_order_relaxed)), {lane.lane});
+  }
+}
+
+// The codes that MQTT 5.0 section 3.4.2.1 has for PUBACK, and whatever else a
+// broker came up with.
+
+void lane_refusals(const Snapshot& in, Samples& out) {
+  constexpr std::array<std::size_t, 7> k_standard = {0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99};
+  for (const LaneProbe& lane : in.sources.lanes) {
+    for (std::size_t code = 0; code < lane.probe->refusals.size(); ++code) {
+      const std::uint64_t count = lane.probe->refusals[code].get();
+      bool standard = false;
+      for (const std::size_t known : k_standard) standard = standard || known == code;
+      if (count == 0 && !standard) continue;
+      std::array<char, 8> text;
+      std::snprintf(text.data(), text.size(), "0x%02x", static_cast<unsigned>(code & 0xff));
+      out.add(static_cast<double>(count), {lane.lane, text.data()});
+    }
+  }
+}
+
+void lane_state(const Snapshot& in, Samples& out) {
+  constexpr std::array<LaneState, 5> k_states = {LaneState::connecting, LaneState::running, LaneState::backing_off,
+                                                 LaneState::paused, LaneState::stopped};
+  for (const LaneStatus& lane : in.lanes) {
+    for (const LaneState state : k_states) out.add(lane.state == state ? 1 : 0, {lane.name, to_string(state)});
+  }
+}
+
+void lane_pending(const Snapshot& in, Samples& out) {
+  for (const LaneStatus& lane : in.lanes) out.add(static_cast<double>(lane.pending_records), {lane.name});
+}
+
+void lane_oldest_pending(const Snapshot& in, Samples& out) {
+  for (const LaneStatus& lane : in.lanes) out.add(static_cast<double>(lane.oldest_pending_ms) / 1e3, {lane.name});
+}
+
+void lane_records(const Snapshot& in, Samples& out) {
+  for (const LaneStatus& lane : in.lanes) {
+    out.add(static_cast<double>(lane.forwarded_records), {lane.name, "forwarded"});
+    out.add(static_cast<double>(lane.filtered_records), {lane.name, "filtered"});
+    out.add(static_cast<double>(lane.dead_lettered_records), {lane.name, "dead_lettered"});
+  }
+}
+
+// --------------------------------------------------------------- uplink log
+
+void uplink_appended(const Snapshot& in, Samples& out) {
+  if (!in.sources.spool) return;
+  const std::uint64_t next = in.sources.spool().next.value;
+  out.add(static_cast<double>(next > 0 ? next - 1 : 0));
+}
+
+void uplink_level(const Snapshot& in, Samples& out) {
+  if (!in.sources.uplink_level) return;
+  const UplinkLevel now = in.sources.uplink_level();
+  for (const UplinkLevel level : {UplinkLevel::normal, UplinkLevel::reduced, UplinkLevel::withheld}) {
+    out.add(now == level ? 1 : 0, {to_string(level)});
+  }
+}
+
+// --------------------------------------------------------------------- HTTP
+
+void http_responses(const Snapshot& in, Samples& out) {
+  if (in.sources.http == nullptr) return;
+  const HttpProbe& http = *in.sources.http;
+  for (std::size_t i = 0; i < http.responses.size(); ++i) {
+    const bool other = i == HttpProbe::k_statuses.size();
+    out.add(static_cast<double>(http.responses[i].get()),
+            {other ? std::string("other") : std::to_string(HttpProbe::k_statuses[i])});
+  }
+}
+
+void http_request_time(const Snapshot& in, Samples& out) {
+  if (in.sources.http == nullptr) return;
+  const std::array<const HistogramCell*, 1> one = {&in.sources.http->request_time};
+  out.add(one);
+}
+
+void http_connections(const Snapshot& in, Samples& out) {
+  if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->connections.get()));
+}
+
+void http_refused(const Snapshot& in, Samples& out) {
+  if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->refused_connections.get()));
+}
+
+// ------------------------------------------------------------- node, process
+
+void build_info(const Snapshot&, Samples& out) { out.add(1, {FIELDGATE_VERSION}); }
+
+void ready(const Snapshot& in, Samples& out) {
+  if (in.sources.status != nullptr) out.add(in.sources.status->readiness().ready ? 1 : 0);
+}
+
+void readiness_reasons(const Snapshot& in, Samples& out) {
+  if (in.sources.status == nullptr) return;
+  std::vector<std::string> seen;  // several lanes may be down for one reason
+  for (const Readiness::Reason& reason : in.sources.status->readiness().reasons) {
+    bool repeated = false;
+    for (const std::string& name : seen) repeated = repeated || name == reason.name;
+    if (!repeated) out.add(1, {reason.name});
+    seen.push_back(reason.name);
+  }
+}
+
+void certificate_expiry(const Snapshot& in, Samples& out) {
+  if (!in.sources.certificates) return;
+  for (const CertificateExpiry& one : in.sources.certificates()) {
+    out.add(static_cast<double>(one.not_after_unix), {one.use});
+  }
+}
+
+void log_dropped(const Snapshot& in, Samples& out) {
+  if (in.sources.log_dropped_lines) out.add(static_cast<double>(in.sources.log_dropped_lines()));
+}
+
+}  // namespace fieldgate::metrics
