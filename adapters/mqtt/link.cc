@@ -25,8 +25,8 @@ constexpr std::size_t k_packet_bytes_bearable = 1 << 20;
 }  // namespace
 
 bool Link::check(int rc, const char* doing) {
-  if (rc == MOSQ_ERR_SUCCESS && mosquitto_socket(mosq_) != -1) return true;
   if (!error_.empty()) return false;
+  if (rc == MOSQ_ERR_SUCCESS && mosquitto_socket(mosq_) != -1) return true;
   if (disconnect_reason_) {
     error_ = address_ + " ended the connection: " + describe_refusal(*disconnect_reason_);
   } else if (!library_error_.empty()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/mqtt/dead_letters.h"
 #include "gateway/core/settings.h"
 #include "gateway/ports/clock.h"
 #include "gateway/ports/lane.h"
@@ -30,7 +31,11 @@ struct NodeIdentity {
 // Bounds: at most window_max messages unacknowledged; a few MiB of records read
 // ahead from the log; 200,000 devices in the presence view.
 // The destructor stops with no patience, if stop() was not called.
-class MqttLane : public Lane, public PresenceView {};
+class MqttLane : public Lane, public PresenceView {
+ public:
+  // What the broker would not take, newest last. Any thread.
+  virtual const DeadLetters& dead_letters() const noexcept = 0;
+};
 
 // `clock`, `log` and `probe` must outlive the lane. Nothing is opened or
 // connected before start(); files (CA, key, password) are read anew at each

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "adapters/mqtt/backoff.h"
+#include "adapters/mqtt/client.h"
+#include "adapters/mqtt/forwarder.h"
+#include "adapters/mqtt/in_flight.h"
+#include "adapters/mqtt/mqtt_lane.h"
+#include "adapters/mqtt/presence_book.h"
+#include "gateway/core/mutex.h"
+
+#include <atomic>
+#include <thread>
+#include <unordered_map>
+
+namespace fieldgate::mqtt {
+
+// mqtt_lane.cc has its life: start, status, reconnecting, stop. lane_traffic.cc
+// has what passes over a connection.
+class LaneImpl final : public MqttLane, private Client::Events {
+ public:
+  LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, Routes routes, const Clock& clock, Log& log,
+           MqttLaneProbe& probe);
+  ~LaneImpl() override;
+
+  const std::string& name() const noexcept override { return settings_.name; }
+  bool required() const noexcept override { return settings_.required; }
+  void start(LaneFeed& feed) override;
+  void notify() noexcept override;
+  LaneStatus status() const override;
+  void stop(std::chrono::milliseconds patience) override;
+  void publish(const DeviceId& device, const PresenceState& state) override;
+  const DeadLetters& dead_letters() const noexcept override { return dead_letters_; }
+
+ private:
+  // Client::Events
+  void connected(const Connack& connack) override;
+  void acknowledged(int packet_id, std::uint8_t reason) override;
+  void received(const Incoming& message) override;
+  void subscribed(const std::vector<std::uint8_t>& reasons) override;
+  void settled() override;
+  void disconnected(const std::string& why) override;
+
+  void connect();
+  void set_state(LaneState state, const std::string& error = {});
+
+  void pump();
+  bool send(Message message);
+  void wake_later();
+  void take_inbox();
+  void presence_refused(std::uint8_t reason);
+  void send_node_state(bool online, std::string_view reason);
+  void node_state_seen(const Incoming& message);
+  void check_node_state_kept();
+
+  void begin_stop(Monotonic deadline, std::chrono::milliseconds patience);
+  void proceed_stop(bool out_of_time);
+  void finish();
+
+  const MqttLaneSettings settings_;
+  const NodeIdentity node_;
+  const Topics topics_;
+  const Clock& clock_;
+  Log& log_;
+  MqttLaneProbe& probe_;
+  DeadLetters dead_letters_;
+
+  // Any thread.
+  std::atomic<bool> notified_{false};
+  mutable Mutex status_mutex_;
+  LaneStatus status_ GUARDED_BY(status_mutex_);
+  Mutex inbox_mutex_;
+  std::unordered_map<DeviceId, PresenceState> inbox_ GUARDED_BY(inbox_mutex_);
+
+  // The lane's thread.
+  boost::asio::io_context io_{1};
+  Forwarder forwarder_;
+  PresenceBook book_;
+  InFlight in_flight_;
+  Backoff backoff_;
+  boost::asio::steady_timer retry_timer_;     // when to connect again
+  boost::asio::steady_timer wake_timer_;      // when the forwarder has something due
+  boost::asio::steady_timer presence_timer_;  // when to try refused presence again
+  boost::asio::steady_timer node_timer_;      // when our node's retained state should have been seen
+  boost::asio::steady_timer stop_timer_;
+  std::optional<Monotonic> wake_armed_;
+  Client client_;
+  std::size_t window_ = 1;
+  std::size_t presence_window_ = 1;
+  Monotonic connected_at_;
+  std::int64_t connected_unix_ms_ = 0;
+  std::uint64_t connections_ = 0;
+  bool retain_available_ = true;
+  bool node_state_kept_ = false;  // the broker still had it when we subscribed
+  enum class Stop : std::uint8_t { no, draining, farewell } stop_ = Stop::no;
+
+  std::thread thread_;
+};
+
+}  // namespace fieldgate::mqtt
