@@ -11,17 +11,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <string_view>
 #include <vector>
 
 namespace fieldgate {
 namespace {
 
-constexpr std::streamsize k_file_bytes_max = 4 * 1024 * 1024;
+constexpr std::size_t k_file_bytes_max = 1024 * 1024;
 constexpr int k_chain_depth_max = 5;
 constexpr long k_peer_certificates_bytes_max = 32 * 1024;
 constexpr unsigned char k_session_id_context[] = "fieldgate-device";
@@ -57,17 +56,18 @@ Error file_error(Errc code, std::string_view setting, const std::string& file, c
 
 Result<std::string> read_file(std::string_view setting, const std::string& file) {
   if (file.empty()) return make_error(Errc::invalid_argument, std::string(setting) + " is not set");
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> stream(std::fopen(file.c_str(), "rb"), std::fclose);
   std::string text;
-  if (stream) text.assign(std::istreambuf_iterator<char>(stream), {});
-  if (!stream.is_open() || stream.bad()) {
-    const char* why = errno != 0 ? std::strerror(errno) : "not a readable file";
-    return file_error(Errc::not_found, setting, file,
-                      std::string("cannot be read: ") + why + "; check the path and its permissions");
+  if (stream) {
+    text.resize(k_file_bytes_max + 1);
+    text.resize(std::fread(text.data(), 1, text.size(), stream.get()));
   }
-  if (text.size() > static_cast<std::size_t>(k_file_bytes_max)) {
-    return file_error(Errc::malformed, setting, file, "larger than 4 MiB: not a PEM file of certificates");
+  if (!stream || std::ferror(stream.get()) != 0) {
+    return file_error(Errc::not_found, setting, file,
+                      std::string("cannot be read: ") + std::strerror(errno) + "; check the path and its permissions");
+  }
+  if (text.size() > k_file_bytes_max) {
+    return file_error(Errc::malformed, setting, file, "larger than 1 MiB: not a PEM file of certificates");
   }
   return text;
 }
