@@ -9,12 +9,13 @@
 
 namespace fieldgate {
 
-// Reads the configuration again, as it stands now. Any thread; reads files.
-// Errors: Errc::invalid_argument with the first problem in `detail`.
-using ReloadSettings = std::function<Result<Settings>()>;
+// Exit statuses of serve(), beside those of the command line.
+inline constexpr int k_exit_unflushed = 1;      // stopped, but the memory log could not be flushed
+inline constexpr int k_exit_start_failed = 69;  // EX_UNAVAILABLE: a port, a file or a lane is not to be had
 
-// Runs the gateway until it is told to end. `config_path` is for messages.
-// Returns the exit status of the process.
-int serve(Settings settings, const std::string& config_path, ReloadSettings reload);
+// Runs the gateway until SIGTERM or SIGINT, on the calling thread and those it
+// starts. SIGHUP reloads: `reload` reads the configuration again; what a running
+// process can take over it takes over, and the rest is named in the log.
+int serve(Settings settings, const std::string& config_path, std::function<Result<Settings>()> reload);
 
 }  // namespace fieldgate

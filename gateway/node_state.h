@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/net/gateway.h"
+#include "gateway/ports/clock.h"
+#include "gateway/ports/node_status.h"
+#include "gateway/uplink/uplink_log.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fieldgate {
+
+// What the process says about itself.
+// Thread: any, except where noted.
+class NodeState final : public NodeStatus {
+ public:
+  enum class Phase : std::uint8_t { starting, running, draining };
+
+  NodeState(NodeInfo info, const net::Gateway& gateway, const uplink::UplinkLog& uplink, const Clock& clock)
+      : info_(std::move(info)), gateway_(gateway), uplink_(uplink), clock_(clock) {}
+
+  void enter(Phase phase) noexcept { phase_.store(phase); }
+
+  Readiness readiness() const override;
+  NodeInfo node() const override;
+  std::vector<LaneStatus> lanes() const override { return uplink_.lanes(); }
+
+  // Whether every shard has turned over within the last 10 s. One thread.
+  bool alive();
+
+ private:
+  struct Turn {
+    std::uint64_t turns = 0;
+    Monotonic seen;
+  };
+
+  NodeInfo info_;
+  const net::Gateway& gateway_;
+  const uplink::UplinkLog& uplink_;
+  const Clock& clock_;
+  std::atomic<Phase> phase_{Phase::starting};
+  std::vector<Turn> turns_;
+};
+
+}  // namespace fieldgate

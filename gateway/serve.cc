@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/serve.h"
+
+#include "adapters/http/admin_server.h"
+#include "adapters/http/api_server.h"
+#include "adapters/identity/file_authenticator.h"
+#include "adapters/log/process_log.h"
+#include "adapters/mqtt/mqtt_lane.h"
+#include "adapters/prometheus/exporter.h"
+#include "adapters/spool/memory_spool.h"
+#include "adapters/wire/protobuf_wire.h"
+#include "gateway/config/print.h"
+#include "gateway/net/epoch_source.h"
+#include "gateway/net/gateway.h"
+#include "gateway/node_state.h"
+#include "gateway/uplink/uplink_log.h"
+
+#include <openssl/rand.h>
+#include <unistd.h>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace fieldgate {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds k_poll{50};
+constexpr milliseconds k_farewell_max{2'000};
+
+std::string random_id() {
+  std::array<unsigned char, 16> bytes{};
+  RAND_bytes(bytes.data(), static_cast<int>(bytes.size()));
+  static constexpr char k_hex[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    text += k_hex[byte >> 4];
+    text += k_hex[byte & 15];
+  }
+  return text;
+}
+
+Result<std::string> node_name(const Settings& settings) {
+  if (!settings.node.name.empty()) return settings.node.name;
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  const std::string name(host.data());
+  if (is_valid_name(name)) return name;
+  return make_error(Errc::invalid_argument, "the host name '" + name + "' cannot serve as node name: set node.name");
+}
+
+// The gateway tells the API about devices and the API asks the gateway: the
+// gateway is made first, and this stands in for the API. Without one, nobody hears.
+class FleetRelay final : public FleetSink {
+ public:
+  // Before the gateway is opened.
+  void connect(FleetSink& to) { to_ = &to; }
+  void changed(std::vector<DeviceSummary> devices) override {
+    if (to_ != nullptr) to_->changed(std::move(devices));
+  }
+  void seen(std::vector<SeenUpdate> updates) override {
+    if (to_ != nullptr) to_->seen(std::move(updates));
+  }
+  void forgotten(std::vector<DeviceId> devices) override {
+    if (to_ != nullptr) to_->forgotten(std::move(devices));
+  }
+
+ private:
+  FleetSink* to_ = nullptr;
+};
+
+struct MqttPart {
+  std::string name;
+  std::unique_ptr<MqttLaneProbe> probe;
+  std::unique_ptr<mqtt::MqttLane> lane;
+};
+
+// The process: made once, run once. Members are destroyed in reverse, so each
+// stands above those that borrow it.
+class Process {
+ public:
+  Process(Settings settings, std::function<Result<Settings>()> reload)
+      : settings_(std::move(settings)), reload_(std::move(reload)), log_(make_log(settings_.log)) {}
+
+  int run();
+
+ private:
+  Result<void> build();
+  Result<void> open();
+  Result<void> build_lanes(const std::string& node, const std::string& boot_id);
+  void build_servers(NodeInfo info);
+  metrics::Sources sources();
+  void wait_signal();
+  void on_signal(int number);
+  void reload();
+  void drain();
+  void poll_drain();
+  void flush_uplink();
+  void finish();
+  milliseconds until(Monotonic deadline) const {
+    return std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline - clock_.now()));
+  }
+  template <class F>
+  void later(F f) {
+    timer_.expires_after(k_poll);
+    timer_.async_wait([f](error_code ec) {
+      if (!ec) f();
+    });
+  }
+
+  Settings settings_;
+  std::function<Result<Settings>()> reload_;
+  SystemClock clock_;
+  std::unique_ptr<ProcessLog> log_;
+  boost::asio::io_context io_{1};
+  boost::asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
+  boost::asio::steady_timer timer_{io_};
+  std::unique_ptr<net::EpochSource> epochs_;
+  std::unique_ptr<FileAuthenticator> authenticator_;
+  std::unique_ptr<wire::ProtobufWire> wire_;
+  std::unique_ptr<spool::MemorySpool> spool_;
+  std::vector<MqttPart> mqtt_;
+  std::unique_ptr<uplink::UplinkLog> uplink_;
+  FleetRelay fleet_;
+  HttpProbe http_probe_;
+  std::unique_ptr<net::Gateway> gateway_;
+  std::unique_ptr<NodeState> state_;
+  std::unique_ptr<http::ApiServer> api_;
+  std::unique_ptr<metrics::Exporter> exporter_;
+  std::unique_ptr<http::AdminServer> admin_;
+  Monotonic drain_end_;
+  bool draining_ = false;
+  int status_ = 0;
+};
+
+// --- start
+
+Result<void> Process::build_lanes(const std::string& node, const std::string& boot_id) {
+  for (const MqttLaneSettings& settings : settings_.mqtt) {
+    MqttPart part{settings.name, std::make_unique<MqttLaneProbe>(), nullptr};
+    auto lane = mqtt::make_mqtt_lane(settings, {node, boot_id, FIELDGATE_VERSION, clock_.unix_ms()}, clock_, *log_,
+                                     *part.probe);
+    if (!lane) return lane.error();
+    part.lane = std::move(*lane);
+    mqtt_.push_back(std::move(part));
+  }
+  std::vector<Lane*> lanes;
+  for (const MqttPart& part : mqtt_) lanes.push_back(part.lane.get());
+  spool_ = std::make_unique<spool::MemorySpool>(settings_.uplink.memory_bytes_max);
+  uplink_ = std::make_unique<uplink::UplinkLog>(*spool_, std::move(lanes), clock_, *log_);
+  return {};
+}
+
+Result<void> Process::build() {
+  const auto node = node_name(settings_);
+  if (!node) return node.error();
+  auto epochs = net::EpochSource::make(settings_.node.state_dir, clock_.unix_ms() / 1'000);
+  if (!epochs) return epochs.error();
+  epochs_ = std::move(*epochs);
+  auto authenticator = FileAuthenticator::open(settings_.tokens.file, settings_.devices.tls.allow_common_name);
+  if (!authenticator) return authenticator.error();
+  authenticator_ = std::move(*authenticator);
+  wire_ = std::make_unique<wire::ProtobufWire>(settings_.limits);
+  const std::string boot_id = random_id();
+  if (const auto lanes = build_lanes(*node, boot_id); !lanes) return lanes.error();
+
+  std::vector<PresenceView*> views;
+  for (std::size_t i = 0; i < mqtt_.size(); ++i) {
+    if (settings_.mqtt[i].presence_retained) views.push_back(mqtt_[i].lane.get());
+  }
+  auto gateway = net::Gateway::make(
+      settings_, {*node, boot_id},
+      {clock_, *log_, *wire_, *authenticator_, *uplink_, fleet_, std::move(views), [this] { return epochs_->next(); }});
+  if (!gateway) return gateway.error();
+  gateway_ = std::move(*gateway);
+  for (std::uint32_t i = 0; i < gateway_->shards(); ++i) uplink_->attach(i, gateway_->stage_sink(i));
+
+  NodeInfo info;
+  info.name = *node;
+  info.boot_id = boot_id;
+  info.version = FIELDGATE_VERSION;
+  info.started_unix_ms = clock_.unix_ms();
+  build_servers(std::move(info));
+  return {};
+}
+
+void Process::build_servers(NodeInfo info) {
+  state_ = std::make_unique<NodeState>(std::move(info), *gateway_, *uplink_, clock_);
+  if (settings_.api.enabled) {
+    api_ = std::make_unique<http::ApiServer>(settings_.api, settings_.session.inactive_after, *gateway_, *state_,
+                                             clock_, *log_, http_probe_);
+    fleet_.connect(*api_);
+  }
+  exporter_ = std::make_unique<metrics::Exporter>(sources());
+  admin_ = std::make_unique<http::AdminServer>(
+      settings_.admin, *state_, [this] { return exporter_->text(); }, [this] { return state_->alive(); }, clock_,
+      *log_);
+}
+
+metrics::Sources Process::sources() {
+  metrics::Sources from;
+  for (std::uint32_t i = 0; i < gateway_->shards(); ++i) from.shards.push_back(&gateway_->probe(i));
+  for (const MqttPart& part : mqtt_) from.lanes.push_back({part.name, part.probe.get()});
+  if (api_) from.http = &http_probe_;
+  from.status = state_.get();
+  from.spool = [this] { return uplink_->usage(); };
+  from.uplink_level = [this] { return uplink_->level(); };
+  from.certificates = [this]() -> std::vector<metrics::CertificateExpiry> {
+    const std::int64_t until = gateway_->certificate_not_after();
+    if (until == 0) return {};
+    return {{"device_listener", until}};
+  };
+  from.log_dropped_lines = [this] { return log_->dropped_lines(); };
+  return from;
+}
+
+Result<void> Process::open() {
+  const auto admin_port = admin_->start();
+  if (!admin_port) return admin_port.error();
+  uplink_->start();
+  const auto device_port = gateway_->open();
+  if (!device_port) return device_port.error();
+  std::uint16_t api_port = 0;
+  if (api_) {
+    const auto port = api_->start();
+    if (!port) return port.error();
+    api_port = *port;
+  }
+  gateway_->accept();
+  state_->enter(NodeState::Phase::running);
+  if (!settings_.devices.tls.enabled) {
+    log_->warn(
+        "device_port_is_plain_text",
+        {{"hint", "anyone on this machine can read and send; devices.tls.enabled: true for anything but development"}});
+  }
+  log_->info("ready",
+             {{"version", FIELDGATE_VERSION},
+              {"node", state_->node().name},
+              {"boot_id", state_->node().boot_id},
+              {"shards", gateway_->shards()},
+              {"devices", settings_.devices.listen.address + ":" + std::to_string(*device_port)},
+              {"api", api_ ? settings_.api.listen.address + ":" + std::to_string(api_port) : std::string("off")},
+              {"admin", settings_.admin.listen.address + ":" + std::to_string(*admin_port)}});
+  return {};
+}
+
+int Process::run() {
+  Result<void> started = build();
+  if (started) started = open();
+  if (!started) {
+    log_->error("start_failed", {{"error", started.error().detail}});
+    finish();
+    return k_exit_start_failed;
+  }
+  wait_signal();
+  io_.run();
+  return status_;
+}
+
+// --- signals
+
+void Process::wait_signal() {
+  signals_.async_wait([this](error_code ec, int number) {
+    if (ec) return;
+    on_signal(number);
+    wait_signal();
+  });
+}
+
+void Process::on_signal(int number) {
+  if (number == SIGHUP) {
+    if (!draining_) reload();
+  } else if (!draining_) {
+    log_->info("draining", {{"signal", number}, {"period_s", settings_.node.drain_period.count()}});
+    drain();
+  } else {
+    log_->warn("drain_cut_short", {{"signal", number}});
+    drain_end_ = clock_.now();
+  }
+}
+
+void Process::reload() {
+  const auto fresh = reload_();
+  if (!fresh) {
+    log_->error("reload_refused", {{"error", fresh.error().detail}, {"hint", "nothing was changed"}});
+    return;
+  }
+  bool failed = false;
+  const auto note = [&](std::string_view what, const Result<void>& result) {
+    if (result) return;
+    failed = true;
+    log_->error("reload_partly_refused", {{"what", what}, {"error", result.error().detail}});
+  };
+  for (const config::Change& change : config::changes(settings_, *fresh)) {
+    if (!change.taken_over) log_->warn("reload_needs_restart", {{"key", change.path}});
+  }
+  log_->set_level(fresh->log.level);
+  // Before the gateway, which then looks at every session anew.
+  note("tokens", authenticator_->reload(settings_.tokens.file));
+  if (api_) note("api", api_->reload());
+  Settings taken = *fresh;
+  taken.devices.tls = settings_.devices.tls;
+  note("devices", gateway_->reload(taken));
+  if (!failed) log_->info("reloaded");
+}
+
+// --- drain: devices first, then what they sent, then the farewells
+
+void Process::drain() {
+  draining_ = true;
+  state_->enter(NodeState::Phase::draining);
+  drain_end_ = clock_.now() + settings_.node.drain_period;
+  // Goodbyes take half of the period; the rest is for closing and flushing.
+  gateway_->drain(std::chrono::duration_cast<milliseconds>(settings_.node.drain_period) / 2);
+  poll_drain();
+}
+
+void Process::poll_drain() {
+  if (gateway_->connections() > 0 && until(drain_end_) > settings_.node.drain_period / 4) {
+    return later([this] { poll_drain(); });
+  }
+  gateway_->stop();
+  flush_uplink();
+}
+
+void Process::flush_uplink() {
+  const std::uint64_t pending = uplink_->pending();
+  if (pending > 0 && until(drain_end_) > milliseconds(0)) return later([this] { flush_uplink(); });
+  if (pending > 0) {
+    log_->error("records_lost_at_stop", {{"records", pending},
+                                         {"hint",
+                                          "the lane could not take them in time; devices that asked "
+                                          "for FORWARDED still hold theirs"}});
+    status_ = k_exit_unflushed;
+  }
+  finish();
+  log_->info("stopped", {{"status", status_}});
+  signals_.cancel();
+}
+
+void Process::finish() {
+  if (api_) api_->stop();
+  if (gateway_) gateway_->stop();
+  if (uplink_) uplink_->stop(k_farewell_max);
+  if (admin_) admin_->stop();
+}
+
+}  // namespace
+
+int serve(Settings settings, const std::string& config_path, std::function<Result<Settings>()> reload) {
+  static_cast<void>(config_path);
+  return Process(std::move(settings), std::move(reload)).run();
+}
+
+}  // namespace fieldgate

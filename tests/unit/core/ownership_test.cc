@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/core/ownership.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace fieldgate {
+namespace {
+
+using namespace std::chrono_literals;
+
+DeviceId id(const std::string& text) { return DeviceId::parse(text).value(); }
+
+SessionAddress session(std::uint32_t slot) { return {0, {slot, 1}}; }
+
+// Remembers what was decided, and holds the states that were granted.
+class Recorder final : public OwnershipActions {
+ public:
+  struct Presence {
+    std::string device;
+    bool online;
+    Epoch epoch;
+    EndReason reason;
+  };
+  struct Grant {
+    SessionAddress to;
+    Epoch epoch;
+    std::unique_ptr<DeviceState> state;
+  };
+
+  void grant(SessionAddress to, std::unique_ptr<DeviceState> state, Epoch epoch) override {
+    grants.push_back({to, epoch, std::move(state)});
+  }
+  void refuse(SessionAddress to, EndReason reason) override { refusals.emplace_back(to, reason); }
+  void fence(SessionAddress owner, const DeviceId&, Epoch epoch) override { fences.emplace_back(owner, epoch); }
+  void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) override {
+    presences.push_back({state.id.str(), online, epoch, reason});
+  }
+  void forgotten(const DeviceId& device) override { forgot.push_back(device.str()); }
+
+  std::vector<Grant> grants;
+  std::vector<std::pair<SessionAddress, EndReason>> refusals;
+  std::vector<std::pair<SessionAddress, Epoch>> fences;
+  std::vector<Presence> presences;
+  std::vector<std::string> forgot;
+};
+
+class OwnershipTest : public testing::Test {
+ protected:
+  Ownership make(OwnershipLimits limits = {}) {
+    return Ownership(
+        limits, recorder,
+        [this]() -> std::optional<Epoch> {
+          return epochs_left-- > 0 ? std::optional(Epoch{++last_epoch}) : std::nullopt;
+        },
+        [](const DeviceId& device) { return std::make_unique<DeviceState>(device, 1'024); });
+  }
+
+  Recorder recorder;
+  std::uint64_t last_epoch = 100;
+  int epochs_left = 1'000'000;
+  Ownership::TimePoint now = Ownership::TimePoint() + 1h;
+};
+
+TEST_F(OwnershipTest, GrantsAnUnownedDeviceAtOnceAndSaysItIsOnline) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {"fw1", {}}, now);
+  ASSERT_EQ(recorder.grants.size(), 1U);
+  EXPECT_EQ(recorder.grants[0].to, session(1));
+  EXPECT_EQ(recorder.grants[0].state->profile.firmware, "fw1");
+  ASSERT_EQ(recorder.presences.size(), 1U);
+  EXPECT_TRUE(recorder.presences[0].online);
+}
+
+TEST_F(OwnershipTest, GrantsATakeoverOnlyWhenTheOldOwnerHasLetGo) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), session(2), {}, now);
+  EXPECT_EQ(recorder.grants.size(), 1U) << "the old owner may still have records on their way";
+  ASSERT_EQ(recorder.fences.size(), 1U);
+  EXPECT_EQ(recorder.fences[0].first, session(1));
+
+  auto first = std::move(recorder.grants[0]);
+  ownership.release(first.epoch, std::move(first.state), EndReason::taken_over);
+  ASSERT_EQ(recorder.grants.size(), 2U);
+  EXPECT_EQ(recorder.grants[1].to, session(2));
+  EXPECT_GT(recorder.grants[1].epoch, first.epoch);
+}
+
+TEST_F(OwnershipTest, IgnoresALateDisconnectOfAnOldEpoch) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  const Epoch old = recorder.grants[0].epoch;
+  ownership.release(old, std::move(recorder.grants[0].state), EndReason::bye);
+  ownership.claim(id("d"), session(2), {}, now);
+  const std::size_t before = recorder.presences.size();
+  ownership.release(old, std::make_unique<DeviceState>(id("d"), 0), EndReason::unclean_close);
+  EXPECT_EQ(recorder.presences.size(), before) << "a late disconnect must never overwrite a reconnect";
+  ASSERT_TRUE(ownership.find(id("d")));
+  EXPECT_EQ(ownership.find(id("d"))->owner, session(2));
+}
+
+TEST_F(OwnershipTest, OfTwoThatWaitTheLaterWins) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), session(2), {}, now);
+  ownership.claim(id("d"), session(3), {}, now);
+  ASSERT_EQ(recorder.refusals.size(), 1U);
+  EXPECT_EQ(recorder.refusals[0], std::make_pair(session(2), EndReason::taken_over));
+  EXPECT_EQ(recorder.fences.size(), 1U);
+  ownership.release(recorder.grants[0].epoch, std::move(recorder.grants[0].state), EndReason::taken_over);
+  EXPECT_EQ(recorder.grants.back().to, session(3));
+}
+
+TEST_F(OwnershipTest, TellsAClaimantToRetryWhenFencingTakesTooLong) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), session(2), {}, now);
+  EXPECT_TRUE(ownership.expire(now + 999ms));
+  EXPECT_TRUE(recorder.refusals.empty());
+  EXPECT_FALSE(ownership.expire(now + 1'000ms));
+  ASSERT_EQ(recorder.refusals.size(), 1U);
+  EXPECT_EQ(recorder.refusals[0], std::make_pair(session(2), EndReason::takeover_timeout));
+}
+
+TEST_F(OwnershipTest, RefusesAnIdThatChangesHandsTooOften) {
+  Ownership ownership = make({.takeovers_per_minute = 3});
+  ownership.claim(id("d"), session(0), {}, now);
+  for (std::uint32_t i = 1; i <= 3; ++i) {
+    ownership.claim(id("d"), session(i), {}, now);
+    auto& last = recorder.grants.back();
+    ownership.release(last.epoch, std::move(last.state), EndReason::taken_over);
+  }
+  EXPECT_TRUE(recorder.refusals.empty());
+  ownership.claim(id("d"), session(4), {}, now);
+  ASSERT_EQ(recorder.refusals.size(), 1U);
+  EXPECT_EQ(recorder.refusals[0], std::make_pair(session(4), EndReason::takeover_rate));
+  ownership.claim(id("d"), session(5), {}, now + 20s);
+  EXPECT_EQ(recorder.refusals.size(), 1U) << "the budget refills";
+}
+
+TEST_F(OwnershipTest, AClaimantThatLeftIsNotGranted) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), session(2), {}, now);
+  ownership.abandon(id("d"), session(2));
+  ownership.release(recorder.grants[0].epoch, std::move(recorder.grants[0].state), EndReason::taken_over);
+  EXPECT_EQ(recorder.grants.size(), 1U);
+  EXPECT_FALSE(recorder.presences.back().online);
+}
+
+TEST_F(OwnershipTest, RefusesWhenNoEpochCanBeHad) {
+  epochs_left = 0;
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  ASSERT_EQ(recorder.refusals.size(), 1U);
+  EXPECT_EQ(recorder.refusals[0].second, EndReason::no_epoch);
+  EXPECT_TRUE(recorder.presences.empty());
+}
+
+TEST_F(OwnershipTest, KeepsWhatWasForwardedWhileTheStateWasAway) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  auto& state = recorder.grants[0].state;
+  state->streams.open({7}, {1}, {0})->received = {9};
+  EXPECT_EQ(ownership.forwarded(id("d"), {7}, {5}), session(1)) << "the owner must be told";
+  ownership.release(recorder.grants[0].epoch, std::move(state), EndReason::bye);
+  EXPECT_EQ(ownership.forwarded(id("d"), {7}, {8}), std::nullopt);
+  ownership.claim(id("d"), session(2), {}, now);
+  EXPECT_EQ(recorder.grants.back().state->streams.find({7})->forwarded, Seq{8});
+}
+
+TEST_F(OwnershipTest, ForgetsTheLongestOfflineDeviceToMakeRoom) {
+  Ownership ownership = make({.devices_max = 2});
+  for (const char* name : {"a", "b"}) {
+    ownership.claim(id(name), session(1), {}, now);
+    auto& last = recorder.grants.back();
+    ownership.release(last.epoch, std::move(last.state), EndReason::bye);
+  }
+  ownership.claim(id("a"), session(2), {}, now);  // back online: not to be forgotten
+  ownership.claim(id("c"), session(3), {}, now);
+  EXPECT_EQ(recorder.forgot, std::vector<std::string>{"b"});
+  EXPECT_FALSE(ownership.find(id("b")));
+  EXPECT_TRUE(ownership.find(id("a")));
+}
+
+// A model of what really happens: random claims, releases in any order, stale
+// releases, abandons. Replaying the presence events must give the truth, and
+// epochs must only rise.
+TEST_F(OwnershipTest, PresenceReplayedGivesTheTruthUnderRandomTakeovers) {
+  std::mt19937 random(7);
+  Ownership ownership = make({.takeovers_per_minute = 1'000'000});
+  std::map<std::string, std::pair<bool, Epoch>> replayed;
+  std::size_t seen = 0;
+  std::vector<Recorder::Grant> held;
+  for (std::uint32_t step = 0; step < 20'000; ++step) {
+    now += 10ms;
+    const DeviceId device = id("d" + std::to_string(random() % 5));
+    switch (random() % 4) {
+      case 0:
+      case 1: ownership.claim(device, session(step), {}, now); break;
+      case 2:
+        if (!held.empty()) {
+          const std::size_t i = random() % held.size();
+          auto grant = std::move(held[i]);
+          held.erase(held.begin() + static_cast<std::ptrdiff_t>(i));
+          ownership.release(grant.epoch, std::move(grant.state), EndReason::bye);
+        }
+        break;
+      case 3: ownership.release({random() % 100}, std::make_unique<DeviceState>(device, 0), EndReason::bye); break;
+    }
+    ownership.expire(now);
+    for (auto& grant : recorder.grants) held.push_back(std::move(grant));
+    recorder.grants.clear();
+    for (; seen < recorder.presences.size(); ++seen) {
+      const auto& event = recorder.presences[seen];
+      auto& [online, epoch] = replayed[event.device];
+      ASSERT_TRUE(event.online ? event.epoch > epoch && !online : event.epoch == epoch && online);
+      online = event.online;
+      epoch = event.epoch;
+    }
+    for (const auto& [name, truth] : replayed) {
+      ASSERT_EQ(ownership.find(id(name))->owner.has_value(), truth.first) << name << " at step " << step;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fieldgate
