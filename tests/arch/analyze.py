@@ -42,8 +42,8 @@ def run(command: list[str]) -> tuple[int, str]:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     # What is not ours, and clang's count of what it has left out, is noise.
     lines = [line for line in (done.stdout + done.stderr).splitlines()
-             if not line.endswith(("warnings generated.", "warning generated.", "errors generated.", "treated as error"))
-             and not line.startswith(("Suppressed ", "Use -header-filter="))]
+             if not line.endswith(("warnings generated.", "warning generated.", "errors generated.", "error generated."))
+             and not line.startswith(("Suppressed ", "Use -header-filter=", "Error while processing"))]
     return done.returncode, "\n".join(lines)
 
 

@@ -25,6 +25,7 @@ ARROWS = [
     ("gateway/cli/", ("gateway/", "adapters/")),
     ("gateway/main.cc", ("gateway/", "adapters/")),
     ("gateway/serve.", ("gateway/", "adapters/")),
+    ("gateway/node_state.", ("gateway/node_state.h", "gateway/core/", "gateway/ports/", "gateway/net/", "gateway/uplink/")),
     ("adapters/yaml/", ("gateway/core/", "gateway/ports/", "gateway/config/")),
     ("adapters/wire/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
     ("adapters/mqtt/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
@@ -39,6 +40,12 @@ TOP_LEVEL = {
 }
 
 LINES_MAX = 500
+
+# Where a rule does not hold, and why.
+EXCEPTIONS = {
+    # A name look-up that hangs cannot be woken, and nobody may wait for it; such threads are counted and bounded.
+    ("adapters/mqtt/connector.cc", "thread-detach"),
+}
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,8 @@ RULES: list[Callable[[File], Iterator[Finding]]] = [
 
 def findings_of(path: str, text: str, root: pathlib.Path = pathlib.Path(".")) -> list[Finding]:
     file = File(path, text, root)
-    return [finding for rule in RULES for finding in rule(file)]
+    findings = [finding for rule in RULES for finding in rule(file)]
+    return [finding for finding in findings if (finding.path, finding.rule) not in EXCEPTIONS]
 
 
 def files_of(root: pathlib.Path) -> Iterator[str]:

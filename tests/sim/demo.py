@@ -124,7 +124,7 @@ class Run:
 
     def make_credentials(self) -> None:
         simulator = self.bin / "fieldgate-sim"
-        self.call(simulator, "pki", "--out", self.folder / "pki", "--devices", self.options.devices)
+        self.call(simulator, "pki", "--dir", self.folder / "pki")
         hashed = hashlib.sha256(self.device_token.encode()).hexdigest()
         self.write("device-tokens", f"{EXAMPLE_DEVICE} sha256:{hashed}\n")
         hashed = hashlib.sha256(self.api_token.encode()).hexdigest()
@@ -182,8 +182,8 @@ shell    source build/run/env     (the variables that README.md uses)
 
     def simulate(self) -> int:
         command = [self.bin / "fieldgate-sim", "run", "--devices", self.options.devices, "--rate", self.options.rate,
-                   "--gateway", f"wss://localhost:{self.devices}/v1/connect", "--pki", self.folder / "pki",
-                   "--broker", f"127.0.0.1:{self.broker}", "--verify"]
+                   "--gateway", f"localhost:{self.devices}", "--pki", self.folder / "pki",
+                   "--verify", f"mqtt://127.0.0.1:{self.broker}"]
         if self.options.seconds:
             command += ["--seconds", self.options.seconds]
         process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, command), *self.options.simulator])
