@@ -16,19 +16,19 @@ using Labels = std::vector<std::pair<std::string, std::string>>;  // sorted by k
 struct DeviceSummary {
   DeviceId id;
   bool online = false;
-  Epoch epoch;
+  Epoch epoch{};
   std::int64_t since_unix_ms = 0;      // of `online`'s present value
   std::int64_t last_seen_unix_ms = 0;  // last byte heard; in lists at most about 10 s behind
   std::int64_t last_data_unix_ms = 0;  // last data frame; 0: none yet
-  std::string firmware;
-  Labels labels;
-  std::string reason;  // offline only: name of the EndReason
+  std::string firmware{};
+  Labels labels{};
+  std::string reason{};  // offline only: name of the EndReason
 };
 
 // Time stamps alone, of many devices at once.
 struct SeenUpdate {
   DeviceId id;
-  Epoch epoch;
+  Epoch epoch{};
   std::int64_t last_seen_unix_ms = 0;
   std::int64_t last_data_unix_ms = 0;
 };
