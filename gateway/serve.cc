@@ -69,9 +69,6 @@ class FleetRelay final : public FleetSink {
   void seen(std::vector<SeenUpdate> updates) override {
     if (to_ != nullptr) to_->seen(std::move(updates));
   }
-  void forgotten(std::vector<DeviceId> devices) override {
-    if (to_ != nullptr) to_->forgotten(std::move(devices));
-  }
 
  private:
   FleetSink* to_ = nullptr;

@@ -61,7 +61,7 @@ class GaugeHold {
 class HistogramCell {
  public:
   static constexpr std::array<std::uint64_t, 16> k_bounds_us = {
-      100,    250,     500,     1'000,   2'500,     5'000,     10'000,    25'000,
+      100,    250,     500,     1'000,   2'500,     5'000,     10'000,     25'000,
       50'000, 100'000, 250'000, 500'000, 1'000'000, 2'500'000, 10'000'000, 60'000'000};
 
   void observe(std::uint64_t us) noexcept {

@@ -13,44 +13,44 @@ namespace fieldgate {
 // each; a test holds that table against this list.
 enum class EndReason : std::uint8_t {
   // Before TLS is up: the connection is reset, nothing can be said.
-  handshake_budget,       // more connects than the handshake budget can serve
-  sessions_max,           // all session slots in use
-  address_sessions_max,   // this address has its share
-  handshakes_max,         // too many handshakes at once
-  descriptors,            // out of file descriptors
-  tls_timeout,            // TLS not done in time
-  tls_failed,             // TLS alert or garbage
-  certificate_rejected,   // client certificate missing or not trusted
+  handshake_budget,      // more connects than the handshake budget can serve
+  sessions_max,          // all session slots in use
+  address_sessions_max,  // this address has its share
+  handshakes_max,        // too many handshakes at once
+  descriptors,           // out of file descriptors
+  tls_timeout,           // TLS not done in time
+  tls_failed,            // TLS alert or garbage
+  certificate_rejected,  // client certificate missing or not trusted
   // Upgrade: answered with an HTTP status.
   upgrade_timeout,
-  upgrade_malformed,      // 400
-  upgrade_too_large,      // 431
-  upgrade_path,           // 404
-  upgrade_method,         // 405
-  upgrade_version,        // 426: not WebSocket version 13
-  upgrade_subprotocol,    // 400
-  upgrade_origin,         // 403: browsers are not devices
-  unauthenticated,        // 401
+  upgrade_malformed,    // 400
+  upgrade_too_large,    // 431
+  upgrade_path,         // 404
+  upgrade_method,       // 405
+  upgrade_version,      // 426: not WebSocket version 13
+  upgrade_subprotocol,  // 400
+  upgrade_origin,       // 403: browsers are not devices
+  unauthenticated,      // 401
   // WebSocket: answered with a close code.
   hello_timeout,
   hello_invalid,
   hello_id_mismatch,
   device_unknown,
   stream_reused,
-  takeover_rate,          // this id changes hands too often
-  takeover_timeout,       // the earlier connection could not be fenced in time
+  takeover_rate,     // this id changes hands too often
+  takeover_timeout,  // the earlier connection could not be fenced in time
   no_epoch,
-  overloaded,             // the uplink log is full
-  flow_violation,         // more unacknowledged than granted
+  overloaded,      // the uplink log is full
+  flow_violation,  // more unacknowledged than granted
   frame_rate,
   byte_rate,
   frame_too_large,
   assembly_timeout,
-  websocket_protocol,     // RFC 6455 violation
-  unsupported_data,       // a text message
-  protocol_state,         // second Hello, data before Hello, bad sequence number
-  malformed_frame,        // not a protobuf DeviceFrame at all
-  slow_reader,            // outbound queue full or write stalled
+  websocket_protocol,  // RFC 6455 violation
+  unsupported_data,    // a text message
+  protocol_state,      // second Hello, data before Hello, bad sequence number
+  malformed_frame,     // not a protobuf DeviceFrame at all
+  slow_reader,         // outbound queue full or write stalled
   heartbeat_lost,
   credential_revoked,
   taken_over,
@@ -58,9 +58,9 @@ enum class EndReason : std::uint8_t {
   drain,
   internal,
   // The device's doing.
-  bye,                    // Bye, or Close 1000 / 1001
-  peer_closed,            // Close with another code
-  unclean_close,          // TCP end without Close or close_notify
+  bye,            // Bye, or Close 1000 / 1001
+  peer_closed,    // Close with another code
+  unclean_close,  // TCP end without Close or close_notify
   connection_reset,
 };
 

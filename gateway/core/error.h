@@ -44,13 +44,9 @@ enum class Errc {
 
 const boost::system::error_category& fieldgate_category() noexcept;
 
-inline error_code make_error_code(Errc code) noexcept {
-  return {static_cast<int>(code), fieldgate_category()};
-}
+inline error_code make_error_code(Errc code) noexcept { return {static_cast<int>(code), fieldgate_category()}; }
 
-inline Error make_error(Errc code, std::string detail) {
-  return {make_error_code(code), std::move(detail)};
-}
+inline Error make_error(Errc code, std::string detail) { return {make_error_code(code), std::move(detail)}; }
 
 }  // namespace fieldgate
 

@@ -132,7 +132,6 @@ void Ownership::make_room() {
     const auto found = entries_.find(id);
     if (found == entries_.end() || found->second.owner || found->second.epoch != epoch) continue;
     entries_.erase(found);
-    actions_.forgotten(id);
   }
 }
 

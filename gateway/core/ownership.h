@@ -38,8 +38,6 @@ class OwnershipActions {
   // The device went online, or offline for `reason`, in `epoch`. Called in order;
   // may stamp the time into `state`.
   virtual void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) = 0;
-  // A device was forgotten to make room.
-  virtual void forgotten(const DeviceId& id) = 0;
 };
 
 struct OwnershipLimits {

@@ -87,7 +87,7 @@ struct LimitSettings {
   std::uint32_t sessions_per_address_max = 0;  // 0: no cap (carrier NAT)
   std::uint32_t handshakes_max = 512;          // at once
   std::uint32_t handshakes_per_second = 1'000;
-  std::uint32_t takeovers_per_minute = 12;     // per device id
+  std::uint32_t takeovers_per_minute = 12;  // per device id
 };
 
 struct TokenSettings {
@@ -140,7 +140,8 @@ struct MqttLaneSettings {
   std::uint32_t partitions = 16;
   seconds will_delay{30};
   bool presence_retained = true;
-  std::vector<RouteSettings> routes;  // empty: telemetry, state, opaque and command_reply in batches, the rest per device
+  std::vector<RouteSettings>
+      routes;  // empty: telemetry, state, opaque and command_reply in batches, the rest per device
 };
 
 struct ApiSettings {

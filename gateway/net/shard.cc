@@ -220,7 +220,6 @@ void Shard::flush() {
     post([this, block = std::move(flushed.taken)] { block_staged(AckStage::accepted, *block); });
   }
   if (!changed_.empty()) env_.fleet.changed(std::exchange(changed_, {}));
-  if (!forgotten_.empty()) env_.fleet.forgotten(std::exchange(forgotten_, {}));
 }
 
 void Shard::staged(AckStage stage, RecordBlockPtr block) {

@@ -144,7 +144,6 @@ class Shard final : public StageSink, private OwnershipActions {
   void refuse(SessionAddress to, EndReason reason) override;
   void fence(SessionAddress owner, const DeviceId& id, Epoch epoch) override;
   void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) override;
-  void forgotten(const DeviceId& id) override;
 
   const std::uint32_t index_;
   ShardEnv env_;
@@ -165,7 +164,6 @@ class Shard final : public StageSink, private OwnershipActions {
   Ingress ingress_;
   Ownership ownership_;
   std::vector<DeviceSummary> changed_;
-  std::vector<DeviceId> forgotten_;
   std::vector<SessionRef> ack_pending_;
   boost::asio::steady_timer tick_timer_;
   boost::asio::steady_timer ack_timer_;

@@ -160,11 +160,6 @@ void Shard::presence(DeviceState& state, bool online, Epoch epoch, EndReason rea
   schedule_flush();
 }
 
-void Shard::forgotten(const DeviceId& id) {
-  forgotten_.push_back(id);
-  schedule_flush();
-}
-
 // --- what others may know
 
 void Shard::detail(const DeviceId& id, LiveDevices::Answer answer) {

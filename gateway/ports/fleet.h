@@ -22,8 +22,6 @@ class FleetSink {
   virtual ~FleetSink() = default;
   virtual void changed(std::vector<DeviceSummary> devices) = 0;
   virtual void seen(std::vector<SeenUpdate> updates) = 0;
-  // No longer remembered here: drop them.
-  virtual void forgotten(std::vector<DeviceId> devices) = 0;
 };
 
 struct LastValue {

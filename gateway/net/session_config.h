@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/settings.h"
+#include "gateway/net/tls_context.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fieldgate::net {
+
+// All that sessions go by. Immutable: a reload makes a new one and hands it to
+// every shard; a live session sees it from its next step on.
+struct SessionConfig {
+  SessionSettings session;
+  LimitSettings limits;
+  std::vector<std::string> allowed_origins;
+  std::shared_ptr<const TlsContext> tls;  // nullptr: plain text
+  std::string node;
+  std::string boot_id;
+  std::uint32_t shards = 1;
+};
+using SessionConfigPtr = std::shared_ptr<const SessionConfig>;
+
+}  // namespace fieldgate::net
