@@ -79,6 +79,9 @@ Result<std::variant<UpFrame, DecodeReject>> Decoder::decode(std::span<const std:
     frame.metrics = metrics_.size();
     frame.historical = metrics_.historical();
     if (!frame.historical) metrics_.emit(sink);
+  } else {
+    name_.assign(frame.name);  // outlives the message
+    frame.name = name_;
   }
   return std::variant<UpFrame, DecodeReject>(frame);
 }

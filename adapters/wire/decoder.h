@@ -8,13 +8,14 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 
 namespace fieldgate::wire {
 
-// Reads DeviceFrames where they lie. Only a Hello is copied out; a telemetry frame
-// costs no allocation once the decoder has seen one of its size.
+// Reads DeviceFrames where they lie. Only a Hello and a name are copied out; a
+// telemetry frame costs no allocation once the decoder has seen one of its size.
 class Decoder final : public WireDecoder {
  public:
   explicit Decoder(const LimitSettings& limits) : limits_(limits), metrics_(limits_) {}
@@ -51,6 +52,7 @@ class Decoder final : public WireDecoder {
   const LimitSettings limits_;
   Metrics metrics_;
   HelloFrame hello_;
+  std::string name_;
 };
 
 }  // namespace fieldgate::wire
