@@ -42,6 +42,9 @@ class Builder final : public YAML::EventHandler {
     return {source_, static_cast<std::uint32_t>(mark.line + 1), static_cast<std::uint32_t>(mark.column + 1)};
   }
 
+  // Of the last text that was not plain; line 0: there was none.
+  const Place& last_quoted() const noexcept { return last_quoted_; }
+
   void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
   void OnDocumentEnd() override {}
 
@@ -61,6 +64,7 @@ class Builder final : public YAML::EventHandler {
                 const std::string& value) override {
     Entry text = entry(Entry::Kind::text, mark, tag);
     text.text = value;
+    if (tag == "!") last_quoted_ = text.place;
     add(std::move(text), anchor);
   }
 
@@ -178,7 +182,29 @@ class Builder final : public YAML::EventHandler {
   std::vector<Open> open_;
   std::map<YAML::anchor_t, Anchored> anchors_;
   std::size_t entries_ = 0;
+  Place last_quoted_;
 };
+
+// Whether the quoted text that begins at `place` has its closing quote. yaml-cpp
+// takes the end of the input for one, if a line ends before it.
+bool is_closed(std::string_view text, const Place& place) {
+  for (std::uint32_t line = 1; line < place.line; ++line) {
+    text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  }
+  text.remove_prefix(std::min<std::size_t>(place.column - 1, text.size()));
+  if (!text.starts_with('"') && !text.starts_with('\'')) return true;
+  const char quote = text.front();
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    if (text[i] == '\\' && quote == '"') {
+      ++i;
+    } else if (text[i] == quote) {
+      // In single quotes, two of them stand for one.
+      if (quote == '"' || i + 1 == text.size() || text[i + 1] != quote) return true;
+      ++i;
+    }
+  }
+  return false;
+}
 
 Entry empty_map(const std::string& source) {
   Entry map;
@@ -203,6 +229,9 @@ Parsed parse(std::string_view text, const std::string& source) {
     std::optional<Entry> root = builder.take();
     if (parser.HandleNextDocument(builder)) {
       parsed.problems.push_back({Severity::error, {source, 0, 0}, "has more than one YAML document; keep one"});
+    }
+    if (const Place& last = builder.last_quoted(); last.line != 0 && !is_closed(text, last)) {
+      parsed.problems.push_back({Severity::error, last, "not valid YAML: the closing quote is missing"});
     }
     if (!root || root->kind == Entry::Kind::null) root = empty_map(source);
     parsed.root = std::move(root);

@@ -66,7 +66,8 @@ std::string quoted(std::string_view text) {
 std::string_view nearest_name(std::string_view text, const std::vector<std::string>& names) {
   if (text.size() > k_compared_bytes_max) return {};
   std::string_view best;
-  std::size_t best_distance = std::max<std::size_t>(2, text.size() / 3) + 1;
+  // Of a short text at least one letter must be right.
+  std::size_t best_distance = std::min(std::max<std::size_t>(2, text.size() / 3) + 1, text.size());
   for (const std::string& name : names) {
     if (name.size() > k_compared_bytes_max) continue;
     const std::size_t distance = edit_distance(text, name);

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config/checks.h"
+
+#include "tests/unit/config/bind_text.h"
+
+#include <gtest/gtest.h>
+
+namespace fieldgate::config {
+namespace {
+
+// One configuration that does not fit together, in whole, and what is said.
+struct Case {
+  const char* name;
+  const char* text;
+  const char* problem;
+};
+
+constexpr const char* k_tls = "devices: {tls: {certificate_file: c, key_file: k}}\n";
+constexpr const char* k_rest = "tokens: {file: t}\napi: {token_file: a}\nmqtt: [{}]\n";
+
+class FitTogether : public testing::TestWithParam<Case> {};
+
+TEST_P(FitTogether, SaysWhatDoesNot) {
+  const Bound bound = bind_text(GetParam().text);
+  EXPECT_TRUE(says(lines(bound.problems), {GetParam().problem}));
+  EXPECT_EQ(bound.settings.has_value(), !any_error(bound.problems));
+}
+
+const Case k_cases[] = {
+    {"PlainTextOffLoopback", "devices: {tls: {enabled: false}}\ntokens: {file: t}\napi: {token_file: a}\nmqtt: [{}]",
+     "f.yaml:1:26: devices.tls.enabled may be false only where devices.listen is a loopback address"},
+    {"NoCertificate", "tokens: {file: t}\napi: {token_file: a}\nmqtt: [{}]",
+     "f.yaml:1:1: devices.tls.certificate_file and key_file are missing"},
+    {"CertificateWithoutKey",
+     "devices: {tls: {certificate_file: c}}\ntokens: {file: t}\napi: {token_file: a}\nmqtt: [{}]",
+     "f.yaml:1:11: devices.tls.key_file is missing"},
+    {"KeyWithoutCertificate", "devices: {tls: {key_file: c}}\ntokens: {file: t}\napi: {token_file: a}\nmqtt: [{}]",
+     "f.yaml:1:11: devices.tls.certificate_file is missing"},
+    {"RequiredCertificateWithoutCa",
+     "devices: {tls: {certificate_file: c, key_file: k, client_certificate: required}}\ntokens: {file: t}\n"
+     "api: {token_file: a}\nmqtt: [{}]",
+     "devices.tls.client_ca_file is missing: client_certificate is required"},
+    {"NobodyCouldAuthenticate", "devices: {tls: {certificate_file: c, key_file: k}}\napi: {token_file: a}\nmqtt: [{}]",
+     "tokens.file is missing, and so is devices.tls.client_ca_file: no device could ever authenticate"},
+    {"NobodyCouldAuthenticateInPlainText",
+     "devices: {listen: 127.0.0.1:1, tls: {enabled: false, client_ca_file: c}}\napi: {token_file: a}\nmqtt: [{}]",
+     "no device could ever authenticate"},
+    {"ApiWithoutTokens", "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\nmqtt: [{}]",
+     "f.yaml:1:1: api.token_file is missing"},
+    {"ApiKeyWithoutCertificate",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a, key_file: k}\n"
+     "mqtt: [{}]",
+     "f.yaml:3:1: api.certificate_file is missing"},
+    {"ApiInClear",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\n"
+     "api: {token_file: a, listen: 0.0.0.0:8080}\nmqtt: [{}]",
+     "f.yaml:3:30: warning: api.listen is not a loopback address"},
+    {"OnePortTwice",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\n"
+     "api: {token_file: a, listen: 127.0.0.1:8443}\nmqtt: [{}]",
+     "f.yaml:3:30: api.listen takes the port of devices.listen"},
+    {"NoLane", "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}",
+     "warning: mqtt has no lane"},
+    {"NoRequiredLane",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{required: false}]",
+     "f.yaml:4:1: warning: mqtt has no required lane: devices cannot be granted the FORWARDED stage"},
+    {"LaneNameTwice",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{name: a}, {name: b}, {name: a}]",
+     "f.yaml:4:37: mqtt[2].name is the name of mqtt[0] already"},
+    {"ClientIdTwice",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{name: a, client_id: x}, {name: b, client_id: x}]",
+     "f.yaml:4:54: mqtt[1].client_id is another lane's at the same broker"},
+    {"KindTwiceInARoute",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{routes: [{kinds: [event, event]}]}]",
+     "f.yaml:4:34: mqtt[0].routes[0].kinds[1] names event a second time"},
+    {"KindInTwoRoutes",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{routes: [{kinds: [event]}, {kinds: [state, event]}]}]",
+     "f.yaml:4:52: mqtt[0].routes[1].kinds[1] names event a second time"},
+    {"RouteOfNothing",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{routes: [{payload: json}]}]",
+     "mqtt[0].routes[0].kinds is empty"},
+    {"TwoPasswords",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{password: p, password_file: f}]",
+     "mqtt[0].password_file and password are both set"},
+    {"PasswordInClear",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{password: p, host: broker.example.com}]",
+     "warning: mqtt[0].tls.enabled is false: the password travels in clear to broker.example.com"},
+    {"BrokerCertificateWithoutKey",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{tls: {certificate_file: c}}]",
+     "f.yaml:4:9: mqtt[0].tls.key_file is missing"},
+    {"BackoffUpsideDown",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{backoff_min: 40s}]",
+     "f.yaml:4:22: mqtt[0].backoff_min must not be above backoff_max"},
+};
+
+INSTANTIATE_TEST_SUITE_P(Config, FitTogether, testing::ValuesIn(k_cases),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+// The same for keys of sections that k_tls and k_rest leave out.
+const Case k_section_cases[] = {
+    {"HeartbeatBelowItsMinimum", "session: {heartbeat: 4s}",
+     "session.heartbeat_min must not be above session.heartbeat"},
+    {"HeartbeatAboveItsMaximum", "session: {heartbeat_max: 20s}",
+     "session.heartbeat_max must not be below session.heartbeat"},
+    {"CreditBelowAFrame", "session: {credit_bytes: 32KiB}",
+     "session.credit_bytes must be at least limits.frame_bytes_max"},
+    {"BurstBelowAFrame", "limits: {bytes_burst: 32KiB}", "limits.bytes_burst must be at least limits.frame_bytes_max"},
+    {"AcksBeyondTheCredit", "session: {ack_every_frames: 65}",
+     "warning: session.ack_every_frames is above session.credit_frames"},
+};
+
+class SectionFits : public testing::TestWithParam<Case> {};
+
+TEST_P(SectionFits, SaysWhatDoesNot) {
+  const std::string text = std::string(k_tls) + k_rest + GetParam().text;
+  EXPECT_TRUE(says(lines(bind_text(text).problems), {GetParam().problem}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Config, SectionFits, testing::ValuesIn(k_section_cases),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+TEST(CheckTogether, LetsPlainTextBeOnLoopback) {
+  EXPECT_TRUE(says(
+      lines(bind_text("devices: {listen: '[::1]:8443', tls: {enabled: false}}\n" + std::string(k_rest)).problems), {}));
+}
+
+TEST(CheckTogether, LeavesOutWhatRestsOnARefusedKey) {
+  // The misspelt certificate is not missing as well, nor is the heartbeat, which
+  // nobody has chosen, below its minimum.
+  const Bound bound = bind_text("devices: {tls: {certificat_file: c, key_file: k}}\n" + std::string(k_rest) +
+                                "session: {heartbeat: x, heartbeat_min: 40s}\n");
+  EXPECT_TRUE(
+      says(lines(bound.problems), {"unknown key \"certificat_file\"", "session.heartbeat must be a whole number"}));
+}
+
+TEST(CheckTogether, StillChecksWhatIsBesideARefusedKey) {
+  EXPECT_TRUE(says(problems_with("log: {level: x}\nsession: {heartbeat_min: 40s}"),
+                   {"log.level", "session.heartbeat_min must not be above"}));
+}
+
+}  // namespace
+}  // namespace fieldgate::config
