@@ -55,7 +55,7 @@ class MessageReader {
       : field_(message), shape_(shape), unknown_fields_(unknown_fields) {}
 
   // False at the end or at a fault: finish() tells.
-  bool next() noexcept {
+  [[gnu::always_inline]] bool next() noexcept {
     while (field_.next()) {
       const std::uint32_t bit = field_.number() < 32 ? 1U << field_.number() : 0U;
       if ((bit & shape_.known) == 0) {
@@ -74,17 +74,14 @@ class MessageReader {
 
   // To be called once next() has returned false: whether the whole message was
   // read without a fault.
-  bool finish(Fault& fault) const {
-    if (field_.malformed()) return refuse(fault, "not a protobuf message");
-    if (twice_) return refuse(fault, "field " + std::to_string(field_.number()) + " is set twice");
-    if (unknown_fields_ > k_unknown_fields_max) return refuse(fault, RejectCode::too_large, "too many unknown fields");
-    return true;
+  [[gnu::always_inline]] bool finish(Fault& fault) const {
+    if (!field_.malformed() && !twice_ && unknown_fields_ <= k_unknown_fields_max) [[likely]]
+      return true;
+    return explain(field_.malformed(), twice_ ? field_.number() : 0, fault);
   }
 
   // For a known field whose tag no case has taken.
-  bool wrong_type(Fault& fault) const {
-    return refuse(fault, "field " + std::to_string(field_.number()) + " has the wrong type");
-  }
+  bool wrong_type(Fault& fault) const { return wrong_type(field_.number(), fault); }
 
   std::uint32_t tag() const noexcept { return field_.tag(); }
   std::uint64_t value() const noexcept { return field_.value(); }
@@ -93,6 +90,15 @@ class MessageReader {
   std::uint32_t seen() const noexcept { return seen_; }
 
  private:
+  [[gnu::noinline]] static bool explain(bool malformed, std::uint32_t twice, Fault& fault) {
+    if (malformed) return refuse(fault, "not a protobuf message");
+    if (twice != 0) return refuse(fault, "field " + std::to_string(twice) + " is set twice");
+    return refuse(fault, RejectCode::too_large, "too many unknown fields");
+  }
+  [[gnu::noinline]] static bool wrong_type(std::uint32_t number, Fault& fault) {
+    return refuse(fault, "field " + std::to_string(number) + " has the wrong type");
+  }
+
   FieldReader field_;
   Shape shape_;
   std::uint32_t seen_ = 0;

@@ -28,6 +28,12 @@ MetricQuality quality_of(std::uint64_t number) noexcept {
 
 std::int64_t zigzag(std::uint64_t n) noexcept { return static_cast<std::int64_t>(n >> 1 ^ (~(n & 1) + 1)); }
 
+bool check_name(std::string_view name, Fault& fault) {
+  if (name.empty()) return refuse(fault, "name is missing");
+  if (name.size() > k_name_bytes_max) return refuse(fault, RejectCode::too_large, "name is over 128 bytes");
+  return is_plain_text(name) || refuse(fault, "name is not UTF-8 without control characters");
+}
+
 std::string indexed(std::string_view field, std::size_t i, std::string_view rest) {
   return std::string(field) + "[" + std::to_string(i) + "]" + std::string(rest);
 }
@@ -41,47 +47,44 @@ void Metrics::clear() noexcept {
   historical_ = false;
 }
 
-bool Metrics::read_value(const MessageReader& in, Metric& metric, Fault& fault) const {
-  switch (in.tag()) {
-    case fixed64(2): metric.value = std::bit_cast<double>(in.value()); return true;
-    case varint(3): metric.value = zigzag(in.value()); return true;
-    case varint(4): metric.value = in.value() != 0; return true;
-    case delimited(5):
-      if (!is_utf8(in.bytes())) return refuse(fault, "string_value is not valid UTF-8");
-      metric.value = in.bytes();
-      break;
-    case delimited(6): metric.value = MetricBytes{in.bytes()}; break;
-    default: return in.wrong_type(fault);
-  }
-  if (in.bytes().size() <= limits_.value_bytes_max) return true;
-  return refuse(fault, RejectCode::too_large, "value is over " + std::to_string(limits_.value_bytes_max) + " bytes");
-}
-
 bool Metrics::read_metric(std::string_view message, Fault& fault) {
   if (metrics_.size() >= limits_.metrics_per_frame) {
     return refuse(fault, RejectCode::too_large,
                   "more than " + std::to_string(limits_.metrics_per_frame) + " metrics in the frame");
   }
   Metric& metric = metrics_.emplace_back();
+  std::string_view long_value;
   MessageReader in(message, k_metric, unknown_fields_);
   while (in.next()) {
     switch (in.tag()) {
       case delimited(1): metric.name = in.bytes(); break;
+      case fixed64(2): metric.value = std::bit_cast<double>(in.value()); break;
+      case varint(3): metric.value = zigzag(in.value()); break;
+      case varint(4): metric.value = in.value() != 0; break;
+      case delimited(5): metric.value = long_value = in.bytes(); break;
+      case delimited(6): metric.value = MetricBytes{long_value = in.bytes()}; break;
       case varint(7):
         if (in.value() > k_quality_last) return refuse(fault, "unknown quality");
         metric.quality = quality_of(in.value());
         break;
-      default:
-        if (!read_value(in, metric, fault)) return false;
+      default: return in.wrong_type(fault);
     }
   }
   if (!in.finish(fault)) return false;
-  if (metric.name.empty()) return refuse(fault, "name is missing");
-  if (metric.name.size() > k_name_bytes_max) return refuse(fault, RejectCode::too_large, "name is over 128 bytes");
-  if (!is_plain_text(metric.name)) return refuse(fault, "name is not UTF-8 without control characters");
   const std::uint32_t values = in.seen() & k_metric_values;
-  if (values == 0) return refuse(fault, "no value");
-  if (!std::has_single_bit(values)) return refuse(fault, "more than one value");
+  if (values == 0 || (values & (values - 1)) != 0) {
+    return refuse(fault, values == 0 ? "no value" : "more than one value");
+  }
+  return check_name(metric.name, fault) && (long_value.empty() || check_value(metric.value, long_value, fault));
+}
+
+bool Metrics::check_value(const MetricValue& value, std::string_view text, Fault& fault) const {
+  if (text.size() > limits_.value_bytes_max) {
+    return refuse(fault, RejectCode::too_large, "value is over " + std::to_string(limits_.value_bytes_max) + " bytes");
+  }
+  if (std::holds_alternative<std::string_view>(value) && !is_utf8(text)) {
+    return refuse(fault, "string_value is not valid UTF-8");
+  }
   return true;
 }
 

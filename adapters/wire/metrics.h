@@ -55,7 +55,7 @@ class Metrics {
   };
 
   bool read_sample(std::string_view message, Fault& fault);
-  bool read_value(const MessageReader& in, Metric& metric, Fault& fault) const;
+  bool check_value(const MetricValue& value, std::string_view text, Fault& fault) const;
   bool resolve_times(std::uint64_t uptime_ms, std::int64_t now_unix_ms, Fault& fault);
 
   const LimitSettings& limits_;

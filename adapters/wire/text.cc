@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/wire/text.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -25,6 +26,22 @@ bool all_printable(std::uint64_t word) noexcept {
   const std::uint64_t deleted = word ^ (k_ones * 0x7f);
   const std::uint64_t has_delete = (deleted - k_ones) & ~deleted & k_highs;
   return ((word & k_highs) | below_space | has_delete) == 0;
+}
+
+// The bytes of a text shorter than eight, the rest filled up with spaces.
+std::uint64_t load_short(std::string_view text) noexcept {
+  const char* at = text.data();
+  const std::size_t size = text.size();
+  if (size >= 4) {
+    std::uint32_t head = 0;
+    std::uint32_t tail = 0;
+    std::memcpy(&head, at, sizeof(head));
+    std::memcpy(&tail, at + size - 4, sizeof(tail));
+    return head | std::uint64_t{tail} << 32;  // some bytes twice: harmless
+  }
+  std::uint64_t word = k_ones * ' ';
+  for (std::size_t i = 0; i < size; ++i) word = word << 8 | static_cast<unsigned char>(at[i]);
+  return word;
 }
 
 // Length of the well-formed sequence at text[at], 0 if it is none.
@@ -57,14 +74,19 @@ bool is_control(std::string_view text, std::size_t at, std::size_t length) noexc
 }
 
 template <bool controls_allowed>
+bool is_simple(std::uint64_t word) noexcept {
+  return controls_allowed ? all_ascii(word) : all_printable(word);
+}
+
+template <bool controls_allowed>
 bool check(std::string_view text) noexcept {
+  if (text.size() < 8 && is_simple<controls_allowed>(load_short(text))) return true;
   std::size_t at = 0;
   while (at < text.size()) {
-    // Eight at a time while they are plain; the last eight may overlap.
+    // Eight at a time while they are simple; the last eight may overlap.
     if (text.size() >= 8) {
-      const std::size_t from = at + 8 <= text.size() ? at : text.size() - 8;
-      const std::uint64_t word = load8(text.data() + from);
-      if (controls_allowed ? all_ascii(word) : all_printable(word)) {
+      const std::size_t from = std::min(at, text.size() - 8);
+      if (is_simple<controls_allowed>(load8(text.data() + from))) {
         at = from + 8;
         continue;
       }
