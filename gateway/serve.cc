@@ -267,8 +267,9 @@ int Process::run() {
 void Process::wait_signal() {
   signals_.async_wait([this](error_code ec, int number) {
     if (ec) return;
-    on_signal(number);
+    // First: with nothing to drain, on_signal() ends the waiting at once.
     wait_signal();
+    on_signal(number);
   });
 }
 

@@ -220,7 +220,7 @@ def main() -> int:
     run = None
     try:
         raise_descriptors(options.devices)
-        subprocess.run([ROOT / "dev", "build", options.preset], check=True)
+        subprocess.run([ROOT / "dev", "build", options.preset, "fieldgate", "fieldgate-sim"], check=True)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-run-"))
         run = Run(options, folder)
         run.start_broker()
