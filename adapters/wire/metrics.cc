@@ -70,12 +70,12 @@ bool Metrics::read_metric(std::string_view message, Fault& fault) {
       default: return in.wrong_type(fault);
     }
   }
-  if (!in.finish(fault)) return false;
+  if (!in.finish(fault) || !check_name(metric.name, fault)) return false;
   const std::uint32_t values = in.seen() & k_metric_values;
   if (values == 0 || (values & (values - 1)) != 0) {
     return refuse(fault, values == 0 ? "no value" : "more than one value");
   }
-  return check_name(metric.name, fault) && (long_value.empty() || check_value(metric.value, long_value, fault));
+  return long_value.empty() || check_value(metric.value, long_value, fault);
 }
 
 bool Metrics::check_value(const MetricValue& value, std::string_view text, Fault& fault) const {
