@@ -20,7 +20,6 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ENVIRONMENT = ROOT / "build/run/env"
 DESCRIPTORS_BESIDE_DEVICES = 300
 EXAMPLE_DEVICE = "my-device"
 
@@ -40,6 +39,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=number, help="end after this long; without it: at Ctrl-C")
     parser.add_argument("--rate", type=float, default=1.0, help="frames per second and device (1)")
     parser.add_argument("--preset", default="release", choices=["dev", "release", "asan", "tsan"])
+    # For tests: what is built already, and where the variables for a shell go.
+    parser.add_argument("--bin", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--environment", type=pathlib.Path, default=ROOT / "build/run/env", help=argparse.SUPPRESS)
     parser.add_argument("--keep", action="store_true", help="leave logs, certificates and configuration in place")
     parser.add_argument("simulator", nargs="*", metavar="-- OPTIONS", help="further options of `fieldgate-sim run`")
     return parser.parse_args()
@@ -68,7 +70,7 @@ def free_port(preferred: int) -> int:
 class Run:
     def __init__(self, options: argparse.Namespace, folder: pathlib.Path):
         self.options, self.folder = options, folder
-        self.bin = ROOT / "build" / options.preset / "bin"
+        self.bin = options.bin or ROOT / "build" / options.preset / "bin"
         self.processes: list[tuple[str, subprocess.Popen]] = []
         self.broker, self.devices, self.api, self.admin = map(free_port, (11883, 18443, 18080, 19090))
         self.api_token, self.device_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
@@ -162,8 +164,8 @@ admin:
         self.wait_for("gateway", gateway, self.gateway_ready, 30)
 
     def publish_environment(self) -> None:
-        ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
-        ENVIRONMENT.write_text(f"""\
+        self.options.environment.parent.mkdir(parents=True, exist_ok=True)
+        self.options.environment.write_text(f"""\
 export FIELDGATE_API=http://127.0.0.1:{self.api}
 export FIELDGATE_TOKEN={self.api_token}
 export FIELDGATE_ADMIN=http://127.0.0.1:{self.admin}
@@ -220,7 +222,8 @@ def main() -> int:
     run = None
     try:
         raise_descriptors(options.devices)
-        subprocess.run([ROOT / "dev", "build", options.preset, "fieldgate", "fieldgate-sim"], check=True)
+        if not options.bin:
+            subprocess.run([ROOT / "dev", "build", options.preset, "fieldgate", "fieldgate-sim"], check=True)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-run-"))
         run = Run(options, folder)
         run.start_broker()
@@ -240,7 +243,7 @@ def main() -> int:
             print(f"dev run: the gateway did not end well; see {folder}/gateway.log", file=sys.stderr)
             status, options.keep = 1, True
         with contextlib.suppress(OSError):
-            ENVIRONMENT.unlink()
+            options.environment.unlink()
         if folder is not None and options.keep:
             print(f"dev run: kept {folder}", file=sys.stderr)
         elif folder is not None:
