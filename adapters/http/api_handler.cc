@@ -15,6 +15,7 @@ Response unauthenticated(const Request& request, bool presented) {
                                              : "send 'Authorization: Bearer TOKEN' with a token of the token file");
   response.headers.emplace_back("WWW-Authenticate", presented ? "Bearer realm=\"fieldgate\", error=\"invalid_token\""
                                                               : "Bearer realm=\"fieldgate\"");
+  response.close = true;  // strangers hold no connections
   return response;
 }
 

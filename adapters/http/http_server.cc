@@ -115,7 +115,9 @@ class HttpServer::Impl {
       error_code ignored;
       acceptor_.close(ignored);
       pause_.cancel();
-      for (const auto& [number, connection] : connections_) connection->close();
+      for (const auto& [number, connection] : connections_) {
+        if (connection != nullptr) connection->close();
+      }
       if (connections_.empty()) loop_->io.stop();
     });
     thread_.join();
@@ -173,8 +175,8 @@ class HttpServer::Impl {
         });
         return;
       }
-      if (!ec) serve(std::move(socket));
       accept();
+      if (!ec) serve(std::move(socket));
     });
   }
 
@@ -192,13 +194,14 @@ class HttpServer::Impl {
       ++serving_;
     }
     const std::uint64_t number = next_connection_++;
-    const bool refused = options.refuse;
-    connections_.emplace(number,
-                         start_connection(std::move(socket), std::move(options), service_, [this, number, refused] {
-                           connections_.erase(number);
-                           if (!refused) --serving_;
-                           if (stopping_ && connections_.empty()) loop_->io.stop();
-                         }));
+    connections_.emplace(number, nullptr);  // first, so that `ended` finds it however early it comes
+    const auto ended = [this, number, refused = options.refuse] {
+      connections_.erase(number);
+      if (!refused) --serving_;
+      if (stopping_ && connections_.empty()) loop_->io.stop();
+    };
+    auto connection = start_connection(std::move(socket), std::move(options), service_, ended);
+    if (const auto at = connections_.find(number); at != connections_.end()) at->second = std::move(connection);
   }
 
   Service service_;

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/api_handler.h"
 
+#include "adapters/http/list_query.h"
 #include "adapters/http/request_gate.h"
 #include "tests/support/http_fakes.h"
 
 #include <gtest/gtest.h>
 #include <boost/json.hpp>
 
+#include <algorithm>
 #include <deque>
+#include <fstream>
+#include <iterator>
 
 namespace fieldgate::http {
 namespace {
@@ -292,6 +296,29 @@ TEST_F(ApiHandlerTest, DescribesExactlyTheProblemsThereAre) {
   std::vector<std::string> known;
   for (const ProblemInfo& info : problems()) known.emplace_back(info.type);
   EXPECT_EQ(described, known);
+}
+
+TEST_F(ApiHandlerTest, DocumentsExactlyTheProblemsThereAre) {
+  std::vector<std::string> documented;
+  std::ifstream in("docs/http-api.md");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("| `/problems/")) documented.push_back(line.substr(0, line.find('|', line.find('|', 2) + 1)));
+  }
+  std::vector<std::string> known;
+  for (const ProblemInfo& info : problems()) {
+    known.push_back("| `" + std::string(info.type) + "` | " + std::to_string(info.status) + " ");
+  }
+  std::sort(documented.begin(), documented.end());
+  std::sort(known.begin(), known.end());
+  EXPECT_EQ(documented, known);
+}
+
+TEST_F(ApiHandlerTest, DocumentsExactlyTheParametersThereAre) {
+  std::ifstream in("docs/http-api.md");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  for (const std::string_view name : list_parameters()) {
+    EXPECT_NE(text.find("\n| `" + std::string(name) + "="), std::string::npos) << name;
+  }
 }
 
 }  // namespace
