@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <map>
@@ -188,7 +189,7 @@ class Builder final : public YAML::EventHandler {
 // Whether the quoted text that begins at `place` has its closing quote. yaml-cpp
 // takes the end of the input for one, if a line ends before it.
 bool is_closed(std::string_view text, const Place& place) {
-  for (std::uint32_t line = 1; line < place.line; ++line) {
+  for (std::uint32_t line = 1; line < place.line && !text.empty(); ++line) {
     text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
   }
   text.remove_prefix(std::min<std::size_t>(place.column - 1, text.size()));
@@ -206,6 +207,29 @@ bool is_closed(std::string_view text, const Place& place) {
   return false;
 }
 
+// The first character that YAML does not allow (YAML 1.2.2 section 5.1, as far as
+// ASCII goes), if any. yaml-cpp would take 0x04 for the end of the file.
+std::optional<Problem> forbidden_character(std::string_view text, const std::string& source) {
+  Place place{source, 1, 1};
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\t' && c != '\n' && c != '\r') || byte == 0x7f) {
+      return Problem{Severity::error, place,
+                     "not valid YAML: control character " + std::to_string(byte) + "; the file must be UTF-8 text"};
+    }
+    ++place.column;
+    if (c == '\n') place = {source, place.line + 1, 1};
+  }
+  return std::nullopt;
+}
+
+// yaml-cpp quotes single bytes of the file in its messages.
+std::string printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return text;
+}
+
 Entry empty_map(const std::string& source) {
   Entry map;
   map.kind = Entry::Kind::map;
@@ -219,6 +243,10 @@ Parsed parse(std::string_view text, const std::string& source) {
   Parsed parsed;
   if (text.size() > k_bytes_max) {
     parsed.problems.push_back({Severity::error, {source, 0, 0}, "is larger than 1 MiB"});
+    return parsed;
+  }
+  if (auto forbidden = forbidden_character(text, source)) {
+    parsed.problems.push_back(std::move(*forbidden));
     return parsed;
   }
   Builder builder(source, parsed.problems);
@@ -238,7 +266,7 @@ Parsed parse(std::string_view text, const std::string& source) {
   } catch (const Stop& stop) {
     parsed.problems.push_back({Severity::error, stop.place, stop.message});
   } catch (const YAML::Exception& error) {
-    parsed.problems.push_back({Severity::error, builder.place(error.mark), "not valid YAML: " + error.msg});
+    parsed.problems.push_back({Severity::error, builder.place(error.mark), "not valid YAML: " + printable(error.msg)});
   }
   return parsed;
 }

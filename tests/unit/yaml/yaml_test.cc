@@ -108,6 +108,18 @@ TEST(Yaml, RefusesATextWithoutItsClosingQuote) {
   }
 }
 
+TEST(Yaml, RefusesControlCharacters) {
+  const std::string message = "; the file must be UTF-8 text\n";
+  EXPECT_EQ(problems(std::string_view("a: 1\nb: \0", 9)), "f:2:4: not valid YAML: control character 0" + message);
+  // A yaml-cpp left alone would end the file here, and what follows would be lost.
+  EXPECT_EQ(problems("a: 1\n\x04\nb: 2\n"), "f:2:1: not valid YAML: control character 4" + message);
+  EXPECT_EQ(problems("a: \x7f\n"), "f:1:4: not valid YAML: control character 127" + message);
+}
+
+TEST(Yaml, KeepsItsMessagesToOneLine) {
+  EXPECT_EQ(problems("a: \"\\ü\"\n"), "f:1:7: not valid YAML: unknown escape character: ?\n");
+}
+
 TEST(Yaml, ReplacesAliases) {
   const Parsed parsed = parse("a: &x {b: [1, 2]}\nc: *x\nd: &y word\ne: [*y, *y]\n", "f");
   ASSERT_EQ(problems(parsed), "");
