@@ -79,18 +79,15 @@ void UplinkLog::stop(std::chrono::milliseconds patience) {
 }
 
 Result<void> UplinkLog::submit(std::shared_ptr<RecordBlock> block) {
-  std::uint64_t skipped = 0;
   {
     const MutexLock lock(mutex_);
     const std::uint64_t size = block->size();
     const auto first = spool_.append(std::move(block));
     if (first.has_error()) return first.error();
     last_ = {first->value + size - 1};
-    skipped = make_room();
     trim();
   }
   for (Lane* lane : lanes_) lane->notify();
-  if (skipped > 0) log_.warn("uplink_records_skipped", {{"records", skipped}});
   tell();
   return {};
 }
@@ -151,10 +148,6 @@ RecordBlockPtr UplinkLog::read(std::size_t lane, LogPosition from) {
   const MutexLock lock(mutex_);
   Cursor& cursor = cursors_[lane];
   RecordBlockPtr block = spool_.read(from);
-  // What was skipped unread may still be there for another lane: not for this one.
-  if (block && block->first_position() > cursor.handed && block->first_position() <= cursor.given_up) {
-    block = spool_.read({cursor.given_up.value + 1});
-  }
   if (block) cursor.handed = std::max(cursor.handed, block->last_position());
   return block;
 }
@@ -196,12 +189,20 @@ LogPosition UplinkLog::forwarded_through() const {
   return low;
 }
 
+// Up to here the shards need nothing more of the log.
+LogPosition UplinkLog::told_through() const {
+  LogPosition through = last_;
+  if (required_) through = std::min(through, told_forwarded_);
+  if (durable_) through = std::min(through, told_spooled_);
+  return through;
+}
+
 // While the log is more than half full, moves best-effort lanes past the oldest
-// records that only they still hold. Returns how many went unread.
-std::uint64_t UplinkLog::make_room() {
+// records that only they still hold.
+void UplinkLog::make_room() {
   const SpoolUsage usage = spool_.usage();
-  if (level_at(usage, level()) == UplinkLevel::normal) return 0;
-  const LogPosition limit = required_ ? told_forwarded_ : last_;
+  if (level_at(usage, level()) == UplinkLevel::normal) return;
+  const LogPosition limit = told_through();
   const std::uint64_t enough = usage.bytes_max / 100 * k_reduce_until;
   std::uint64_t bytes = usage.bytes;
   LogPosition through = trimmed_;
@@ -211,7 +212,6 @@ std::uint64_t UplinkLog::make_room() {
     through = block->last_position();
     bytes -= block->bytes();
   }
-  std::uint64_t skipped = 0;
   for (Cursor& cursor : cursors_) {
     if (cursor.required || through <= cursor.given_up) continue;
     const LogPosition seen = std::max(cursor.handed, cursor.given_up);
@@ -219,17 +219,15 @@ std::uint64_t UplinkLog::make_room() {
       const std::uint64_t unread = through.value - seen.value;
       cursor.skipped += unread;
       cursor.skipped_ahead += unread;
-      skipped += unread;
+      untold_skips_ += unread;
     }
     cursor.given_up = through;
   }
-  return skipped;
 }
 
 void UplinkLog::trim() {
-  LogPosition through = last_;
-  if (required_) through = told_forwarded_;
-  if (durable_) through = std::min(through, told_spooled_);
+  make_room();
+  LogPosition through = told_through();
   for (const Cursor& cursor : cursors_) through = std::min(through, std::max(cursor.completed, cursor.given_up));
   if (through > trimmed_) {
     spool_.trim(through);
@@ -254,6 +252,8 @@ void UplinkLog::tell() {
 }
 
 bool UplinkLog::next_word(Word& word) {
+  word.skipped = std::exchange(untold_skips_, 0);
+  if (word.skipped > 0) return true;
   word.level = level();
   if (word.level != told_level_) {
     told_level_ = word.level;
@@ -280,6 +280,10 @@ bool UplinkLog::next_word(Word& word) {
 }
 
 void UplinkLog::say(const Word& word) {
+  if (word.skipped > 0) {
+    log_.warn("uplink_records_skipped", {{"records", word.skipped}});
+    return;
+  }
   if (!word.block) {
     if (word.level == UplinkLevel::normal) {
       log_.info("uplink_level", {{"level", to_string(word.level)}});

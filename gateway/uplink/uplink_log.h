@@ -73,8 +73,10 @@ class UplinkLog final : public Uplink {
     LaneOutcome account;
   };
 
-  // One thing to tell: a level to every sink, or else a block to its shard's.
+  // One thing to tell: skipped records to the log, or a block to its shard's sink,
+  // or else a level to every sink.
   struct Word {
+    std::uint64_t skipped = 0;
     UplinkLevel level = UplinkLevel::normal;
     AckStage stage = AckStage::unspecified;
     RecordBlockPtr block;
@@ -86,7 +88,8 @@ class UplinkLog final : public Uplink {
   bool next_word(Word& word) REQUIRES(mutex_);
   void say(const Word& word);
   LogPosition forwarded_through() const REQUIRES(mutex_);
-  std::uint64_t make_room() REQUIRES(mutex_);
+  LogPosition told_through() const REQUIRES(mutex_);
+  void make_room() REQUIRES(mutex_);
   void trim() REQUIRES(mutex_);
   std::uint64_t pending(const Cursor& cursor) const REQUIRES(mutex_);
 
@@ -107,6 +110,7 @@ class UplinkLog final : public Uplink {
   LogPosition told_forwarded_ GUARDED_BY(mutex_);
   LogPosition told_spooled_ GUARDED_BY(mutex_);
   UplinkLevel told_level_ GUARDED_BY(mutex_) = UplinkLevel::normal;
+  std::uint64_t untold_skips_ GUARDED_BY(mutex_) = 0;
   bool telling_ GUARDED_BY(mutex_) = false;  // some thread is in tell()
 };
 

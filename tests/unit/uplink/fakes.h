@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -95,6 +96,7 @@ class FakeLane final : public Lane {
 class FakeSink final : public StageSink {
  public:
   void staged(AckStage stage, RecordBlockPtr block) override {
+    if (during) std::exchange(during, nullptr)();
     const MutexLock lock(mutex_);
     staged_.emplace_back(stage, std::move(block));
   }
@@ -118,6 +120,9 @@ class FakeSink final : public StageSink {
     }
     return seqs;
   }
+
+  // Runs once, while the sink is being told of a block.
+  std::function<void()> during;
 
  private:
   mutable Mutex mutex_;

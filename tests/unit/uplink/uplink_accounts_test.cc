@@ -87,6 +87,21 @@ TEST(BestEffortLane, NeverCostsTheRequiredLaneARecord) {
   EXPECT_EQ(bench.sinks[0].seqs().size(), 100U);
 }
 
+// With credit withheld nothing is submitted any more: what frees the log must be the
+// required lane's progress itself.
+TEST(BestEffortLane, DoesNotKeepCreditWithheldOnceTheRequiredLaneHasCaughtUp) {
+  FakeLane required("mqtt", true);
+  FakeLane extra("webhook", false);
+  Bench bench({&required, &extra});
+  bench.submit(100);
+  EXPECT_EQ(bench.log.level(), UplinkLevel::withheld);
+  required.complete_all();
+  EXPECT_EQ(bench.log.level(), UplinkLevel::normal);
+  EXPECT_EQ(bench.sinks[0].levels().back(), UplinkLevel::normal);
+  EXPECT_EQ(bench.log.lanes()[1].pending_records, 400U);
+  EXPECT_EQ(records_in(bench.log.lanes()[1]), 1'000U);
+}
+
 TEST(BestEffortLane, AloneNeverHoldsADeviceUp) {
   FakeLane extra("webhook", false);
   Bench bench({&extra});

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace fieldgate::uplink {
@@ -30,6 +31,17 @@ TEST(UplinkLog, TellsAShardOfItsOwnForwardedBlocksInOrder) {
   lane.complete(3);
   EXPECT_EQ(bench.sinks[0].seqs(), (Seqs{1, 2, 4}));
   EXPECT_EQ(bench.sinks[1].seqs(), Seqs{3});
+}
+
+TEST(UplinkLog, KeepsTheOrderWhenASecondThreadCompletesWhileTheFirstStillTells) {
+  FakeLane lane("mqtt", true);
+  Bench bench({&lane});
+  bench.submit(3);
+  while (lane.take()) {
+  }
+  bench.sinks[0].during = [&] { std::thread([&] { lane.complete(2); }).join(); };
+  lane.complete();
+  EXPECT_EQ(bench.sinks[0].seqs(), (Seqs{1, 2, 3}));
 }
 
 TEST(UplinkLog, HandsTheAckBackWithTheVeryBlockThatCame) {
