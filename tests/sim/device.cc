@@ -51,7 +51,8 @@ std::int64_t Device::next_wake_us() const noexcept {
     case Phase::hello_sent: return std::min(deadline_us_, making_ ? make_us_ : k_never_us);
     case Phase::online: {
       const std::int64_t patience = pinged_ ? heartbeat_us_ * 5 / 2 : heartbeat_us_;
-      return std::min({making_ ? make_us_ : k_never_us, send_us_, disrupt_us_, time_us_, heard_us_ + patience});
+      const std::int64_t planned = making_ ? std::min(make_us_, disrupt_us_) : k_never_us;
+      return std::min({planned, send_us_, time_us_, heard_us_ + patience});
     }
     case Phase::closing:
     case Phase::finished: return k_never_us;

@@ -117,7 +117,9 @@ void Worker::handle_events(int timeout) {
 
 void Worker::wake_due() {
   io_.now = read_clocks();
-  while (!due_.empty() && due_.top().at_us <= io_.now.mono_us) {
+  // What falls due meanwhile has its turn after the events.
+  const std::int64_t until = io_.now.mono_us;
+  while (!due_.empty() && due_.top().at_us <= until) {
     const Due due = due_.top();
     due_.pop();
     if (armed_[due.slot] != due.at_us) continue;
@@ -135,7 +137,7 @@ void Worker::wake_due() {
 
 // An entry that comes too early is harmless: it files itself again.
 void Worker::arm(std::uint32_t slot) {
-  const std::int64_t at = connections_[slot]->next_wake_us();
+  const std::int64_t at = std::max(connections_[slot]->next_wake_us(), io_.now.mono_us + 1);
   if (at >= armed_[slot]) return;
   armed_[slot] = at;
   due_.push({at, slot});

@@ -193,6 +193,20 @@ TEST_F(DeviceTest, AStormDropsAllDevicesAtTheSameMoment) {
   EXPECT_EQ(link_.resets, 1);
 }
 
+TEST_F(DeviceTest, NoProfileDisturbsTheDeliveryAtTheEnd) {
+  for (const Profile profile : {Profile::flapping, Profile::storm}) {
+    settings_.profile = profile;
+    make();
+    go_online();
+    device_->stop_making();
+    for (int i = 0; i < 10; ++i) {
+      pass(20 * k_second_us);
+      device_->on_heard(now_);
+    }
+    EXPECT_TRUE(device_->online());
+  }
+}
+
 TEST_F(DeviceTest, FarewellIsByeAndCloseAndThenItIsFinished) {
   make();
   go_online();
