@@ -158,6 +158,14 @@ TEST_F(ApiServerTest, TakesNewTokensOnReloadAndKeepsTheOldOnesIfTheyAreWrong) {
   EXPECT_EQ(curl({"-H", "Authorization: Bearer other", base + "/api/v1/nodes"}).status, 200U);
 }
 
+TEST_F(ApiServerTest, HoldsNoConnectionForWhoHasNoToken) {
+  start();
+  RawClient client(port);
+  client.send("GET /api/v1/nodes HTTP/1.1\r\nHost: a\r\n\r\n");
+  const std::string answer = client.read_all();  // throws if the connection stays open
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 401 ")) << answer;
+}
+
 TEST_F(ApiServerTest, DoesNotStartWithoutAToken) {
   settings.listen = {"127.0.0.1", 0};
   ApiServer tokenless(settings, seconds(300), live, status, clock, log, probe);
