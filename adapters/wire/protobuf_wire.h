@@ -10,7 +10,8 @@ namespace fieldgate::wire {
 
 // The wire contract in protobuf (proto/fieldgate/v1).
 // Read where it lies by a reader of our own: the generated classes build a tree
-// first and check afterwards, at ten times the cost, and merge what is there twice.
+// first and are checked afterwards, and merge what is there twice
+// (docs/adr/0005-own-reader-of-device-frames.md).
 // What it takes, any protobuf library takes, with the same meaning; the tests and
 // the fuzzer hold it against the generated classes.
 // Bounds: a decoder keeps 48 bytes for each of metrics_per_frame metrics and 32 for
