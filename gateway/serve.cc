@@ -135,6 +135,7 @@ class Process {
   std::unique_ptr<http::AdminServer> admin_;
   Monotonic drain_end_;
   bool draining_ = false;
+  bool stopped_ = false;
   int status_ = 0;
 };
 
@@ -341,6 +342,7 @@ void Process::flush_uplink() {
   }
   finish();
   log_->info("stopped", {{"status", status_}});
+  stopped_ = true;
   signals_.cancel();
 }
 
