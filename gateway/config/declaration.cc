@@ -50,14 +50,15 @@ void describe(Visitor& v, LogSettings& s) {
 void describe(Visitor& v, DeviceTlsSettings& s) {
   v.value({"enabled", "TLS on the device listener. Without it the listener must be on a loopback address."},
           Flag(s.enabled));
-  v.value({"certificate_file",
-           "The gateway's certificate, PEM, leaf first and intermediates after it. Required with TLS.", Reload::value},
-          File(s.certificate_file));
-  v.value({"key_file", "The certificate's private key, PEM, not encrypted. Required with TLS.", Reload::value},
+  v.value(
+      {"certificate_file", "The gateway's certificate, PEM, leaf first and intermediates after it. Required with TLS.",
+       Reload::content},
+      File(s.certificate_file));
+  v.value({"key_file", "The certificate's private key, PEM, not encrypted. Required with TLS.", Reload::content},
           File(s.key_file));
   v.value(
       {"client_ca_file", "Certificate authorities that may sign device certificates, PEM. Empty: devices show tokens.",
-       Reload::value},
+       Reload::content},
       File(s.client_ca_file));
   v.value({"client_certificate",
            "required: the TLS handshake fails without a trusted device certificate. optional: a device may show a "
@@ -74,7 +75,8 @@ void describe(Visitor& v, DeviceTlsSettings& s) {
 void describe(Visitor& v, DeviceListenerSettings& s) {
   v.value({"listen", "Where devices connect."}, EndpointValue(s.listen));
   v.texts({"allowed_origins",
-           "Origins whose browsers may connect as devices. Empty: a request with an Origin header is refused."},
+           "Origins whose browsers may connect as devices. Empty: a request with an Origin header is refused.",
+           Reload::value},
           TextList(s.allowed_origins, 64, must_be_origin));
   v.enter({"tls", "TLS towards devices."});
   describe(v, s.tls);
@@ -85,38 +87,43 @@ void describe(Visitor& v, TokenSettings& s) {
   v.value({"file",
            "Device tokens, one line `DEVICE_ID sha256:HEX` each, HEX being the token's SHA-256. Empty: devices show "
            "certificates.",
-           Reload::value},
+           Reload::content},
           File(s.file));
 }
 
 void describe(Visitor& v, PhaseDeadlines& s) {
-  v.value({"tls", "From the TCP connection to the end of the TLS handshake."}, Duration(s.tls, seconds(1), minutes(5)));
-  v.value({"upgrade", "From there to the complete WebSocket request."}, Duration(s.upgrade, seconds(1), minutes(5)));
-  v.value({"hello", "From there to the device's Hello."}, Duration(s.hello, seconds(1), minutes(5)));
-  v.value({"close", "From the gateway's Close to the end of the device's stream."},
+  v.value({"tls", "From the TCP connection to the end of the TLS handshake.", Reload::value},
+          Duration(s.tls, seconds(1), minutes(5)));
+  v.value({"upgrade", "From there to the complete WebSocket request.", Reload::value},
+          Duration(s.upgrade, seconds(1), minutes(5)));
+  v.value({"hello", "From there to the device's Hello.", Reload::value}, Duration(s.hello, seconds(1), minutes(5)));
+  v.value({"close", "From the gateway's Close to the end of the device's stream.", Reload::value},
           Duration(s.close, seconds(1), minutes(5)));
 }
 
 void describe(Visitor& v, SessionSettings& s) {
   v.value({"heartbeat",
-           "Ping interval of a device that does not ask for one. A device is lost after 1.5 intervals of silence."},
+           "Ping interval of a device that does not ask for one. A device is lost after 1.5 intervals of silence.",
+           Reload::value},
           Duration(s.heartbeat, seconds(1), hours(24)));
-  v.value({"heartbeat_min", "The shortest interval that a device may ask for."},
+  v.value({"heartbeat_min", "The shortest interval that a device may ask for.", Reload::value},
           Duration(s.heartbeat_min, seconds(1), hours(24)));
-  v.value({"heartbeat_max", "The longest interval that a device may ask for."},
+  v.value({"heartbeat_max", "The longest interval that a device may ask for.", Reload::value},
           Duration(s.heartbeat_max, seconds(1), hours(24)));
-  v.value({"ack_every_frames", "Acknowledge after this many frames at the latest."},
+  v.value({"ack_every_frames", "Acknowledge after this many frames at the latest.", Reload::value},
           Number(s.ack_every_frames, 1, 10'000));
-  v.value({"ack_every", "Acknowledge after this time at the latest."},
+  v.value({"ack_every", "Acknowledge after this time at the latest.", Reload::value},
           Duration(s.ack_every, milliseconds(1), seconds(60)));
-  v.value({"credit_frames", "Frames that a device may have unacknowledged."}, Number(s.credit_frames, 1, 65'536));
-  v.value({"credit_bytes", "Bytes that a device may have unacknowledged. At least limits.frame_bytes_max."},
-          Size(s.credit_bytes, 1 * k_kib, 1 * k_gib));
-  v.value({"outbox_frames_max", "Frames waiting for a slow device; one more and it is disconnected."},
+  v.value({"credit_frames", "Frames that a device may have unacknowledged.", Reload::value},
+          Number(s.credit_frames, 1, 65'536));
+  v.value(
+      {"credit_bytes", "Bytes that a device may have unacknowledged. At least limits.frame_bytes_max.", Reload::value},
+      Size(s.credit_bytes, 1 * k_kib, 1 * k_gib));
+  v.value({"outbox_frames_max", "Frames waiting for a slow device; one more and it is disconnected.", Reload::value},
           Number(s.outbox_frames_max, 1, 65'536));
-  v.value({"outbox_bytes_max", "Bytes waiting for a slow device; one more and it is disconnected."},
+  v.value({"outbox_bytes_max", "Bytes waiting for a slow device; one more and it is disconnected.", Reload::value},
           Size(s.outbox_bytes_max, 1 * k_kib, 64 * k_mib));
-  v.value({"last_values_bytes_max", "Memory for the last values of one device's metrics. 0: keep none."},
+  v.value({"last_values_bytes_max", "Memory for the last values of one device's metrics. 0: keep none.", Reload::value},
           Size(s.last_values_bytes_max, 0, 1 * k_mib));
   v.value({"inactive_after", "A connected device without data for this long is listed as inactive."},
           Duration(s.inactive_after, seconds(1), hours(24 * 30)));
@@ -127,24 +134,29 @@ void describe(Visitor& v, SessionSettings& s) {
 
 void describe(Visitor& v, LimitSettings& s) {
   v.value({"frame_bytes_max", "The largest message of a device."}, Size(s.frame_bytes_max, 1 * k_kib, 16 * k_mib));
-  v.value({"message_assembly", "From the first fragment of a message to its last."},
+  v.value({"message_assembly", "From the first fragment of a message to its last.", Reload::value},
           Duration(s.message_assembly, seconds(1), minutes(5)));
-  v.value({"frames_per_second", "WebSocket frames per second of one session, empty and control frames too."},
-          Number(s.frames_per_second, 1, 1'000'000));
-  v.value({"frames_burst", "Frames that a session may save up for a burst."}, Number(s.frames_burst, 1, 10'000'000));
-  v.value({"bytes_per_second", "Bytes per second of one session."}, Size(s.bytes_per_second, 1 * k_kib, 1 * k_gib));
-  v.value({"bytes_burst", "Bytes that a session may save up for a burst. At least frame_bytes_max."},
+  v.value(
+      {"frames_per_second", "WebSocket frames per second of one session, empty and control frames too.", Reload::value},
+      Number(s.frames_per_second, 1, 1'000'000));
+  v.value({"frames_burst", "Frames that a session may save up for a burst.", Reload::value},
+          Number(s.frames_burst, 1, 10'000'000));
+  v.value({"bytes_per_second", "Bytes per second of one session.", Reload::value},
+          Size(s.bytes_per_second, 1 * k_kib, 1 * k_gib));
+  v.value({"bytes_burst", "Bytes that a session may save up for a burst. At least frame_bytes_max.", Reload::value},
           Size(s.bytes_burst, 1 * k_kib, 4 * k_gib));
   v.value({"metrics_per_frame", "Metrics in one telemetry frame."}, Number(s.metrics_per_frame, 1, 65'536));
   v.value({"value_bytes_max", "Bytes of one text or binary metric value."}, Size(s.value_bytes_max, 1, 1 * k_mib));
   v.value({"labels_max", "Labels of one device."}, Number(s.labels_max, 0, 256));
-  v.value({"sessions_max", "Device connections in all. Each needs a file descriptor."},
+  v.value({"sessions_max", "Device connections in all. Each needs a file descriptor.", Reload::value},
           Number(s.sessions_max, 1, 1'000'000));
   v.value({"sessions_per_address_max",
-           "Device connections from one address. 0: no cap, for many devices may share a carrier's address."},
+           "Device connections from one address. 0: no cap, for many devices may share a carrier's address.",
+           Reload::value},
           Number(s.sessions_per_address_max, 0, 1'000'000));
-  v.value({"handshakes_max", "Handshakes at once."}, Number(s.handshakes_max, 1, 100'000));
-  v.value({"handshakes_per_second", "New connections per second; what is over is reset and comes back later."},
+  v.value({"handshakes_max", "Handshakes at once.", Reload::value}, Number(s.handshakes_max, 1, 100'000));
+  v.value({"handshakes_per_second", "New connections per second; what is over is reset and comes back later.",
+           Reload::value},
           Number(s.handshakes_per_second, 1, 100'000));
   v.value({"takeovers_per_minute", "How often one device id may move to a newer connection."},
           Number(s.takeovers_per_minute, 1, 10'000));
