@@ -19,9 +19,9 @@ constexpr const char* k_about =
     "Fieldgate connects field devices (WebSocket over TLS, protobuf) to MQTT brokers and HTTP.";
 
 constexpr const char* k_exit_statuses =
-    "Exit status: 0 done; 1 check-config found problems; 64 wrong command line;\n"
-    "66 the configuration file cannot be read; 70 a bug; 78 the configuration has problems.\n"
-    "serve: docs/configuration.md says what else it may end with.";
+    "Exit status: 0 done; 1 check-config found problems, or serve could not forward all that\n"
+    "it held; 64 wrong command line; 66 the configuration file cannot be read; 69 serve could\n"
+    "not start; 70 a bug; 78 the configuration has problems.";
 
 class CommandLine {
  public:
