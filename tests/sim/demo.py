@@ -166,13 +166,13 @@ admin:
     def publish_environment(self) -> None:
         self.options.environment.parent.mkdir(parents=True, exist_ok=True)
         self.options.environment.write_text(f"""\
-export FIELDGATE_API=http://127.0.0.1:{self.api}
-export FIELDGATE_TOKEN={self.api_token}
-export FIELDGATE_ADMIN=http://127.0.0.1:{self.admin}
-export FIELDGATE_BROKER_PORT={self.broker}
-export FIELDGATE_DEVICE_URL=wss://localhost:{self.devices}/v1/connect
-export FIELDGATE_DEVICE_TOKEN={self.device_token}
-export FIELDGATE_CA={self.folder}/pki/ca.pem
+export DEMO_API=http://127.0.0.1:{self.api}
+export DEMO_TOKEN={self.api_token}
+export DEMO_ADMIN=http://127.0.0.1:{self.admin}
+export DEMO_BROKER_PORT={self.broker}
+export DEMO_DEVICE_URL=wss://localhost:{self.devices}/v1/connect
+export DEMO_DEVICE_TOKEN={self.device_token}
+export DEMO_CA={self.folder}/pki/ca.pem
 """)
         print(f"""\
 API      curl -H 'Authorization: Bearer {self.api_token}' http://127.0.0.1:{self.api}/api/v1/devices
