@@ -123,16 +123,22 @@ class TlsChannel {
   // The TCP stream has ended: closed if close_notify came before, else truncated.
   TlsStatus eof() const noexcept;
 
-  // Who and how. Precondition: established.
+  // Who and how; without credentials after settle(). Precondition: established.
   // Errors: Errc::malformed: the certificate has a name that cannot be taken at
   // face value (an embedded NUL or control character, not ASCII where it must
   // be, two common names, too long).
   Result<TlsPeer> peer() const;
 
+  // Gives up what OpenSSL keeps of the peer's certificates, once their names have
+  // been read: 2.4 KB for the leaf and 4 KB for each that was sent along. Their DER
+  // form stays, for still_trusted(). Repeats are no-ops. Precondition: established.
+  void settle();
+
  private:
   using Deliver = bool (*)(void* sink, std::span<std::byte> bytes);
   TlsStatus feed(TlsIo& io, std::span<const std::byte> ciphertext, void* sink, Deliver deliver);
   TlsStatus stalled(TlsIo& io) const;
+  bool settled() const;
 
   SSL* ssl_ = nullptr;
 };

@@ -6,7 +6,6 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
-#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
@@ -37,7 +36,6 @@ struct Free {
   void operator()(BIO* p) const noexcept { BIO_free(p); }
   void operator()(EVP_PKEY* p) const noexcept { EVP_PKEY_free(p); }
   void operator()(X509* p) const noexcept { X509_free(p); }
-  void operator()(X509_STORE_CTX* p) const noexcept { X509_STORE_CTX_free(p); }
 };
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
@@ -276,28 +274,6 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::load(const DeviceTlsSettin
 TlsContext::~TlsContext() {
   SSL_CTX_free(ctx_);
   OPENSSL_cleanse(keys_.bytes.data(), keys_.bytes.size());
-}
-
-bool still_trusted(SSL* ssl, const TlsContext& context) {
-  const int mode = SSL_CTX_get_verify_mode(context.native());
-  X509* certificate = SSL_get0_peer_certificate(ssl);
-  if (certificate == nullptr) return (mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) == 0;
-  if ((mode & SSL_VERIFY_PEER) == 0) return false;
-
-  const Owned<X509_STORE_CTX> check(X509_STORE_CTX_new());
-  if (!check || X509_STORE_CTX_init(check.get(), SSL_CTX_get_cert_store(context.native()), certificate,
-                                    SSL_get_peer_cert_chain(ssl)) != 1) {
-    ERR_clear_error();
-    return false;
-  }
-  // As the handshake does it: purpose, then this context's own parameters.
-  X509_STORE_CTX_set_default(check.get(), "ssl_client");
-  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(check.get());
-  X509_VERIFY_PARAM_set_auth_level(param, SSL_CTX_get_security_level(context.native()));
-  X509_VERIFY_PARAM_set1(param, SSL_CTX_get0_param(context.native()));
-  const bool trusted = X509_verify_cert(check.get()) == 1;
-  ERR_clear_error();
-  return trusted;
 }
 
 std::shared_ptr<const TlsContext> TlsContextHolder::current() const {

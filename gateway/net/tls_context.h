@@ -58,7 +58,7 @@ class TlsContext {
 };
 
 // Whether `context` would let in the peer of the live connection `ssl`, judged
-// by the certificate it showed. Where the peer resumed, intermediates it once
+// by the certificates it showed. Where the peer resumed, intermediates it once
 // sent are not at hand: a certificate that needs them is then not trusted.
 // Cost: one chain verification. Thread: the shard of `ssl`.
 bool still_trusted(SSL* ssl, const TlsContext& context);

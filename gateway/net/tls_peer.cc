@@ -74,7 +74,7 @@ Result<TlsPeer> TlsChannel::peer() const {
   peer.cipher = SSL_get_cipher_name(ssl_);
   peer.resumed = SSL_session_reused(ssl_) == 1;
   const X509* certificate = SSL_get0_peer_certificate(ssl_);
-  if (certificate == nullptr || SSL_get_verify_result(ssl_) != X509_V_OK) return peer;
+  if (certificate == nullptr || SSL_get_verify_result(ssl_) != X509_V_OK || settled()) return peer;
 
   auto uris = san_uris(certificate);
   if (!uris) return uris.error();

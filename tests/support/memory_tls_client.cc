@@ -55,6 +55,8 @@ MemoryTlsClient::MemoryTlsClient(const Options& options)
   if (!options.tls12_suites.empty()) {
     check(SSL_CTX_set_cipher_list(ctx_.get(), options.tls12_suites.c_str()) == 1, "TLS 1.2 suites");
   }
+  // Sends what the identity holds, not what could be found among the CAs.
+  SSL_CTX_set_mode(ctx_.get(), SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_session_cache_mode(ctx_.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(ctx_.get(), [](SSL* ssl, SSL_SESSION* session) {
     static_cast<MemoryTlsClient*>(SSL_get_app_data(ssl))->session_.reset(session, SSL_SESSION_free);

@@ -347,6 +347,36 @@ TEST_P(TlsVersions, GivesNoTicketsWhereResumptionIsOff) {
   EXPECT_TRUE(!session || SSL_SESSION_has_ticket(session.get()) == 0);
 }
 
+TEST_P(TlsVersions, GoesOnAsBeforeOnceSettled) {
+  const auto context = site.load();
+  TlsPair pair(*context, client(&site.device));
+  pair.run();
+  ASSERT_TRUE(pair.established) << pair.io.failure().text;
+  ASSERT_TRUE(pair.channel.peer().value().credentials.has_certificate);
+  pair.channel.settle();
+  pair.channel.settle();
+  const auto peer = pair.channel.peer().value();
+  EXPECT_STREQ(peer.version, is_13() ? "TLSv1.3" : "TLSv1.2");
+  EXPECT_FALSE(peer.credentials.has_certificate);
+  pair.client.write("up");
+  pair.run();
+  EXPECT_EQ(pair.received, "up");
+  EXPECT_TRUE(pair.channel.write(pair.io, as_bytes("down")));
+  pair.deliver();
+  EXPECT_EQ(pair.client.plaintext(), "down");
+
+  // The ticket was sealed before, and has the whole certificate.
+  auto options = client(&site.device);
+  options.resume = pair.client.session();
+  TlsPair resumed(*context, options);
+  resumed.run();
+  const auto again = resumed.channel.peer().value();
+  EXPECT_TRUE(again.resumed);
+  EXPECT_EQ(again.credentials.san_uris, std::vector<std::string>{"urn:fieldgate:device:dev-1"});
+  resumed.channel.settle();
+  EXPECT_TRUE(still_trusted(resumed.channel.native(), *context));
+}
+
 TEST_P(TlsVersions, ManyChannelsShareOneIo) {
   const auto context = site.load();
   TlsIo io;

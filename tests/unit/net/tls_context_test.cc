@@ -164,43 +164,57 @@ TEST(TlsContextHolder, SaysWhetherTheTrustHasChanged) {
   EXPECT_EQ(holder.rotate(site.settings).value(), true);
 }
 
-TEST(StillTrusted, JudgesALivePeerByTheNewTrust) {
+// With OpenSSL's own copy of the certificates, and with what settle() leaves.
+class StillTrusted : public testing::TestWithParam<bool> {
+ protected:
+  std::unique_ptr<TlsPair> connect(const Identity* identity) {
+    auto pair = std::make_unique<TlsPair>(*site.load(), site.client(identity));
+    pair->run();
+    EXPECT_TRUE(pair->established) << pair->io.failure().text;
+    if (GetParam()) pair->channel.settle();
+    return pair;
+  }
+
   TlsSite site;
-  const auto context = site.load();
-  TlsPair pair(*context, site.client(&site.device));
-  pair.run();
-  ASSERT_TRUE(pair.established) << pair.io.failure().text;
-  EXPECT_TRUE(still_trusted(pair.channel.native(), *context));
+};
+
+INSTANTIATE_TEST_SUITE_P(Channel, StillTrusted, testing::Bool(),
+                         [](const auto& settled) { return settled.param ? "Settled" : "Fresh"; });
+
+TEST_P(StillTrusted, JudgesALivePeerByTheNewTrust) {
+  const auto pair = connect(&site.device);
+  EXPECT_TRUE(still_trusted(pair->channel.native(), *site.load()));
 
   const Authority other("Other CA");
   site.settings.client_ca_file = site.dir.write("both.pem", other.certificate() + site.authority.certificate());
-  EXPECT_TRUE(still_trusted(pair.channel.native(), *site.load()));
+  EXPECT_TRUE(still_trusted(pair->channel.native(), *site.load()));
   site.settings.client_ca_file = site.dir.write("other.pem", other.certificate());
-  EXPECT_FALSE(still_trusted(pair.channel.native(), *site.load()));
+  EXPECT_FALSE(still_trusted(pair->channel.native(), *site.load()));
   site.settings.client_ca_file.clear();
-  EXPECT_FALSE(still_trusted(pair.channel.native(), *site.load()));
+  EXPECT_FALSE(still_trusted(pair->channel.native(), *site.load()));
 }
 
-TEST(StillTrusted, LetsAPeerWithoutCertificateStayUnlessOneIsRequired) {
-  TlsSite site;
-  const auto context = site.load();
-  TlsPair pair(*context, site.client());
-  pair.run();
-  ASSERT_TRUE(pair.established) << pair.io.failure().text;
-  EXPECT_TRUE(still_trusted(pair.channel.native(), *context));
+TEST_P(StillTrusted, LetsAPeerWithoutCertificateStayUnlessOneIsRequired) {
+  const auto pair = connect(nullptr);
+  EXPECT_TRUE(still_trusted(pair->channel.native(), *site.load()));
   site.settings.client_certificate = ClientCertificate::required;
-  EXPECT_FALSE(still_trusted(pair.channel.native(), *site.load()));
+  EXPECT_FALSE(still_trusted(pair->channel.native(), *site.load()));
 }
 
-TEST(StillTrusted, UsesTheIntermediatesOfAFullHandshake) {
-  TlsSite site;
+TEST_P(StillTrusted, UsesTheIntermediatesOfAFullHandshake) {
   const Authority issuing = site.authority.intermediate("Issuing CA");
   const Identity device = issuing.device("dev-2");
-  const auto context = site.load();
-  TlsPair pair(*context, site.client(&device));
-  pair.run();
-  ASSERT_TRUE(pair.established) << pair.io.failure().text;
-  EXPECT_TRUE(still_trusted(pair.channel.native(), *context));
+  const auto pair = connect(&device);
+  EXPECT_TRUE(still_trusted(pair->channel.native(), *site.load()));
+  site.settings.client_ca_file = site.dir.write("other.pem", Authority("Other CA").certificate());
+  EXPECT_FALSE(still_trusted(pair->channel.native(), *site.load()));
+}
+
+TEST_P(StillTrusted, SeesThatACertificateHasExpired) {
+  const auto pair = connect(&site.device);
+  const auto later = site.load();
+  X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(later->native()), std::time(nullptr) + 2 * 86'400);
+  EXPECT_FALSE(still_trusted(pair->channel.native(), *later));
 }
 
 }  // namespace
