@@ -29,7 +29,13 @@ void set_option(int fd, int level, int option, int value) noexcept {
 
 }  // namespace
 
-Connection::Connection(IoContext& io, std::uint32_t index) : io_(io), device_(io.devices, index, *this) {}
+Connection::Connection(IoContext& io, std::uint32_t index) : io_(io), device_(io.devices, index, *this) {
+  tls_side_.owner = this;
+  tls_side_.name = [](const void* self) {
+    const auto& connection = *static_cast<const Connection*>(self);
+    return device_id(connection.io_.devices.settings, connection.device_.index());
+  };
+}
 
 Connection::~Connection() { tear_down(); }
 
@@ -60,6 +66,12 @@ void Connection::wake() {
   }
   if (!loss_) device_.wake(io_.now);
   settle();
+}
+
+bool Connection::admit() {
+  const bool admitted = device_.admit(io_.now);
+  settle();
+  return admitted;
 }
 
 std::int64_t Connection::next_wake_us() const noexcept {
@@ -99,9 +111,9 @@ void Connection::close(std::uint16_t code) {
 
 void Connection::drop(bool by_reset) {
   io_.out.clear();
-  if (by_reset && tls_io_.fd >= 0) {
+  if (by_reset && tls_side_.fd >= 0) {
     const linger now{.l_onoff = 1, .l_linger = 0};
-    ::setsockopt(tls_io_.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    ::setsockopt(tls_side_.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
   }
   tear_down();
 }
@@ -115,7 +127,7 @@ bool Connection::open_socket() {
     lose(errno == EMFILE || errno == ENFILE ? Loss::no_descriptor : Loss::connect_failed);
     return false;
   }
-  tls_io_.fd = fd;
+  tls_side_.fd = fd;
   ++generation_;
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (slow_reader()) set_option(fd, SOL_SOCKET, SO_RCVBUF, k_slow_receive_buffer);
@@ -147,7 +159,7 @@ bool Connection::open_socket() {
 void Connection::connected() {
   int error = 0;
   socklen_t size = sizeof error;
-  ::getsockopt(tls_io_.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  ::getsockopt(tls_side_.fd, SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) {
     lose(error == ECONNREFUSED ? Loss::connect_refused : error == ECONNRESET ? Loss::reset : Loss::connect_failed);
     return;
@@ -158,7 +170,7 @@ void Connection::connected() {
     return;
   }
   stage_ = Stage::tls;
-  ssl_ = io_.tls->begin(device_id(io_.devices.settings, device_.index()), tls_io_, session_);
+  ssl_ = io_.tls->begin(tls_side_);
   handshake();
 }
 
@@ -193,11 +205,11 @@ void Connection::start_upgrade() {
 // ------------------------------------------------------------ reading
 
 void Connection::readable() {
-  if (tls_io_.fd < 0) return;
+  if (tls_side_.fd < 0) return;
   const bool slow = slow_reader() && stage_ == Stage::open;
-  while (!loss_ && tls_io_.fd >= 0) {
+  while (!loss_ && tls_side_.fd >= 0) {
     const std::size_t most = slow ? k_slow_read_bytes : io_.ciphertext.size();
-    const ssize_t got = ::recv(tls_io_.fd, io_.ciphertext.data(), most, 0);
+    const ssize_t got = ::recv(tls_side_.fd, io_.ciphertext.data(), most, 0);
     if (got == 0) return ended(Loss::unclean_end);
     if (got < 0) {
       if (errno != EAGAIN && errno != EINTR) ended(errno == ECONNRESET ? Loss::reset : Loss::unclean_end);
@@ -207,7 +219,7 @@ void Connection::readable() {
     if (io_.tls == nullptr) {
       take(bytes);
     } else {
-      tls_io_.in = bytes;
+      tls_side_.in = bytes;
       if (stage_ == Stage::tls) handshake();
       if (stage_ != Stage::tls && !loss_) decrypt();
     }
@@ -284,7 +296,7 @@ bool Connection::on_ws_frame(WsOpcode opcode, std::string_view payload) {
       close_sent_ = true;
       flush();
       if (ssl_ && !loss_) SSL_shutdown(ssl_.get());
-      if (pending_.empty()) ::shutdown(tls_io_.fd, SHUT_WR);
+      if (pending_.empty()) ::shutdown(tls_side_.fd, SHUT_WR);
       return false;
     }
     case WsOpcode::text:
@@ -293,7 +305,7 @@ bool Connection::on_ws_frame(WsOpcode opcode, std::string_view payload) {
       break;
     default: break;
   }
-  return !loss_ && tls_io_.fd >= 0;
+  return !loss_ && tls_side_.fd >= 0;
 }
 
 void Connection::ended(Loss if_unexpected) {
@@ -315,14 +327,14 @@ std::size_t Connection::write_some(std::string_view bytes) {
     }
     return 0;
   }
-  const ssize_t sent = ::send(tls_io_.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  const ssize_t sent = ::send(tls_side_.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   if (sent >= 0) return static_cast<std::size_t>(sent);
   if (errno != EAGAIN && errno != EINTR) ended(Loss::reset);
   return 0;
 }
 
 void Connection::flush() {
-  if (tls_io_.fd < 0 || stage_ == Stage::tcp || stage_ == Stage::tls) {
+  if (tls_side_.fd < 0 || stage_ == Stage::tcp || stage_ == Stage::tls) {
     if (stage_ == Stage::tls && ssl_) handshake();
     return;
   }
@@ -347,7 +359,7 @@ void Connection::watch(std::uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = (std::uint64_t{generation_} << 32) | device_.index();
-  ::epoll_ctl(io_.epoll, EPOLL_CTL_MOD, tls_io_.fd, &event);
+  ::epoll_ctl(io_.epoll, EPOLL_CTL_MOD, tls_side_.fd, &event);
 }
 
 // ------------------------------------------------------------ ending
@@ -368,8 +380,9 @@ void Connection::tear_down() noexcept {
     SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     ssl_.reset();
   }
-  if (tls_io_.fd >= 0) ::close(tls_io_.fd);
-  tls_io_ = TlsIo();
+  if (tls_side_.fd >= 0) ::close(tls_side_.fd);
+  tls_side_.fd = -1;
+  tls_side_.in = {};
   stage_ = Stage::none;
   close_sent_ = close_received_ = closed_first_by_us_ = false;
   loss_.reset();

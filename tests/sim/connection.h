@@ -60,6 +60,8 @@ class Connection final : public DeviceLink, private WsFrameSink {
   // Events of epoll for generation().
   void on_events(std::uint32_t events);
   void wake();
+  // Device::admit.
+  bool admit();
   std::int64_t next_wake_us() const noexcept;
   void finish();
   void abandon();
@@ -104,7 +106,7 @@ class Connection final : public DeviceLink, private WsFrameSink {
   };
 
   IoContext& io_;
-  TlsIo tls_io_;  // its fd is the socket
+  TlsSide tls_side_;  // its fd is the socket
   Stage stage_ = Stage::none;
   bool close_sent_ = false;
   bool close_received_ = false;
@@ -115,7 +117,6 @@ class Connection final : public DeviceLink, private WsFrameSink {
   std::int64_t deadline_us_ = k_never_us;
   std::int64_t read_us_ = k_never_us;  // slow reader: when it reads next
   SslPtr ssl_;
-  SessionPtr session_;
   std::unique_ptr<Upgrade> upgrade_;
   WsDecoder decoder_;
   std::string pending_;  // what the socket has not taken

@@ -47,6 +47,7 @@ StreamEntry Device::ledger_entry() const {
 std::int64_t Device::next_wake_us() const noexcept {
   switch (phase_) {
     case Phase::waiting: return std::min(connect_us_, making_ ? make_us_ : k_never_us);
+    case Phase::queued: return making_ ? make_us_ : k_never_us;
     case Phase::connecting:
     case Phase::hello_sent: return std::min(deadline_us_, making_ ? make_us_ : k_never_us);
     case Phase::online: {
@@ -66,12 +67,11 @@ void Device::wake(const Now& now) {
   switch (phase_) {
     case Phase::waiting:
       if (now.mono_us < connect_us_) return;
-      phase_ = Phase::connecting;
-      connect_us_ = now.mono_us;
-      deadline_us_ = k_never_us;  // the connection has its own, until it is open
-      ++attempts_;
-      ++context_.stats.connects;
-      link_.connect();
+      if (context_.settings.connecting_max == 0 || context_.connecting < context_.settings.connecting_max) {
+        return connect(now);
+      }
+      phase_ = Phase::queued;
+      context_.queue.push_back(index_);
       return;
     case Phase::hello_sent:
       if (now.mono_us >= deadline_us_) drop(true, Loss::welcome_timeout, now);
@@ -83,6 +83,26 @@ void Device::wake(const Now& now) {
       return;
     default: return;
   }
+}
+
+bool Device::admit(const Now& now) {
+  if (phase_ != Phase::queued) return false;
+  connect(now);
+  return true;
+}
+
+void Device::connect(const Now& now) {
+  phase_ = Phase::connecting;
+  connect_us_ = now.mono_us;
+  deadline_us_ = k_never_us;  // the connection has its own, until it is open
+  ++attempts_;
+  ++context_.connecting;
+  ++context_.stats.connects;
+  link_.connect();
+}
+
+void Device::leave_connecting() noexcept {
+  if (phase_ == Phase::connecting || phase_ == Phase::hello_sent) --context_.connecting;
 }
 
 void Device::make_due(const Now& now) {
@@ -187,6 +207,7 @@ void Device::drop(bool by_reset, Loss loss, const Now& now) {
 
 void Device::on_lost(Loss loss, const Now& now) {
   ++context_.stats.losses[static_cast<std::size_t>(loss)];
+  leave_connecting();
   if (planned_ || (phase_ == Phase::online && now.mono_us - online_us_ >= k_held_us)) attempts_ = 0;
   send_us_ = k_never_us;
   if (finishing_) {
@@ -237,7 +258,7 @@ void Device::finish(const Now& now) {
 
 void Device::abandon(const Now& now) {
   finishing_ = true;
-  const bool connected = phase_ != Phase::waiting && phase_ != Phase::finished;
+  const bool connected = phase_ != Phase::waiting && phase_ != Phase::queued && phase_ != Phase::finished;
   if (connected) drop(true, Loss::dropped, now);
   phase_ = Phase::finished;
 }

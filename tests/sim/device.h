@@ -11,6 +11,7 @@
 #include "fieldgate/v1/device.pb.h"
 
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,9 @@ struct DeviceContext {
     std::uint64_t seq;
   };
   std::vector<Rejected> rejected;
+  // Devices between connect() and Welcome, and those that wait for a place there.
+  std::uint32_t connecting = 0;
+  std::deque<std::uint32_t> queue;
   // Reused by every device.
   v1::GatewayFrame down;
   v1::DeviceFrame up;
@@ -63,13 +67,16 @@ struct DeviceContext {
 // Thread: its context's. Borrows: context and link.
 class Device {
  public:
-  enum class Phase : std::uint8_t { waiting, connecting, hello_sent, online, closing, finished };
+  enum class Phase : std::uint8_t { waiting, queued, connecting, hello_sent, online, closing, finished };
 
   Device(DeviceContext& context, std::uint32_t index, DeviceLink& link);
 
   // The first attempt to connect is due at `at_us`; storms come `storm_every_us`
   // after `epoch_us`, for all devices alike.
   void start(std::int64_t at_us, std::int64_t epoch_us);
+  // A place has come free for this device, which is in DeviceContext::queue; true
+  // if it took it.
+  bool admit(const Now& now);
   // Does whatever is due.
   void wake(const Now& now);
   // When wake() has something to do next; k_never_us: after an input only.
@@ -107,6 +114,8 @@ class Device {
   void make_one(const Now& now);
   void send_due(const Now& now);
   void send_hello();
+  void connect(const Now& now);
+  void leave_connecting() noexcept;
   void disrupt(const Now& now);
   void watch(const Now& now);
   void acknowledge(std::uint64_t through, const Now& now);

@@ -79,6 +79,7 @@ void Device::welcome(const v1::Welcome& welcome, const Now& now) {
   if (welcome.received_through() < welcome.acked_through()) violation("acked_but_not_received");
   if (welcome.received_through() > highest_sent_) violation("received_what_was_not_sent");
 
+  leave_connecting();
   phase_ = Phase::online;
   online_us_ = now.mono_us;
   acknowledge(std::max(acked_, welcome.acked_through()), now);

@@ -47,6 +47,10 @@ struct DeviceSettings {
   std::int64_t backoff_base_us = 1 * k_second_us;
   std::int64_t backoff_max_us = 60 * k_second_us;
   std::int64_t connect_timeout_us = 30 * k_second_us;  // connect() to WebSocket open
+  // Connections of one thread between connect() and Welcome; the others wait their
+  // turn. Else a thread that cannot keep up would let all of them run into their
+  // deadlines, and tell of itself instead of the gateway. 0: no limit.
+  std::uint32_t connecting_max = 256;
   std::int64_t welcome_timeout_us = 10 * k_second_us;
   std::int64_t flap_every_us = 5 * k_second_us;     // flapping: mean time connected
   std::int64_t storm_every_us = 15 * k_second_us;   // storm: between two drops of all

@@ -23,9 +23,13 @@ Outcome<GatewayAddress> resolve(const FleetSettings& settings) {
   const std::string port = std::to_string(settings.port);
   const int result = ::getaddrinfo(settings.host.c_str(), port.c_str(), &hints, &found);
   if (result != 0) return Problem{"cannot resolve " + settings.host + ": " + ::gai_strerror(result)};
+  // IPv4 where there is a choice: "localhost" has both, and a listener often one.
+  const addrinfo* chosen = found;
+  while (chosen->ai_family != AF_INET && chosen->ai_next != nullptr) chosen = chosen->ai_next;
+  if (chosen->ai_family != AF_INET) chosen = found;
   GatewayAddress gateway;
-  std::memcpy(&gateway.address, found->ai_addr, found->ai_addrlen);
-  gateway.address_bytes = found->ai_addrlen;
+  std::memcpy(&gateway.address, chosen->ai_addr, chosen->ai_addrlen);
+  gateway.address_bytes = chosen->ai_addrlen;
   ::freeaddrinfo(found);
   const bool six = settings.host.find(':') != std::string::npos;
   gateway.host_header = (six ? "[" + settings.host + "]" : settings.host) + ":" + port;

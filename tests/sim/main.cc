@@ -84,6 +84,9 @@ void add_fleet(CLI::App& app, RunOptions& o) {
   app.add_option("--connect-rate", fleet.connects_per_second, "First connects per second; 0: all at once")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_option("--connecting-max", fleet.devices.connecting_max,
+                 "Connections of a thread between connect and Welcome; 0: no limit")
+      ->capture_default_str();
   app.add_option("--source-addresses", fleet.source_addresses,
                  "To a loopback gateway, connect from 127.0.0.1 to 127.0.0.N")
       ->check(CLI::Range(0U, 250U));

@@ -15,11 +15,12 @@
 namespace fieldgate::sim {
 namespace {
 
-TlsIo& io_of(BIO* bio) noexcept { return *static_cast<TlsIo*>(BIO_get_data(bio)); }
+TlsSide& side_of(BIO* bio) noexcept { return *static_cast<TlsSide*>(BIO_get_data(bio)); }
+TlsSide& side_of(SSL* ssl) noexcept { return *static_cast<TlsSide*>(SSL_get_app_data(ssl)); }
 
 int bio_read(BIO* bio, char* data, int size) noexcept {
   BIO_clear_retry_flags(bio);
-  TlsIo& io = io_of(bio);
+  TlsSide& io = side_of(bio);
   if (io.in.empty()) {
     BIO_set_retry_read(bio);
     return -1;
@@ -32,7 +33,7 @@ int bio_read(BIO* bio, char* data, int size) noexcept {
 
 int bio_write(BIO* bio, const char* data, int size) noexcept {
   BIO_clear_retry_flags(bio);
-  const ssize_t sent = ::send(io_of(bio).fd, data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+  const ssize_t sent = ::send(side_of(bio).fd, data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
   if (sent < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_write(bio);
   return static_cast<int>(sent);
 }
@@ -40,7 +41,7 @@ int bio_write(BIO* bio, const char* data, int size) noexcept {
 long bio_ctrl(BIO*, int command, long, void*) noexcept { return command == BIO_CTRL_FLUSH ? 1 : 0; }
 
 int keep_session(SSL* ssl, SSL_SESSION* session) noexcept {
-  static_cast<SessionPtr*>(SSL_get_app_data(ssl))->reset(session);
+  side_of(ssl).session.reset(session);
   return 1;  // the reference is ours now
 }
 
@@ -50,6 +51,17 @@ bool is_address(const std::string& name) noexcept {
 }
 
 }  // namespace
+
+// Called when the gateway has asked for a certificate: a connection that it
+// resets before that costs no signature.
+int TlsClient::give_certificate(SSL* ssl, X509** certificate, EVP_PKEY** key) noexcept {
+  const auto& self = *static_cast<const TlsClient*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+  const TlsSide& side = side_of(ssl);
+  *certificate = issue_device(self.authority_, self.device_key_.get(), side.name(side.owner)).release();
+  *key = self.device_key_.get();
+  EVP_PKEY_up_ref(*key);
+  return 1;
+}
 
 Outcome<std::unique_ptr<TlsClient>> TlsClient::make(const TlsSettings& settings) {
   std::unique_ptr<TlsClient> client(new TlsClient);
@@ -93,6 +105,8 @@ Outcome<std::unique_ptr<TlsClient>> TlsClient::make(const TlsSettings& settings)
       if (!key) return key.error();
       client->device_key_ = std::move(*key);
     }
+    SSL_CTX_set_app_data(context, client.get());
+    SSL_CTX_set_client_cert_cb(context, give_certificate);
   }
   return client;
 }
@@ -102,10 +116,10 @@ TlsClient::~TlsClient() {
   BIO_meth_free(method_);
 }
 
-SslPtr TlsClient::begin(std::string_view device, TlsIo& io, SessionPtr& session) const {
+SslPtr TlsClient::begin(TlsSide& side) const {
   SslPtr ssl(SSL_new(context_));
   BIO* bio = BIO_new(method_);
-  BIO_set_data(bio, &io);
+  BIO_set_data(bio, &side);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl.get(), bio, bio);
   if (is_address(settings_.server_name)) {
@@ -114,15 +128,8 @@ SslPtr TlsClient::begin(std::string_view device, TlsIo& io, SessionPtr& session)
     SSL_set1_host(ssl.get(), settings_.server_name.c_str());
     SSL_set_tlsext_host_name(ssl.get(), settings_.server_name.c_str());
   }
-  if (device_key_) {
-    const Certificate certificate = issue_device(authority_, device_key_.get(), device);
-    SSL_use_certificate(ssl.get(), certificate.get());
-    SSL_use_PrivateKey(ssl.get(), device_key_.get());
-  }
-  if (settings_.resume) {
-    SSL_set_app_data(ssl.get(), &session);
-    if (session) SSL_set_session(ssl.get(), session.get());
-  }
+  SSL_set_app_data(ssl.get(), &side);
+  if (settings_.resume && side.session) SSL_set_session(ssl.get(), side.session.get());
   SSL_set_connect_state(ssl.get());
   return ssl;
 }

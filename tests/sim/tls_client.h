@@ -24,14 +24,6 @@ struct TlsSettings {
   bool resume = false;  // keep each device's session for its next connection
 };
 
-// What a connection's TLS reads from and writes to. Reading takes what the last
-// recv() left in `in`; OpenSSL keeps an incomplete record itself, so `in` is
-// empty whenever it wants more. Writing goes straight to the socket.
-struct TlsIo {
-  int fd = -1;
-  std::string_view in;
-};
-
 struct SslFree {
   void operator()(SSL* p) const noexcept { SSL_free(p); }
 };
@@ -41,6 +33,18 @@ struct SessionFree {
 };
 using SessionPtr = std::unique_ptr<SSL_SESSION, SessionFree>;
 
+// A connection as TLS sees it. Reading takes what the last recv() left in `in`;
+// OpenSSL keeps an incomplete record itself, so `in` is empty whenever it wants
+// more. Writing goes straight to the socket.
+struct TlsSide {
+  int fd = -1;
+  std::string_view in;
+  SessionPtr session;  // offered at the next handshake, replaced by what the gateway issues
+  // Whose certificate it is to be; asked for only if the gateway wants one.
+  const void* owner = nullptr;
+  std::string (*name)(const void* owner) = nullptr;
+};
+
 // The TLS side of all devices of one thread.
 class TlsClient {
  public:
@@ -49,15 +53,15 @@ class TlsClient {
   TlsClient(const TlsClient&) = delete;
   TlsClient& operator=(const TlsClient&) = delete;
 
-  // A client handshake to be driven by SSL_do_handshake. Borrows `io`, and
-  // `session`, which is offered if it is set and replaced by what the gateway
-  // issues; both until the SSL is gone.
-  SslPtr begin(std::string_view device, TlsIo& io, SessionPtr& session) const;
+  // A client handshake to be driven by SSL_do_handshake. Borrows `side` until the
+  // SSL is gone.
+  SslPtr begin(TlsSide& side) const;
   // The handshake is over: its certificate is not needed any more.
   static void established(SSL* ssl) noexcept { SSL_certs_clear(ssl); }
 
  private:
   TlsClient() = default;
+  static int give_certificate(SSL* ssl, X509** certificate, EVP_PKEY** key) noexcept;
 
   TlsSettings settings_;
   SSL_CTX* context_ = nullptr;

@@ -65,6 +65,7 @@ void Worker::run() {
     handle_events(timeout_ms());
     follow_orders();
     wake_due();
+    admit_queued();
     if (io_.now.mono_us - published_us_ >= k_publish_us) publish();
   }
   publish();
@@ -132,6 +133,15 @@ void Worker::wake_due() {
       if (connection.device().finished() && !was_finished) --unfinished_;
     }
     arm(due.slot);
+  }
+}
+
+void Worker::admit_queued() {
+  DeviceContext& devices = io_.devices;
+  while (!devices.queue.empty() && devices.connecting < devices.settings.connecting_max) {
+    const std::uint32_t slot = devices.queue.front() - settings_.first;
+    devices.queue.pop_front();
+    if (connections_[slot]->admit()) arm(slot);
   }
 }
 

@@ -72,6 +72,7 @@ class Worker {
   void start_devices();
   void handle_events(int timeout_ms);
   void wake_due();
+  void admit_queued();
   void arm(std::uint32_t slot);
   void follow_orders();
   void publish() EXCLUDES(mutex_);

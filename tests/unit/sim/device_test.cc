@@ -126,6 +126,39 @@ TEST_F(DeviceTest, StartsAnotherStreamWhenItsOwnIsReused) {
   EXPECT_EQ(after.acked, 0u);
 }
 
+TEST_F(DeviceTest, WaitsItsTurnWhereTooManyAreConnecting) {
+  settings_.connecting_max = 2;
+  make();
+  context_->connecting = 2;
+  pass(k_second_us);
+  EXPECT_EQ(link_.connects, 0);
+  ASSERT_EQ(context_->queue.size(), 1u);
+  context_->connecting = 1;
+  EXPECT_TRUE(device_->admit(now_));
+  EXPECT_EQ(link_.connects, 1);
+  EXPECT_EQ(context_->connecting, 2u);
+  EXPECT_FALSE(device_->admit(now_));
+}
+
+TEST_F(DeviceTest, GivesItsPlaceBackHoweverTheAttemptEnds) {
+  make();
+  pass(0);
+  EXPECT_EQ(context_->connecting, 1u);
+  device_->on_lost(Loss::connect_refused, now_);
+  EXPECT_EQ(context_->connecting, 0u);
+  pass(k_second_us);
+  device_->on_open(now_);
+  EXPECT_EQ(context_->connecting, 1u);
+  receive(welcome());
+  EXPECT_EQ(context_->connecting, 0u);
+  device_->on_lost(Loss::reset, now_);
+  EXPECT_EQ(context_->connecting, 0u);
+  pass(4 * k_second_us);
+  EXPECT_EQ(context_->connecting, 1u);
+  device_->abandon(now_);
+  EXPECT_EQ(context_->connecting, 0u);
+}
+
 TEST_F(DeviceTest, GivesUpWhenWelcomeDoesNotCome) {
   make();
   open();
