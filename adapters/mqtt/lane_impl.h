@@ -90,6 +90,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   Monotonic connected_at_;
   std::int64_t connected_unix_ms_ = 0;
   std::uint64_t connections_ = 0;
+  std::string pause_error_;  // the refusal that paused the lane last
   bool retain_available_ = true;
   bool node_state_kept_ = false;  // the broker still had it when we subscribed
   enum class Stop : std::uint8_t { no, draining, farewell } stop_ = Stop::no;

@@ -152,7 +152,9 @@ void LaneImpl::acknowledged(int packet_id, std::uint8_t reason) {
         if (!forwarder_.paused()) set_state(LaneState::running);
       } else {
         const auto error = forwarder_.refused(std::move(message), reason, now);
-        if (!error.empty()) set_state(LaneState::paused, error);
+        if (error.empty()) break;
+        pause_error_ = error;
+        set_state(LaneState::paused, error);
       }
       break;
     case MessageKind::presence:
@@ -211,10 +213,7 @@ void LaneImpl::received(const Incoming& message) {
   if (message.topic == topics_.node()) return node_state_seen(message);
   const auto device = topics_.parse_presence(message.topic);
   if (!device) return;  // not what we subscribed to
-  if (message.payload.empty()) return book_.seen(*device, std::nullopt, message.retained, clock_.unix_ms());
-  const auto presence = parse_presence(message.payload);
-  if (!presence) return;
-  book_.seen(*device, presence, message.retained, clock_.unix_ms());
+  book_.seen(*device, parse_presence(message.payload), message.retained, clock_.unix_ms());
 }
 
 void LaneImpl::node_state_seen(const Incoming& message) {

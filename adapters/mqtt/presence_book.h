@@ -31,7 +31,7 @@ class PresenceBook {
   // another node has been seen to hold the device with a larger epoch.
   void apply(const DeviceId& device, const PresenceState& state);
 
-  // What the broker has for `device`; nullopt: nothing (an empty message).
+  // What the broker has for `device`; nullopt: nothing, or nothing that can be read.
   // `snapshot`: it was retained when we subscribed, not just published. Ours is
   // asserted again over what is older or gone; what another node says with a
   // larger epoch is left alone; what an earlier boot of this node left online is

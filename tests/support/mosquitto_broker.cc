@@ -85,8 +85,9 @@ void MosquittoBroker::write_configuration() {
   if (options_.persistence) {
     conf << "persistence true\npersistence_location " << dir_.path().string() << "/\n";
   }
-  // What a broker drops for a slow subscriber would look like our loss.
-  conf << "max_queued_messages 0\n" << options_.extra << "\n";
+  // What a broker drops for a slow subscriber would look like our loss. Not 0 for
+  // "no limit": mosquitto 2.0.11 then drops every client whose PUBLISH it refuses.
+  conf << "max_queued_messages 10000000\n" << options_.extra << "\n";
   dir_.write("mosquitto.conf", conf.str());
 }
 
