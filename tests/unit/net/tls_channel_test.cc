@@ -3,10 +3,6 @@
 #include "tests/unit/net/tls_fixture.h"
 
 #include <gtest/gtest.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-
-#include <ctime>
 
 namespace fieldgate::test {
 namespace {
@@ -22,20 +18,6 @@ std::vector<std::pair<int, std::size_t>> records(std::string_view wire) {
   }
   return found;
 }
-
-class TlsVersions : public testing::TestWithParam<int> {
- protected:
-  MemoryTlsClient::Options client(const Identity* identity = nullptr) const {
-    auto options = site.client(identity);
-    options.version_min = options.version_max = GetParam();
-    return options;
-  }
-  bool is_13() const { return GetParam() == TLS1_3_VERSION; }
-
-  void TearDown() override { EXPECT_EQ(ERR_peek_error(), 0U) << "an error was left in the thread's queue"; }
-
-  TlsSite site;
-};
 
 INSTANTIATE_TEST_SUITE_P(TlsChannel, TlsVersions, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const auto& version) { return version.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
@@ -209,174 +191,6 @@ TEST_P(TlsVersions, FailsWithAnAlertOnGarbageAndOnATamperedRecord) {
   EXPECT_NE(tampered.client.error().find("bad record mac"), std::string::npos) << tampered.client.error();
 }
 
-TEST_P(TlsVersions, RequiresACertificateWhereItIsToldTo) {
-  site.settings.client_certificate = ClientCertificate::required;
-  const auto context = site.load();
-  TlsPair without(*context, client());
-  without.run();
-  EXPECT_EQ(without.status, TlsStatus::failed);
-  EXPECT_TRUE(without.io.failure().certificate) << without.io.failure().text;
-
-  TlsPair with(*context, client(&site.device));
-  with.run();
-  ASSERT_TRUE(with.established) << with.io.failure().text;
-  const auto credentials = with.channel.peer().value().credentials;
-  EXPECT_TRUE(credentials.has_certificate);
-  EXPECT_EQ(credentials.san_uris, std::vector<std::string>{"urn:fieldgate:device:dev-1"});
-  EXPECT_EQ(credentials.common_name, "");
-}
-
-TEST_P(TlsVersions, LetsADeviceWithoutCertificateInWhereItIsOptional) {
-  TlsPair pair(*site.load(), client());
-  pair.run();
-  ASSERT_TRUE(pair.established) << pair.io.failure().text;
-  EXPECT_FALSE(pair.channel.peer().value().credentials.has_certificate);
-}
-
-TEST_P(TlsVersions, RefusesCertificatesThatAreNotTrusted) {
-  const auto context = site.load();
-  const auto refused = [&](const Identity& identity) {
-    TlsPair pair(*context, client(&identity));
-    pair.run();
-    EXPECT_EQ(pair.status, TlsStatus::failed);
-    EXPECT_TRUE(pair.io.failure().certificate);
-    EXPECT_NE(pair.client.error(), "") << "the client is told by an alert";
-    return pair.io.failure().text;
-  };
-  EXPECT_NE(refused(Authority("Other CA").device("dev-1")).find("unable to get local issuer"), std::string::npos);
-  EXPECT_NE(refused(site.authority.server()).find("unsuitable certificate purpose"), std::string::npos);
-  LeafOptions expired;
-  expired.san_uris = {"urn:fieldgate:device:dev-1"};
-  expired.not_after = std::chrono::seconds(-60);
-  EXPECT_NE(refused(site.authority.issue(expired)).find("certificate has expired"), std::string::npos);
-}
-
-TEST_P(TlsVersions, TrustsAnIntermediateByItself) {
-  const Authority issuing = site.authority.intermediate("Issuing CA");
-  site.settings.client_ca_file = site.dir.write("issuing.pem", issuing.certificate());
-  const auto context = site.load();
-  const Identity ours = issuing.device("dev-1");
-  TlsPair pair(*context, client(&ours));
-  pair.run();
-  EXPECT_TRUE(pair.established) << pair.io.failure().text;
-  const Identity of_the_root = site.authority.device("dev-2");
-  TlsPair other(*context, client(&of_the_root));
-  other.run();
-  EXPECT_TRUE(other.io.failure().certificate);
-}
-
-TEST_P(TlsVersions, SaysThatTheClientDoesNotTrustTheGateway) {
-  auto options = client();
-  options.ca = Authority("Other CA").certificate();
-  TlsPair pair(*site.load(), options);
-  pair.run();
-  pair.to_server(pair.client.take());
-  EXPECT_EQ(pair.status, TlsStatus::failed);
-  EXPECT_FALSE(pair.io.failure().certificate) << "not the client's certificate is at fault";
-  EXPECT_TRUE(pair.io.failure().text.starts_with("alert from the peer: ")) << pair.io.failure().text;
-}
-
-TEST_P(TlsVersions, ResumesAcrossANewLeafCertificate) {
-  TlsContextHolder holder(site.load());
-  TlsPair first(*holder.current(), client(&site.device));
-  first.run();
-  ASSERT_TRUE(first.client.session());
-
-  const Identity renewed = site.authority.server();
-  site.settings.certificate_file = site.dir.write("renewed.pem", renewed.certificate);
-  site.settings.key_file = site.dir.write("renewed.key", renewed.key);
-  ASSERT_EQ(holder.rotate(site.settings).value(), false);
-
-  auto options = client(&site.device);
-  options.resume = first.client.session();
-  TlsPair second(*holder.current(), options);
-  second.run();
-  ASSERT_TRUE(second.established) << second.io.failure().text;
-  EXPECT_EQ(SSL_session_reused(second.channel.native()), 1);
-  EXPECT_EQ(SSL_session_reused(second.client.native()), 1);
-  const auto peer = second.channel.peer().value();
-  EXPECT_TRUE(peer.resumed);
-  EXPECT_EQ(peer.credentials.san_uris, std::vector<std::string>{"urn:fieldgate:device:dev-1"});
-}
-
-TEST_P(TlsVersions, DoesNotResumeAcrossAChangeOfTrust) {
-  TlsContextHolder holder(site.load());
-  TlsPair first(*holder.current(), client(&site.device));
-  first.run();
-  ASSERT_TRUE(first.client.session());
-
-  site.settings.client_ca_file = site.dir.write("other.pem", Authority("Other CA").certificate());
-  ASSERT_EQ(holder.rotate(site.settings).value(), true);
-  auto options = client(&site.device);
-  options.resume = first.client.session();
-  TlsPair second(*holder.current(), options);
-  second.run();
-  EXPECT_EQ(second.status, TlsStatus::failed);
-  EXPECT_TRUE(second.io.failure().certificate) << second.io.failure().text;
-}
-
-TEST_P(TlsVersions, DoesNotResumeOnceTheClientsCertificateHasExpired) {
-  LeafOptions brief;
-  brief.san_uris = {"urn:fieldgate:device:dev-1"};
-  brief.not_after = std::chrono::seconds(-60);
-  const Identity device = site.authority.issue(brief);
-  // A gateway that still lives half an hour ago, when the certificate was good.
-  const auto earlier = site.load();
-  X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(earlier->native()), std::time(nullptr) - 1800);
-  TlsPair first(*earlier, client(&device));
-  first.run();
-  ASSERT_TRUE(first.established) << first.io.failure().text;
-  ASSERT_TRUE(first.client.session());
-
-  const auto now = TlsContext::load(site.settings, &earlier->ticket_keys()).value();
-  ASSERT_EQ(now->ticket_keys().bytes, earlier->ticket_keys().bytes);
-  auto options = client(&device);
-  options.resume = first.client.session();
-  TlsPair second(*now, options);
-  second.run();
-  EXPECT_EQ(second.status, TlsStatus::failed);
-  EXPECT_TRUE(second.io.failure().certificate) << second.io.failure().text;
-}
-
-TEST_P(TlsVersions, GivesNoTicketsWhereResumptionIsOff) {
-  site.settings.resumption = false;
-  TlsPair pair(*site.load(), client());
-  pair.run();
-  ASSERT_TRUE(pair.established) << pair.io.failure().text;
-  const auto session = pair.client.session();
-  EXPECT_TRUE(!session || SSL_SESSION_has_ticket(session.get()) == 0);
-}
-
-TEST_P(TlsVersions, GoesOnAsBeforeOnceSettled) {
-  const auto context = site.load();
-  TlsPair pair(*context, client(&site.device));
-  pair.run();
-  ASSERT_TRUE(pair.established) << pair.io.failure().text;
-  ASSERT_TRUE(pair.channel.peer().value().credentials.has_certificate);
-  pair.channel.settle();
-  pair.channel.settle();
-  const auto peer = pair.channel.peer().value();
-  EXPECT_STREQ(peer.version, is_13() ? "TLSv1.3" : "TLSv1.2");
-  EXPECT_FALSE(peer.credentials.has_certificate);
-  pair.client.write("up");
-  pair.run();
-  EXPECT_EQ(pair.received, "up");
-  EXPECT_TRUE(pair.channel.write(pair.io, as_bytes("down")));
-  pair.deliver();
-  EXPECT_EQ(pair.client.plaintext(), "down");
-
-  // The ticket was sealed before, and has the whole certificate.
-  auto options = client(&site.device);
-  options.resume = pair.client.session();
-  TlsPair resumed(*context, options);
-  resumed.run();
-  const auto again = resumed.channel.peer().value();
-  EXPECT_TRUE(again.resumed);
-  EXPECT_EQ(again.credentials.san_uris, std::vector<std::string>{"urn:fieldgate:device:dev-1"});
-  resumed.channel.settle();
-  EXPECT_TRUE(still_trusted(resumed.channel.native(), *context));
-}
-
 TEST_P(TlsVersions, ManyChannelsShareOneIo) {
   const auto context = site.load();
   TlsIo io;
@@ -478,52 +292,6 @@ TEST(TlsChannel, EndsAFloodOfKeyUpdates) {
   pair.run();
   EXPECT_EQ(pair.status, TlsStatus::failed);
   EXPECT_EQ(pair.io.failure().text, "too many post-handshake messages");
-}
-
-std::string peer_problem(const TlsSite& site, const LeafOptions& options) {
-  const Identity identity = site.authority.issue(options);
-  TlsPair pair(*site.load(), site.client(&identity));
-  pair.run();
-  EXPECT_TRUE(pair.established) << pair.io.failure().text;
-  if (!pair.established) return "not established";
-  const auto peer = pair.channel.peer();
-  return peer ? "none" : peer.error().detail;
-}
-
-TEST(TlsPeer, ReadsNamesAsTheyAre) {
-  const TlsSite site;
-  LeafOptions options;
-  options.common_names = {"Sensor Grün"};
-  options.san_dns = {"ignored.example"};
-  options.san_uris = {"urn:fieldgate:device:a", "spiffe://fleet/b"};
-  const Identity identity = site.authority.issue(options);
-  TlsPair pair(*site.load(), site.client(&identity));
-  pair.run();
-  ASSERT_TRUE(pair.established) << pair.io.failure().text;
-  const auto credentials = pair.channel.peer().value().credentials;
-  EXPECT_EQ(credentials.common_name, "Sensor Grün");
-  EXPECT_EQ(credentials.san_uris, (std::vector<std::string>{"urn:fieldgate:device:a", "spiffe://fleet/b"}));
-}
-
-TEST(TlsPeer, RefusesNamesThatCanBeReadInTwoWays) {
-  const TlsSite site;
-  const auto uri = [&](std::string value) {
-    return peer_problem(site, {.common_names = {}, .san_uris = {std::move(value)}, .san_dns = {}, .san_ips = {}});
-  };
-  const auto names = [&](std::vector<std::string> values) {
-    return peer_problem(site, {.common_names = std::move(values), .san_uris = {}, .san_dns = {}, .san_ips = {}});
-  };
-  using namespace std::string_literals;
-  EXPECT_NE(uri("urn:fieldgate:device:a\0b"s).find("URI"), std::string::npos);
-  EXPECT_NE(uri("urn:fieldgate:device:a b").find("URI"), std::string::npos);
-  EXPECT_NE(uri("urn:fieldgate:device:a\n").find("URI"), std::string::npos);
-  EXPECT_NE(uri("urn:fieldgate:device:\xC3\xBC").find("URI"), std::string::npos);
-  EXPECT_NE(uri(std::string(513, 'u')).find("URI"), std::string::npos);
-  EXPECT_NE(names({"a\0b"s}).find("common name"), std::string::npos);
-  EXPECT_NE(names({"a\nb"}).find("common name"), std::string::npos);
-  EXPECT_NE(names({"a", "b"}).find("more than one common name"), std::string::npos);
-  EXPECT_EQ(uri("urn:fieldgate:device:a"), "none");
-  EXPECT_EQ(names({"a"}), "none");
 }
 
 }  // namespace

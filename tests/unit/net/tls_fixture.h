@@ -6,6 +6,11 @@
 #include "tests/support/pki.h"
 #include "tests/support/temp_dir.h"
 
+#include <gtest/gtest.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,6 +89,21 @@ struct TlsPair {
   bool established = false;
   std::string received;
   int deliveries = 0;
+};
+
+// Each test in both versions.
+class TlsVersions : public testing::TestWithParam<int> {
+ protected:
+  MemoryTlsClient::Options client(const Identity* identity = nullptr) const {
+    auto options = site.client(identity);
+    options.version_min = options.version_max = GetParam();
+    return options;
+  }
+  bool is_13() const { return GetParam() == TLS1_3_VERSION; }
+
+  void TearDown() override { EXPECT_EQ(ERR_peek_error(), 0U) << "an error was left in the thread's queue"; }
+
+  TlsSite site;
 };
 
 }  // namespace fieldgate::test
