@@ -152,7 +152,7 @@ void add_behaviour(CLI::App& app, RunOptions& o) {
       ->check(CLI::Range(1U, 1'000'000U))
       ->capture_default_str();
   app.add_option("--buffer-bytes", d.buffer_bytes_max, "... and bytes of them")->capture_default_str();
-  app.add_option("--labels", o.labels, "KEY=VALUE, for Hello; may be repeated");
+  app.add_option("--labels", o.labels, "KEY=VALUE, for Hello; may be repeated")->take_all();
   app.add_option("--firmware", d.firmware, "Firmware version for Hello")->capture_default_str();
   app.add_option("--stage", d.stage, "accepted, spooled or forwarded; by default the gateway's choice")
       ->transform(CLI::CheckedTransformer(std::map<std::string, v1::AckStage>{{"accepted", v1::ACK_STAGE_ACCEPTED},
@@ -293,6 +293,8 @@ int main_of(int argc, char** argv) {
 
   RunOptions run_options;
   CLI::App& run_app = *app.add_subcommand("run", "Run a fleet, and with --verify check what arrives");
+  // So that a script's own settings can be overridden by what is appended.
+  run_app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_fleet(run_app, run_options);
   add_credentials(run_app, run_options);
   add_behaviour(run_app, run_options);

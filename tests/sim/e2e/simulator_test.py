@@ -82,10 +82,8 @@ class SimulatorTest(unittest.TestCase):
         return json.loads(gateway.stdout.readline())
 
     def command(self, gateway, *options, credentials="cert", verify=True):
-        command = [SIM, "run", "--gateway", f"127.0.0.1:{gateway.gateway_port}", "--devices", "20", "--rate", "10",
-                   "--settle", "2", "--json", self.dir + "/summary.json"]
-        if "--seconds" not in options:
-            command += ["--seconds", "3"]
+        command = [SIM, "run", "--gateway", f"127.0.0.1:{gateway.gateway_port}", "--devices", "20", "--seconds", "3",
+                   "--rate", "10", "--settle", "2", "--json", self.dir + "/summary.json"]
         if credentials == "plain":
             command += ["--plain"]
         else:
