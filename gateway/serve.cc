@@ -357,6 +357,8 @@ void Process::finish() {
 
 int serve(Settings settings, const std::string& config_path, std::function<Result<Settings>()> reload) {
   static_cast<void>(config_path);
+  // A peer that has gone is an error of that write, not the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
   return Process(std::move(settings), std::move(reload)).run();
 }
 

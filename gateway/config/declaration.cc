@@ -119,8 +119,6 @@ void describe(Visitor& v, SessionSettings& s) {
   v.value(
       {"credit_bytes", "Bytes that a device may have unacknowledged. At least limits.frame_bytes_max.", Reload::value},
       Size(s.credit_bytes, 1 * k_kib, 1 * k_gib));
-  v.value({"outbox_frames_max", "Frames waiting for a slow device; one more and it is disconnected.", Reload::value},
-          Number(s.outbox_frames_max, 1, 65'536));
   v.value({"outbox_bytes_max", "Bytes waiting for a slow device; one more and it is disconnected.", Reload::value},
           Size(s.outbox_bytes_max, 1 * k_kib, 64 * k_mib));
   v.value({"last_values_bytes_max", "Memory for the last values of one device's metrics. 0: keep none.", Reload::value},

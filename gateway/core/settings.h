@@ -64,7 +64,6 @@ struct SessionSettings {
   milliseconds ack_every{50};
   std::uint32_t credit_frames = 64;
   std::uint64_t credit_bytes = 131'072;
-  std::uint32_t outbox_frames_max = 64;
   std::uint64_t outbox_bytes_max = 65'536;
   // The retained last values of one device, in bytes of memory.
   std::uint32_t last_values_bytes_max = 4'096;

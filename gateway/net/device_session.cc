@@ -85,6 +85,7 @@ void DeviceSession::readable(error_code ec) {
     const ssize_t n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
     if (n > 0) {
       heard_ = shard_.now_ms();
+      ping_out_ = false;
       consume(scratch.first(static_cast<std::size_t>(n)));
     } else if (n == 0) {
       stream_ended();
@@ -202,6 +203,8 @@ Verdict DeviceSession::authenticate(std::string_view token) {
     token_hash_ = std::make_unique<std::array<unsigned char, 32>>();
     SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), token_hash_->data());
   }
+  // What the certificate said is known: OpenSSL need not keep it.
+  if (tls_) tls_.settle();
   greeting_->id = std::move(*id);
   return std::nullopt;
 }
@@ -275,11 +278,8 @@ void DeviceSession::deadline(std::uint32_t now) {
   }
   if (remaining(heard_, heartbeat_ms_, now) <= 0) {
     ping_out_ = true;
-    pinged_ = now;
     send(WsOpcode::ping, {});
     shard_.probe().pings_out.add();
-  } else {
-    ping_out_ = false;
   }
   refile(now);
 }

@@ -171,7 +171,6 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::uint32_t phase_since_;
   std::uint32_t heard_;
   std::uint32_t data_heard_ = 0;
-  std::uint32_t pinged_ = 0;
   std::uint32_t stalled_since_ = 0;   // the socket took nothing since
   std::uint32_t assembly_since_ = 0;  // an unfinished message since
   std::uint32_t throttle_since_ = 0;  // lower credit told, pong not seen
@@ -182,7 +181,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   Phase phase_ = Phase::tls;
   AckStage stage_ = AckStage::unspecified;
   bool heard_data_ = false;
-  bool ping_out_ = false;
+  bool ping_out_ = false;  // and nothing heard since
   bool assembling_ = false;
   bool throttle_pending_ = false;
   bool ack_listed_ = false;

@@ -39,6 +39,8 @@ SessionConfigPtr Gateway::config_from(const Settings& settings) const {
   auto config = std::make_shared<SessionConfig>();
   config->session = settings.session;
   config->limits = settings.limits;
+  // What the decoders were made with holds until a restart.
+  config->limits.frame_bytes_max = settings_.limits.frame_bytes_max;
   config->allowed_origins = settings.devices.allowed_origins;
   if (tls_) config->tls = tls_->current();
   config->node = identity_.node;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/ports/authenticator.h"
+#include "gateway/ports/clock.h"
+#include "gateway/ports/fleet.h"
+#include "gateway/ports/log.h"
+#include "gateway/ports/presence_view.h"
+#include "gateway/ports/uplink.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+// Hand-written stand-ins for the ports. One thread.
+namespace fieldgate::test {
+
+class FakeClock final : public Clock {
+ public:
+  Monotonic now() const noexcept override { return now_; }
+  std::int64_t unix_ms() const noexcept override { return unix_ms_; }
+  void advance(std::chrono::milliseconds by) {
+    now_ += by;
+    unix_ms_ += by.count();
+  }
+
+ private:
+  Monotonic now_{std::chrono::hours(1)};
+  std::int64_t unix_ms_ = 1'700'000'000'000;
+};
+
+class SilentLog final : public Log {
+ public:
+  bool enabled(LogLevel) const noexcept override { return false; }
+  void write(LogLevel, std::string_view, std::initializer_list<LogField>) noexcept override {}
+};
+
+// Keeps what was submitted until the test says what became of it.
+class FakeUplink final : public Uplink {
+ public:
+  Result<void> submit(std::shared_ptr<RecordBlock> block) override {
+    if (full) return make_error(Errc::full, "full");
+    block->set_first_position({next});
+    next += block->size();
+    blocks.push_back(std::move(block));
+    return {};
+  }
+  UplinkLevel level() const noexcept override { return UplinkLevel::normal; }
+  AckStage grant(AckStage wanted) const noexcept override {
+    return wanted == AckStage::unspecified ? AckStage::forwarded : wanted;
+  }
+
+  std::vector<RecordView> records(RecordKind kind = RecordKind::telemetry) const {
+    std::vector<RecordView> found;
+    for (const auto& block : blocks) {
+      for (std::size_t i = 0; i < block->size(); ++i) {
+        if ((*block)[i].kind == kind) found.push_back((*block)[i]);
+      }
+    }
+    return found;
+  }
+
+  bool full = false;
+  std::uint64_t next = 1;
+  std::vector<std::shared_ptr<RecordBlock>> blocks;
+};
+
+class FakeFleet final : public FleetSink {
+ public:
+  void changed(std::vector<DeviceSummary> devices) override {
+    for (auto& device : devices) changes.push_back(std::move(device));
+  }
+  void seen(std::vector<SeenUpdate> updates) override {
+    for (auto& update : updates) stamps.push_back(std::move(update));
+  }
+  std::vector<DeviceSummary> changes;
+  std::vector<SeenUpdate> stamps;
+};
+
+// A token "for.ID" is good for ID.
+class FakeAuthenticator final : public Authenticator {
+ public:
+  Result<DeviceId> authenticate(const PeerCredentials& peer) const override {
+    if (throws) throw std::runtime_error("authenticator broke");
+    if (!peer.bearer_token.starts_with("for.")) return make_error(Errc::unauthenticated, "no such token");
+    return DeviceId::parse(peer.bearer_token.substr(4));
+  }
+  bool token_still_valid(std::string_view, const DeviceId&) const override { return valid; }
+
+  bool throws = false;
+  bool valid = true;
+};
+
+class FakePresenceView final : public PresenceView {
+ public:
+  void publish(const DeviceId& device, const PresenceState& state) override { states[device.str()] = state; }
+  std::map<std::string, PresenceState> states;
+};
+
+}  // namespace fieldgate::test

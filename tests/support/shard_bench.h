@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "adapters/wire/protobuf_wire.h"
+#include "gateway/net/address_book.h"
+#include "gateway/net/shard.h"
+#include "tests/support/fakes.h"
+
+#include "fieldgate/v1/device.pb.h"
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fieldgate::test {
+
+// Shards on the test's own thread, with fakes for everything around them and a
+// clock that the test turns. Devices are the far ends of socket pairs.
+class ShardBench {
+ public:
+  explicit ShardBench(std::uint32_t shards = 1, std::function<void(net::SessionConfig&)> adjust = {});
+  ~ShardBench();
+
+  // Runs everything that is ready, on every shard, until nothing is.
+  void run();
+  // Turns the clock in steps of a second, with a tick of each shard at each.
+  void pass(std::chrono::seconds time);
+  // Every block in the log that has not been before reaches `stage`.
+  void stage_all(AckStage stage);
+  void level(UplinkLevel level);
+
+  net::Shard& shard(std::uint32_t i = 0) { return *shards_[i]; }
+  std::uint64_t ended(EndReason reason) const;
+
+  FakeClock clock;
+  SilentLog log;
+  FakeUplink uplink;
+  FakeFleet fleet;
+  FakeAuthenticator authenticator;
+  FakePresenceView presence;
+
+ private:
+  LimitSettings limits_;
+  wire::ProtobufWire wire_{limits_};
+  net::AddressBook addresses_;
+  std::atomic<std::uint32_t> connections_{1'000};  // adopted sockets were not counted in
+  std::uint64_t epoch_ = 0;
+  std::size_t staged_blocks_ = 0;
+  std::vector<std::unique_ptr<net::Shard>> shards_;
+};
+
+// A device written for tests: it does what it is told, right or wrong.
+class TestDevice {
+ public:
+  TestDevice(ShardBench& bench, std::uint32_t shard = 0);
+  ~TestDevice();
+
+  // --- bytes
+  void send_raw(std::string_view bytes);
+  void send_ws(std::uint8_t first_byte, std::string_view payload);
+  void close();  // TCP end, no Close
+
+  // --- WebSocket
+  void upgrade(const std::string& id);
+  void send(const v1::DeviceFrame& frame);
+  void answer_pings(bool yes) { answer_pings_ = yes; }
+  std::size_t pings() const { return pings_.size(); }
+  void pong_last();
+  std::optional<std::uint16_t> close_code();
+  std::string http();  // all that came, unparsed, before the upgrade
+  bool eof();
+
+  // --- the contract
+  void hello(const std::string& id, std::uint64_t stream = 1, v1::AckStage stage = v1::ACK_STAGE_FORWARDED,
+             std::uint64_t oldest = 0, std::uint64_t last = 0);
+  // upgrade, hello, and the Welcome that answers it.
+  v1::Welcome connect(const std::string& id, std::uint64_t stream = 1, v1::AckStage stage = v1::ACK_STAGE_FORWARDED,
+                      std::uint64_t oldest = 0, std::uint64_t last = 0);
+  void telemetry(std::uint64_t seq, double value = 1.0);
+  // The oldest frame from the gateway that was not taken yet.
+  std::optional<v1::GatewayFrame> next();
+  // The last Ack among all that came.
+  std::uint64_t acked();
+  std::vector<v1::GatewayFrame> all();
+
+  static v1::DeviceFrame make_telemetry(std::uint64_t seq, double value);
+
+ private:
+  void pump();
+
+  ShardBench& bench_;
+  int fd_;
+  std::string in_;
+  bool upgraded_ = false;
+  bool eof_ = false;
+  bool answer_pings_ = false;
+  std::deque<v1::GatewayFrame> frames_;
+  std::vector<std::string> pings_;
+  std::optional<std::uint16_t> close_code_;
+};
+
+}  // namespace fieldgate::test
