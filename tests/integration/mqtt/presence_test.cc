@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/integration/mqtt/lane_fixture.h"
-
-#include <sys/wait.h>
-#include <unistd.h>
+#include "tests/support/tcp_proxy.h"
 
 #include <thread>
 
@@ -53,21 +51,15 @@ TEST_F(Presence, GoesOfflineInGoodOrderWhenStopped) {
   EXPECT_TRUE(viewer.wait_last(k_node, holds(R"("reason":"stopped")"))) << "and no Will after it";
 }
 
-// A gateway that dies: a process of its own, killed.
 TEST_F(Presence, TakesTheNodeOfflineByItsWillAfterTheDelay) {
   MosquittoBroker broker;
   const RecordingSubscriber viewer(view(broker));
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    auto with = settings(broker.port());
-    with.will_delay = seconds(2);
-    start(with);
-    for (;;) ::pause();
-  }
+  test::TcpProxy line(broker.port());
+  auto with = settings(line.port());
+  with.will_delay = seconds(2);
+  start(with);
   EXPECT_TRUE(viewer.wait_last(k_node, holds(R"("online":true)")));
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
+  line.cut();
   const auto died = std::chrono::steady_clock::now();
   EXPECT_TRUE(viewer.wait_last(k_node, holds(R"("reason":"connection_lost")")));
   EXPECT_GE(std::chrono::steady_clock::now() - died, milliseconds(900));
@@ -76,17 +68,14 @@ TEST_F(Presence, TakesTheNodeOfflineByItsWillAfterTheDelay) {
 TEST_F(Presence, SparesTheWillOfANodeThatIsBackInTime) {
   MosquittoBroker broker;
   const RecordingSubscriber viewer(view(broker));
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  auto with = settings(broker.port());
+  test::TcpProxy line(broker.port());
+  auto with = settings(line.port());
   with.will_delay = seconds(3);
-  if (child == 0) {
-    start(with);
-    for (;;) ::pause();
-  }
+  start(with);
   EXPECT_TRUE(viewer.wait_last(k_node, holds("boot-1")));
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
+  line.cut();
+  ASSERT_TRUE(eventually([this] { return probe.disconnects.get() == 1; }));
+  with.port = broker.port();
   start(with, "boot-2");
   EXPECT_TRUE(viewer.wait_last(k_node, holds("boot-2")));
   std::this_thread::sleep_for(milliseconds(4'500));
