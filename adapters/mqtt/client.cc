@@ -204,10 +204,10 @@ void Client::close() {
   descriptor_.close(ignored);
 }
 
-void Client::fail(const std::string& why) {
-  const std::string kept = why;  // it may be the link's own, which close() destroys
+// By value: `why` may be the link's own, which close() destroys.
+void Client::fail(std::string why) {
   close();
-  events_.disconnected(kept);
+  events_.disconnected(std::move(why));
 }
 
 }  // namespace fieldgate::mqtt

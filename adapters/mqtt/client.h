@@ -33,7 +33,7 @@ class Client {
     // All that came with one readiness event has been told: publish more.
     virtual void settled() = 0;
     // The attempt failed, or the connection ended; what was in flight is unknown.
-    virtual void disconnected(const std::string& why) = 0;
+    virtual void disconnected(std::string why) = 0;
   };
 
   Client(boost::asio::io_context& io, const Clock& clock, Events& events);
@@ -61,7 +61,7 @@ class Client {
   void wait_tick();
   void on_readable();
   bool dispatch();
-  void fail(const std::string& why);
+  void fail(std::string why);
 
   boost::asio::io_context& io_;
   const Clock& clock_;

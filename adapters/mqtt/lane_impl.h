@@ -39,7 +39,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void received(const Incoming& message) override;
   void subscribed(const std::vector<std::uint8_t>& reasons) override;
   void settled() override;
-  void disconnected(const std::string& why) override;
+  void disconnected(std::string why) override;
 
   void connect();
   void set_state(LaneState state, const std::string& error = {});

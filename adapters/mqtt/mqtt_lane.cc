@@ -137,14 +137,14 @@ void LaneImpl::connect() {
   client_.connect(std::move(plan));
 }
 
-void LaneImpl::disconnected(const std::string& why) {
+void LaneImpl::disconnected(std::string why) {
   const bool was_up = connected_at_ != Monotonic{};
   (was_up ? probe_.disconnects : probe_.connect_failures).add();
   if (was_up && clock_.now() - connected_at_ >= k_good_connection) backoff_.reset();
   connected_at_ = {};
   node_timer_.cancel();
   // A broker may refuse a message and hang up over it: that is the news then.
-  const std::string error = was_up && forwarder_.paused() ? pause_error_ + "; then: " + why : why;
+  if (was_up && forwarder_.paused()) why = pause_error_ + "; then: " + why;
 
   std::vector<Message> records;
   for (Message& message : in_flight_.drain()) {
@@ -154,11 +154,11 @@ void LaneImpl::disconnected(const std::string& why) {
   book_.lost_all();
   probe_.in_flight.store(0, std::memory_order_relaxed);
 
-  set_state(LaneState::backing_off, error);
+  set_state(LaneState::backing_off, why);
   if (stop_ != Stop::no) return finish();
   const auto delay = backoff_.next();
   log_.warn("mqtt_disconnected",
-            {{"lane", settings_.name}, {"error", std::string_view(error)}, {"retry_ms", delay.count()}});
+            {{"lane", settings_.name}, {"error", std::string_view(why)}, {"retry_ms", delay.count()}});
   retry_timer_.expires_after(delay);
   retry_timer_.async_wait([this](error_code cancelled) {
     if (!cancelled && stop_ == Stop::no) connect();

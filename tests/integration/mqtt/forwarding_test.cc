@@ -29,7 +29,11 @@ TEST_P(EachPayload, ArrivesInOrderPerDevice) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Payloads, EachPayload,
-                         testing::Values(RoutePayload::protobuf, RoutePayload::json, RoutePayload::batch));
+                         testing::Values(RoutePayload::protobuf, RoutePayload::json, RoutePayload::batch),
+                         [](const auto& info) {
+                           static const char* k_names[] = {"Protobuf", "Json", "Batch"};
+                           return k_names[static_cast<std::size_t>(info.param)];
+                         });
 
 TEST_F(Forwarding, BatchesByPartitionAndSaysWhatIsInEachMessage) {
   MosquittoBroker broker;
