@@ -28,12 +28,14 @@ TEST_P(EachPayload, ArrivesInOrderPerDevice) {
   EXPECT_EQ(probe.pubacks.get(), probe.publishes.get());
 }
 
+std::string payload_name(const testing::TestParamInfo<RoutePayload>& payload) {
+  static const char* const k_names[] = {"Protobuf", "Json", "Batch"};
+  return k_names[static_cast<std::size_t>(payload.param)];
+}
+
 INSTANTIATE_TEST_SUITE_P(Payloads, EachPayload,
                          testing::Values(RoutePayload::protobuf, RoutePayload::json, RoutePayload::batch),
-                         [](const auto& info) {
-                           static const char* k_names[] = {"Protobuf", "Json", "Batch"};
-                           return k_names[static_cast<std::size_t>(info.param)];
-                         });
+                         payload_name);
 
 TEST_F(Forwarding, BatchesByPartitionAndSaysWhatIsInEachMessage) {
   MosquittoBroker broker;
