@@ -1,0 +1,118 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""SIGTERM: devices are sent away, what they sent arrives, and the exit status tells whether all of it did."""
+
+import asyncio
+import signal
+import socket
+import time
+import unittest
+
+from gateway_fixture import PATIENCE, Broker, Gateway, GatewayTestCase, Subscriber, wait_for
+from device_client import Device, north, pb
+
+
+class ShutdownTest(GatewayTestCase):
+    async def test_a_drain_says_goodbye_to_all_within_its_period_and_loses_nothing(self):
+        gateway = self.gateway({"node": {"drain_period": "6s"}})
+        subscriber = Subscriber(self.broker, "fieldgate/v1/batches/#")
+        devices = [await Device.connect(gateway, f"pump-{number}", ack_stage=pb.ACK_STAGE_ACCEPTED) for number in range(10)]
+        self.assertEqual((await asyncio.to_thread(gateway.readyz))[0], 200)
+        for device in devices:
+            await device.send(20)
+            await device.acked()
+        began = time.monotonic()
+        gateway.process.signal(signal.SIGTERM)
+
+        status, answer = await asyncio.to_thread(wait_for, lambda: (r := gateway.readyz())[0] == 503 and r, "/readyz to turn")
+        self.assertFalse(answer["ready"])
+        self.assertEqual([reason["name"] for reason in answer["reasons"]], ["draining"])
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", gateway.port), PATIENCE)
+        farewells = []
+        for device in devices:
+            code, frames = await device.end()
+            farewells.append((code, frames[-1].goodbye.reason, frames[-1].goodbye.reconnect_after_ms > 0))
+        self.assertEqual(set(farewells), {(1001, pb.GOODBYE_REASON_DRAIN, True)})
+        self.assertEqual(await asyncio.to_thread(gateway.process.wait), 0)
+        # With a second for the farewells to the broker, and twice that for a busy machine.
+        self.assertLess(time.monotonic() - began, 6 + 3)
+
+        def at_broker() -> set:
+            batches = [north.RecordBatch.FromString(payload) for _, payload in subscriber.messages()]
+            return {(record.device_id, record.seq) for batch in batches for record in batch.records}
+
+        wait_for(lambda: len(at_broker()) == 200, "every acknowledged frame at the broker")
+        self.assertEqual(self.broker.retained("fieldgate/v1/nodes/gw")["reason"], "stopped")
+        presence = self.broker.retained("fieldgate/v1/devices/pump-0/presence")
+        self.assertEqual((presence["online"], presence["reason"]), (False, "drain"))
+        gateway.check_log()
+
+    async def test_frames_that_are_still_coming_in_while_it_drains_are_not_lost_either(self):
+        gateway = self.gateway({"node": {"drain_period": "6s"}})
+        subscriber = Subscriber(self.broker, "fieldgate/v1/batches/#")
+        device = await Device.connect(gateway, "talker")
+        code = None
+        gateway.process.signal(signal.SIGTERM)
+        acked = 0
+        while code is None:
+            try:
+                await device.send(1)
+                await asyncio.sleep(0.02)
+                while device.ws.messages:
+                    frame = await device.receive()
+                    acked = max(acked, frame.ack.through)
+            except Exception as closed:  # noqa: BLE001 -- whatever the library says of the end
+                code = device.ws.close_code or closed
+        for frame in (await device.end())[1]:
+            acked = max(acked, frame.ack.through)
+        self.assertEqual(code, 1001)
+        self.assertEqual(await asyncio.to_thread(gateway.process.wait), 0)
+
+        def highest() -> int:
+            batches = [north.RecordBatch.FromString(payload) for _, payload in subscriber.messages()]
+            return max((record.seq for batch in batches for record in batch.records if record.device_id == "talker"), default=0)
+
+        wait_for(lambda: highest() >= acked, "what was acknowledged at the broker")
+
+    async def test_with_the_broker_down_it_exits_1_and_says_how_many_records_were_lost(self):
+        broker = Broker()
+        self.addCleanup(broker.kill)
+        gateway = Gateway(self.pki, broker, {"node": {"drain_period": "2s"}})
+        self.addCleanup(gateway.process.kill)
+        device = await Device.connect(gateway, "pump-1", ack_stage=pb.ACK_STAGE_ACCEPTED)
+        await device.send(1)
+        await device.acked()
+        await asyncio.to_thread(wait_for, lambda: gateway.api("/api/v1/lanes")["lanes"][0]["pending_records"] == 0, "an empty log")
+        broker.kill()
+        await device.send(7)
+        await device.acked()
+        ready, answer = await asyncio.to_thread(
+            wait_for, lambda: (r := gateway.readyz())[1]["reasons"] and r, "/readyz to show the lane")
+        self.assertEqual((ready, answer["ready"]), (200, True))  # a reason shown, not unready
+        self.assertEqual(answer["reasons"][0]["name"], "lane_down")
+        gateway.process.signal(signal.SIGTERM)
+        self.assertEqual((await device.goodbye())[0], 1001)
+        self.assertEqual(await asyncio.to_thread(gateway.process.wait), 1)
+        # The device's going offline is a record as well.
+        self.assertEqual(gateway.events("records_lost_at_stop")[0]["records"], 8)
+        self.assertEqual(gateway.events("stopped")[0]["status"], 1)
+
+    async def test_a_second_signal_cuts_the_wait_short(self):
+        broker = Broker()
+        self.addCleanup(broker.kill)
+        gateway = Gateway(self.pki, broker, {"node": {"drain_period": "1h"}})
+        self.addCleanup(gateway.process.kill)
+        broker.kill()
+        gateway.process.signal(signal.SIGTERM)
+        gateway.wait_event("draining")
+        gateway.process.signal(signal.SIGTERM)
+        self.assertEqual(gateway.process.wait(), 0)  # nothing was pending
+
+    def test_without_devices_it_is_gone_at_once(self):
+        gateway = self.gateway({"node": {"drain_period": "1h"}})
+        self.assertEqual(gateway.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
