@@ -30,7 +30,7 @@ bool Link::check(int rc, const char* doing) {
   if (disconnect_reason_) {
     error_ = address_ + " ended the connection: " + describe_refusal(*disconnect_reason_);
   } else if (!library_error_.empty()) {
-    error_ = (trust_.empty() ? std::string() : "TLS ") + "connection to " + address_ + " failed: " + library_error_;
+    error_ = library_failure();
   } else if (rc == MOSQ_ERR_ERRNO) {
     error_ = std::string(doing) + " " + address_ + ": " + std::strerror(errno);
   } else if (rc == MOSQ_ERR_CONN_LOST || rc == MOSQ_ERR_SUCCESS) {
@@ -39,6 +39,10 @@ bool Link::check(int rc, const char* doing) {
     error_ = std::string(doing) + " " + address_ + ": " + mosquitto_strerror(rc);
   }
   return false;
+}
+
+std::string Link::library_failure() const {
+  return (trust_.empty() ? "connection to " : "TLS connection to ") + address_ + " failed: " + library_error_;
 }
 
 int Link::socket() const noexcept { return mosquitto_socket(mosq_); }

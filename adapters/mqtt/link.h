@@ -102,6 +102,7 @@ class Link {
   Result<void> prepare_tls(const MqttTlsSettings& tls);
   Result<void> connect(const ConnectPlan& plan);
   bool check(int rc, const char* doing);
+  std::string library_failure() const;
 
   ::mosquitto* mosq_ = nullptr;
   std::string address_;  // "host:port"

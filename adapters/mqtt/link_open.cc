@@ -102,6 +102,10 @@ struct LinkCallbacks {
     std::string& error = link.library_error_;
     if (!error.empty()) return;  // the first is the cause
     error = text;
+    if (error.find("host name verification failed") != std::string::npos) {
+      error = "the broker's certificate is for another host: check the lane's host, or the certificate";
+      return;
+    }
     const auto* ssl = static_cast<const ::SSL*>(mosquitto_ssl_get(mosq));
     const long verified = ssl == nullptr ? X509_V_OK : SSL_get_verify_result(ssl);
     if (verified != X509_V_OK) {
@@ -209,7 +213,7 @@ Result<void> Link::connect(const ConnectPlan& plan) {
   if (rc == MOSQ_ERR_SUCCESS) return {};
   std::string text;
   if (!library_error_.empty()) {
-    text = "connection to " + address_ + " cannot be set up: " + library_error_;
+    text = library_failure();
   } else if (rc == MOSQ_ERR_EAI) {
     text = "host " + settings.host + " cannot be resolved: " + gai_strerror(cause);
   } else if (rc == MOSQ_ERR_ERRNO && cause == ECONNREFUSED) {
