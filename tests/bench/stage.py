@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmarks share: the demo's broker and gateway, and figures as key=value lines and JSON."""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/sim"))
+import demo  # noqa: E402  (found through the path above)
+
+
+class Stage(demo.Run):
+    """A broker and a gateway; `wrap` goes before the gateway's command line ({folder}: the run's own)."""
+
+    def __init__(self, devices: int, folder: pathlib.Path, wrap: tuple = (), shards: int = 0):
+        super().__init__(argparse.Namespace(preset="release", devices=devices, bin=None), folder)
+        self.wrap, self.shards = wrap, shards
+
+    def start(self, name, *command):
+        if name == "gateway":
+            if self.shards:
+                config = self.folder / "fieldgate.yaml"
+                config.write_text(config.read_text().replace("node:\n", f"node:\n  shards: {self.shards}\n", 1))
+            command = (*(part.format(folder=self.folder) for part in self.wrap), *command)
+        return super().start(name, *command)
+
+    def pid(self, name: str) -> int:
+        return next(process.pid for other, process in self.processes if other == name)
+
+    def simulate(self, devices: int, *options) -> subprocess.Popen:
+        log = open(self.folder / "simulator.log", "ab")
+        process = subprocess.Popen(
+            [str(part) for part in (self.bin / "fieldgate-sim", "run", "--devices", devices, "--gateway",
+                                    f"localhost:{self.devices}", "--pki", self.folder / "pki", *options)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.processes.append(("simulator", process))
+        return process
+
+    def metric(self, name: str) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        found = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+                 if line.startswith(name + " ") or line.startswith(name + "{")]
+        if not found:
+            raise demo.Failure(f"no metric {name}")
+        return sum(found)
+
+    def reload_gateway(self) -> None:
+        os.kill(self.pid("gateway"), signal.SIGHUP)
+        time.sleep(1)
+
+    def end_gateway(self) -> None:
+        gateway = next(process for name, process in self.processes if name == "gateway")
+        gateway.terminate()
+        gateway.wait(timeout=120)
+
+    def wait_metric(self, name: str, value: float, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.metric(name) < value:
+            if time.monotonic() > deadline:
+                raise demo.Failure(f"{name} stayed at {self.metric(name)}, wanted {value}")
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def stage(devices: int, **options):
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-bench-"))
+    run = Stage(devices, folder, **options)
+    try:
+        demo.raise_descriptors(devices)
+        run.start_broker()
+        run.make_credentials()
+        run.start_gateway()
+        yield run
+    finally:
+        run.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(name: str, figures: dict) -> None:
+    """key=value lines, and build/bench/NAME.json."""
+    for key, value in figures.items():
+        print(f"{key}={value:.1f}" if isinstance(value, float) else f"{key}={value}", flush=True)
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    where = ROOT / "build/bench"
+    where.mkdir(parents=True, exist_ok=True)
+    (where / f"{name}.json").write_text(json.dumps(
+        {"bench": name, "date": time.strftime("%Y-%m-%d"), "machine": f"{cpu}, {platform.release()}", **figures}, indent=2) + "\n")
