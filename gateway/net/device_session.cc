@@ -267,7 +267,8 @@ void DeviceSession::deadline(std::uint32_t now) {
     case Phase::live: break;
   }
   const std::uint32_t lost_ms = heartbeat_ms_ * 3 / 2;
-  if (remaining(heard_, lost_ms, now) <= 0) return end(EndReason::heartbeat_lost);
+  // Never unasked: with short intervals the tick that should ping may come late.
+  if (ping_out_ && remaining(heard_, lost_ms, now) <= 0) return end(EndReason::heartbeat_lost);
   if (outbox_ && remaining(stalled_since_, lost_ms, now) <= 0) return end(EndReason::slow_reader);
   if (assembling_ && remaining(assembly_since_, to_ms(config.limits.message_assembly), now) <= 0) {
     return end(EndReason::assembly_timeout);
@@ -276,7 +277,7 @@ void DeviceSession::deadline(std::uint32_t now) {
     throttle_pending_ = false;
     enforced_ = granted_;
   }
-  if (remaining(heard_, heartbeat_ms_, now) <= 0) {
+  if (!ping_out_ && remaining(heard_, heartbeat_ms_, now) <= 0) {
     ping_out_ = true;
     send(WsOpcode::ping, {});
     shard_.probe().pings_out.add();
@@ -415,6 +416,7 @@ void DeviceSession::say_farewell(EndReason reason) {
 
 void DeviceSession::let_go(EndReason reason) {
   if (phase_ == Phase::live) {
+    shard_.flush();  // while what the log refuses can still be taken off the marks
     stamp_seen();
     marks_ = nullptr;
     if (stage_ == AckStage::accepted) shard_.accepted_sessions(-1);

@@ -66,8 +66,9 @@ class DeviceSession final : public TimerNode, private WsSink {
   void refused_by_log(const RecordView& record);
   void send_ack();
 
-  // Credit according to the shard's present level.
-  void regrant();
+  // Credit according to the shard's present level: only if that is less, or also more.
+  void take_credit() { regrant(false); }
+  void give_credit() { regrant(true); }
   // Goodbye, then end().
   void dismiss(GoodbyeReason reason, std::uint32_t reconnect_after_ms, EndReason end_reason);
   void end(EndReason reason, std::string_view detail = {});
@@ -129,6 +130,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   Seq ackable() const noexcept;
   void want_ack();
   CreditGrant credit_for(UplinkLevel level) const;
+  void regrant(bool raise);
 
   void send(WsOpcode opcode, std::span<const std::byte> payload);
   void send_frame();  // the shard's frame scratch, as one binary message
@@ -190,6 +192,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool peer_close_seen_ = false;
   bool fin_sent_ = false;
   bool read_armed_ = false;
+  bool log_refused_ = false;  // a record of this session; the end is near
 };
 
 }  // namespace fieldgate::net

@@ -108,6 +108,8 @@ void DeviceSession::on_close(std::uint16_t code, std::string_view reason) {
 }
 
 Verdict DeviceSession::on_message(std::span<std::byte> payload) {
+  // What is begun behind it has a deadline of its own.
+  assembly_since_ = shard_.now_ms();
   if (phase_ != Phase::hello && phase_ != Phase::live) return EndReason::protocol_state;
   LastValueSink sink(state_ ? &state_->last_values : nullptr);
   const auto decoded = shard_.decoder().decode(payload, shard_.env().clock.unix_ms(), sink);
@@ -177,6 +179,8 @@ Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte
   ShardProbe& probe = shard_.probe();
   data_heard_ = shard_.now_ms();
   heard_data_ = true;
+  // To take a later frame now would let an Ack cover the one that was refused.
+  if (log_refused_) return EndReason::overloaded;
   if (!count_sequence(frame.seq)) return std::nullopt;
   if (const Verdict verdict = check_credit(message.size())) return verdict;
   const RecordKind kind = record_kind(frame.kind);
@@ -202,6 +206,7 @@ Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte
 Verdict DeviceSession::take_reject(const DecodeReject& reject) {
   if (phase_ != Phase::live) return EndReason::protocol_state;
   ++frames_in_;
+  if (log_refused_) return EndReason::overloaded;
   if (!count_sequence(reject.seq)) return std::nullopt;
   shard_.probe().rejects[static_cast<std::size_t>(reject.code)].add();
   marks_->received = reject.seq;
@@ -213,6 +218,7 @@ Verdict DeviceSession::take_reject(const DecodeReject& reject) {
 }
 
 void DeviceSession::refused_by_log(const RecordView& record) {
+  log_refused_ = true;
   if (!state_ || marks_ == nullptr || marks_->id != record.stream) return;
   const Seq before{record.seq.value - 1};
   marks_->received = std::min(marks_->received, before);
@@ -334,11 +340,12 @@ CreditGrant DeviceSession::credit_for(UplinkLevel level) const {
   return {};
 }
 
-void DeviceSession::regrant() {
+void DeviceSession::regrant(bool raise) {
   if (!live()) return;
   const CreditGrant grant = credit_for(shard_.level());
   if (grant == granted_) return;
   const bool more = grant.frames >= granted_.frames && grant.bytes >= granted_.bytes;
+  if (more && !raise) return;
   shard_.encoder().throttle(grant, more ? ThrottleReason::recovered : ThrottleReason::backlog, shard_.frame_scratch());
   send_frame();
   shard_.probe().throttles_out.add();

@@ -16,6 +16,9 @@ using std::chrono::milliseconds;
 constexpr std::uint32_t k_sweep_slots = 256;  // sessions looked at per turn
 constexpr std::uint32_t k_seen_every_ticks = 10;
 constexpr milliseconds k_drain_step{50};
+// Credit is given back to all over this many steps: about two seconds.
+constexpr milliseconds k_give_back_step{50};
+constexpr std::size_t k_give_back_steps = 40;
 constexpr std::uint32_t k_drain_reconnect_ms = 2'000;
 
 OwnershipLimits ownership_limits(const SessionConfig& config) {
@@ -43,6 +46,7 @@ Shard::Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config)
       ack_timer_(io_),
       claim_timer_(io_),
       drain_timer_(io_),
+      credit_timer_(io_),
       listener_(*this) {}
 
 Shard::~Shard() = default;
@@ -81,6 +85,7 @@ void Shard::stop() {
     ack_timer_.cancel();
     claim_timer_.cancel();
     drain_timer_.cancel();
+    credit_timer_.cancel();
     for (Slot& slot : slots_) {
       if (slot.session) slot.session->abort();
       slot.session.reset();
@@ -196,7 +201,6 @@ void Shard::recheck_credentials(bool certificates) {
 // --- uplink
 
 void Shard::ingest(const RecordView& record) {
-  probe_.records[static_cast<std::size_t>(record.kind)].add();
   if (ingress_.add(record)) {
     flush();
   } else {
@@ -216,6 +220,11 @@ void Shard::schedule_flush() {
 void Shard::flush() {
   Ingress::Flushed flushed = ingress_.flush();
   if (flushed.refused) block_refused(*flushed.refused);
+  if (flushed.taken) {
+    for (std::size_t i = 0; i < flushed.taken->size(); ++i) {
+      probe_.records[static_cast<std::size_t>((*flushed.taken)[i].kind)].add();
+    }
+  }
   if (flushed.taken && accepted_sessions_ > 0) {
     post([this, block = std::move(flushed.taken)] { block_staged(AckStage::accepted, *block); });
   }
@@ -275,11 +284,33 @@ void Shard::block_refused(const RecordBlock& block) {
   }
 }
 
+// Credit is taken back at once, and given back to some sessions at a time: what
+// the whole fleet has kept meanwhile, sent at one moment, would fill the log anew.
 void Shard::level_changed(UplinkLevel level) {
   post([this, level] {
     if (level == level_) return;
+    const bool less = level > level_;
     level_ = level;
-    sweep(0, [](DeviceSession& session) { session.regrant(); });
+    if (less) sweep(0, [](DeviceSession& session) { session.take_credit(); });
+    give_back_left_ = slots_.size();
+    if (!give_back_armed_) give_back_step();
+  });
+}
+
+// Goes on where the last pass ended, so that nobody is always the last.
+void Shard::give_back_step() {
+  give_back_armed_ = false;
+  std::size_t share = (slots_.size() + k_give_back_steps - 1) / k_give_back_steps;
+  for (; share > 0 && give_back_left_ > 0; --share, --give_back_left_) {
+    if (give_back_slot_ >= slots_.size()) give_back_slot_ = 0;
+    const Slot& slot = slots_[give_back_slot_++];
+    if (slot.session) with_session(slot.session->ref(), [](DeviceSession& session) { session.give_credit(); });
+  }
+  if (give_back_left_ == 0 || stopping_) return;
+  give_back_armed_ = true;
+  credit_timer_.expires_after(k_give_back_step);
+  credit_timer_.async_wait([this](error_code ec) {
+    if (!ec) give_back_step();
   });
 }
 

@@ -94,12 +94,15 @@ class Shard final : public StageSink, private OwnershipActions {
   // A record of a live session; in the log by the end of this turn, or the session
   // is ended and the device keeps it.
   void ingest(const RecordView& record);
+  // Puts what was ingested into the log. What that refuses counts as never
+  // received, and its sessions end.
+  void flush();
   void ack_later(SessionRef ref);
   void claim(const DeviceId& id, SessionRef from, DeviceProfile profile);
   void abandon(const DeviceId& id, SessionRef from);
   // Live sessions whose stage is ACCEPTED: blocks are walked for them alone.
   void accepted_sessions(std::int32_t change) noexcept { accepted_sessions_ += change; }
-  // Everything the device sent is in the log before its state moves.
+  // Takes the state home. The session has flushed before.
   void release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason);
 
   // Runs `f(DeviceSession&)` if the session is still there; what it wants to send
@@ -125,7 +128,6 @@ class Shard final : public StageSink, private OwnershipActions {
   void settle(SessionRef ref);
   void handler_failed(SessionRef ref, const char* what) noexcept;
   void schedule_flush();
-  void flush();
   void block_staged(AckStage stage, const RecordBlock& block);
   void block_refused(const RecordBlock& block);
   void arm_tick();
@@ -135,6 +137,7 @@ class Shard final : public StageSink, private OwnershipActions {
   void late_forwarded(const std::vector<LateRecord>& records);
   void send_seen();
   void drain_step();
+  void give_back_step();
   void assert_current() const noexcept;
   template <class F>
   void sweep(std::uint32_t from_slot, F f);
@@ -169,6 +172,7 @@ class Shard final : public StageSink, private OwnershipActions {
   boost::asio::steady_timer ack_timer_;
   boost::asio::steady_timer claim_timer_;
   boost::asio::steady_timer drain_timer_;
+  boost::asio::steady_timer credit_timer_;
   Listener listener_;
   UplinkLevel level_ = UplinkLevel::normal;
   bool flush_scheduled_ = false;
@@ -178,6 +182,9 @@ class Shard final : public StageSink, private OwnershipActions {
   std::uint32_t ticks_ = 0;
   std::uint32_t drain_steps_left_ = 0;
   std::size_t drain_slot_ = 0;
+  std::size_t give_back_slot_ = 0;  // where to go on
+  std::size_t give_back_left_ = 0;  // slots to look at
+  bool give_back_armed_ = false;
   std::int32_t accepted_sessions_ = 0;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
   std::thread thread_;

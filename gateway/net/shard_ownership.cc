@@ -90,7 +90,6 @@ void Shard::abandon(const DeviceId& id, SessionRef from) {
 }
 
 void Shard::release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason) {
-  flush();
   Shard& home = home_of(state->id);
   home.post([&home, state = std::move(state), epoch, reason]() mutable {
     home.assert_current();

@@ -43,7 +43,10 @@ class SilentLog final : public Log {
 class FakeUplink final : public Uplink {
  public:
   Result<void> submit(std::shared_ptr<RecordBlock> block) override {
-    if (full) return make_error(Errc::full, "full");
+    if (full) {
+      full = !full_once;
+      return make_error(Errc::full, "full");
+    }
     block->set_first_position({next});
     next += block->size();
     blocks.push_back(std::move(block));
@@ -65,6 +68,7 @@ class FakeUplink final : public Uplink {
   }
 
   bool full = false;
+  bool full_once = false;  // there is room again after one refusal
   std::uint64_t next = 1;
   std::vector<std::shared_ptr<RecordBlock>> blocks;
 };

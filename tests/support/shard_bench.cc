@@ -94,7 +94,7 @@ void TestDevice::send_raw(std::string_view bytes) {
   bench_.run();
 }
 
-void TestDevice::send_ws(std::uint8_t first_byte, std::string_view payload) {
+std::string TestDevice::make_ws(std::uint8_t first_byte, std::string_view payload) {
   std::string out(1, static_cast<char>(first_byte));
   if (payload.size() < 126) {
     out += static_cast<char>(0x80 | payload.size());
@@ -106,7 +106,7 @@ void TestDevice::send_ws(std::uint8_t first_byte, std::string_view payload) {
   const std::string mask = "\x11\x22\x33\x44";
   out += mask;
   for (std::size_t i = 0; i < payload.size(); ++i) out += static_cast<char>(payload[i] ^ mask[i % 4]);
-  send_raw(out);
+  return out;
 }
 
 void TestDevice::upgrade(const std::string& id) {

@@ -266,10 +266,52 @@ TEST(DeviceSession, WhatAFullLogRefusedCountsAsNeverReceived) {
     device.telemetry(2);
     expect_ended(bench, device, EndReason::overloaded);
     EXPECT_EQ(bench.shard().probe().records_refused.get(), 1U);
+    EXPECT_EQ(bench.shard().probe().records[static_cast<std::size_t>(RecordKind::telemetry)].get(), 1U);
     bench.uplink.full = false;
   }
   TestDevice device(bench);
   EXPECT_EQ(device.connect("meter-1", 7, v1::ACK_STAGE_FORWARDED, 1, 2).received_through(), 1U);
+}
+
+// A block is due in the midst of what one read has brought; by the next one the
+// log may have room again.
+TEST(DeviceSession, TakesNothingAfterAFrameThatTheLogRefused) {
+  constexpr std::uint64_t k_frames = net::Ingress::k_records_max + 20;
+  ShardBench bench(1, [](net::SessionConfig& config) {
+    config.session.credit_frames = 1'000;
+    config.limits.frames_burst = 1'000;
+  });
+  {
+    TestDevice device(bench);
+    device.connect("meter-1", 7);
+    bench.uplink.full = bench.uplink.full_once = true;
+    std::string at_once;
+    for (std::uint64_t seq = 1; seq <= k_frames; ++seq) {
+      at_once += TestDevice::make_ws(0x82, TestDevice::make_telemetry(seq, 1.0).SerializeAsString());
+    }
+    device.send_raw(at_once);
+    expect_ended(bench, device, EndReason::overloaded);
+    EXPECT_FALSE(bench.uplink.full);
+    EXPECT_EQ(bench.uplink.records().size(), 0U);
+  }
+  TestDevice device(bench);
+  EXPECT_EQ(device.connect("meter-1", 7, v1::ACK_STAGE_FORWARDED, 1, k_frames).received_through(), 0U);
+}
+
+TEST(DeviceSession, WhatTheLogRefusesAsTheSessionEndsCountsAsNeverReceived) {
+  ShardBench bench;
+  {
+    TestDevice device(bench);
+    device.connect("meter-1", 7);
+    bench.uplink.full = bench.uplink.full_once = true;
+    // One read brings both, so the session has ended before its frame is submitted.
+    device.send_raw(TestDevice::make_ws(0x82, TestDevice::make_telemetry(1, 1.0).SerializeAsString()) +
+                    TestDevice::make_ws(0x88, "\x03\xE8"));
+    EXPECT_EQ(bench.ended(EndReason::bye), 1U);
+    EXPECT_EQ(bench.shard().probe().records_refused.get(), 1U);
+  }
+  TestDevice device(bench);
+  EXPECT_EQ(device.connect("meter-1", 7, v1::ACK_STAGE_FORWARDED, 1, 1).received_through(), 0U);
 }
 
 // --- credit
@@ -325,6 +367,32 @@ TEST(DeviceSession, CreditComesBack) {
   EXPECT_EQ(frame->throttle().credit().frames(), SessionSettings().credit_frames);
   device.telemetry(1);
   EXPECT_EQ(bench.uplink.records().size(), 1U);
+}
+
+TEST(DeviceSession, CreditIsTakenFromAllAtOnceAndGivenBackToAFewAtATime) {
+  ShardBench bench;
+  std::vector<std::unique_ptr<TestDevice>> devices;
+  for (int i = 0; i < 3; ++i) {
+    devices.push_back(std::make_unique<TestDevice>(bench));
+    devices.back()->answer_pings(true);
+    devices.back()->connect("meter-" + std::to_string(i));
+  }
+  const auto throttled = [&] { return bench.shard().probe().throttles_out.get(); };
+  bench.level(UplinkLevel::withheld);
+  EXPECT_EQ(throttled(), 3U);
+  bench.level(UplinkLevel::normal);
+  EXPECT_EQ(throttled(), 4U);
+  // It goes on by a timer, and a new level starts a new pass: less for the one, not yet more for the others.
+  bench.level(UplinkLevel::reduced);
+  EXPECT_EQ(throttled(), 5U);
+  const auto patience = std::chrono::steady_clock::now() + 10s;
+  while (throttled() < 7U && std::chrono::steady_clock::now() < patience) bench.run();
+  EXPECT_EQ(throttled(), 7U);
+  for (auto& device : devices) {
+    const auto frames = device->all();
+    ASSERT_FALSE(frames.empty());
+    EXPECT_EQ(frames.back().throttle().credit().frames(), SessionSettings().credit_frames / 8);
+  }
 }
 
 TEST(DeviceSession, KeepsAnsweringPingsWhileCreditIsWithheld) {
