@@ -67,12 +67,15 @@ class Broker:
     def __init__(self, folder: pathlib.Path, refusable: bool) -> None:
         self.folder, self.port, self.process = folder, free_port(), None
         self.acl = folder / "acl"
-        # With 0 (no limit) mosquitto 2.0.11 hangs up on whoever sends a message that the ACL denies, instead of
-        # answering it.
-        queued = 10_000_000 if refusable else 0
         lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence true",
-                 f"persistence_location {folder}/", "set_tcp_nodelay true", f"max_queued_messages {queued}",
-                 "max_inflight_messages 1000", f"acl_file {self.acl}"]
+                 f"persistence_location {folder}/", "set_tcp_nodelay true", "max_inflight_messages 1000"]
+        if refusable:
+            # Only where it is needed: a session that mosquitto has restored has no rights, and so queues nothing,
+            # until its client is back. And with max_queued_messages 0 mosquitto 2.0.11 hangs up on whoever sends a
+            # message that the ACL denies, instead of answering it.
+            lines += [f"acl_file {self.acl}", "max_queued_messages 10000000"]
+        else:
+            lines.append("max_queued_messages 0")
         if os.geteuid() == 0:
             lines.append("user root")  # else it gives up the right to read this folder
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
