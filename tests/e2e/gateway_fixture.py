@@ -150,10 +150,10 @@ class Pki:
 class Broker(Process):
     """mosquitto on a port of its own. Not max_queued_messages 0: then 2.0.11 hangs up where it ought to refuse."""
 
-    def __init__(self):
+    def __init__(self, *more_lines: str):
         self.dir, self.port = folder("broker"), free_port()
         lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence true", "set_tcp_nodelay true",
-                 f"persistence_location {self.dir}/", "max_queued_messages 10000000"]
+                 f"persistence_location {self.dir}/", "max_queued_messages 10000000", *more_lines]
         if os.geteuid() == 0:
             lines.append("user root")
         (self.dir / "mosquitto.conf").write_text("\n".join(lines) + "\n")
