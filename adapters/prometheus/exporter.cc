@@ -28,7 +28,7 @@ class Exporter::Impl final : public ::prometheus::Collectable {
   explicit Impl(Sources sources) : sources_(std::move(sources)) {}
 
   std::vector<::prometheus::MetricFamily> Collect() const override {
-    Snapshot snapshot{sources_, {}, read_process_stats()};
+    Snapshot snapshot{sources_, {}, process_.read()};
     if (sources_.status != nullptr) snapshot.lanes = sources_.status->lanes();
     std::vector<::prometheus::MetricFamily> families;
     families.reserve(metric_table().size());
@@ -46,6 +46,7 @@ class Exporter::Impl final : public ::prometheus::Collectable {
 
  private:
   const Sources sources_;
+  const ProcessReader process_;
 };
 
 Exporter::Exporter(Sources sources) : impl_(std::make_unique<Impl>(std::move(sources))) {}

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/prometheus/process_stats.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <filesystem>
+#include <array>
+#include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -25,9 +26,7 @@ double boot_time_unix() {
 
 // The fields of /proc/self/stat from the third on: what precedes them is the
 // program's name in parentheses, which may hold anything.
-std::vector<std::uint64_t> stat_fields() {
-  std::ifstream in("/proc/self/stat");
-  std::string text{std::istreambuf_iterator<char>(in), {}};
+std::vector<std::uint64_t> stat_fields(const std::string& text) {
   const std::size_t end = text.rfind(')');
   if (end == std::string::npos) return {};
   std::istringstream rest(text.substr(end + 1));
@@ -36,26 +35,42 @@ std::vector<std::uint64_t> stat_fields() {
   return fields;
 }
 
-std::uint64_t count_open_fds() {
-  std::error_code ec;
-  std::filesystem::directory_iterator at("/proc/self/fd", ec);
-  std::uint64_t count = 0;
-  for (; !ec && at != std::filesystem::directory_iterator(); at.increment(ec)) ++count;
-  return count > 0 ? count - 1 : 0;  // one of them is this listing
-}
-
 }  // namespace
 
-ProcessStats read_process_stats() {
+ProcessReader::ProcessReader()
+    : stat_fd_(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC)),
+      fds_(::opendir("/proc/self/fd")),
+      boot_time_unix_(boot_time_unix()) {}
+
+ProcessReader::~ProcessReader() {
+  if (stat_fd_ >= 0) ::close(stat_fd_);
+  if (fds_ != nullptr) ::closedir(fds_);
+}
+
+// Made anew by the kernel for each read from its beginning.
+std::string ProcessReader::stat_text() const {
+  std::array<char, 4'096> text;
+  const ssize_t n = ::pread(stat_fd_, text.data(), text.size(), 0);
+  return n > 0 ? std::string(text.data(), static_cast<std::size_t>(n)) : std::string();
+}
+
+std::uint64_t ProcessReader::count_open_fds() const {
+  if (fds_ == nullptr) return 0;
+  ::rewinddir(fds_);
+  std::uint64_t count = 0;
+  while (const dirent* entry = ::readdir(fds_)) count += entry->d_name[0] != '.' ? 1 : 0;
+  return count;
+}
+
+ProcessStats ProcessReader::read() const {
   ProcessStats stats;
   // Field numbers of proc(5), less the first three that stat_fields leaves out.
   constexpr std::size_t k_utime = 11, k_stime = 12, k_threads = 17, k_start = 19, k_vsize = 20, k_rss = 21;
-  const std::vector<std::uint64_t> fields = stat_fields();
+  const std::vector<std::uint64_t> fields = stat_fields(stat_text());
   if (fields.size() > k_rss) {
     static const double ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
-    static const double boot = boot_time_unix();
     stats.cpu_seconds = static_cast<double>(fields[k_utime] + fields[k_stime]) / ticks;
-    stats.start_time_unix = boot + static_cast<double>(fields[k_start]) / ticks;
+    stats.start_time_unix = boot_time_unix_ + static_cast<double>(fields[k_start]) / ticks;
     stats.threads = fields[k_threads];
     stats.virtual_bytes = fields[k_vsize];
     stats.resident_bytes = fields[k_rss] * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+
+#include <dirent.h>
 
 namespace fieldgate::metrics {
 
@@ -16,6 +19,24 @@ struct ProcessStats {
   std::uint64_t max_fds = 0;
 };
 
-ProcessStats read_process_stats();
+// Keeps what it reads open: when descriptors run out, the figures are wanted most.
+// Thread: any, one call at a time.
+class ProcessReader {
+ public:
+  ProcessReader();
+  ~ProcessReader();
+  ProcessReader(const ProcessReader&) = delete;
+  ProcessReader& operator=(const ProcessReader&) = delete;
+
+  ProcessStats read() const;
+
+ private:
+  std::string stat_text() const;
+  std::uint64_t count_open_fds() const;
+
+  const int stat_fd_;  // /proc/self/stat
+  DIR* const fds_;     // /proc/self/fd
+  const double boot_time_unix_;
+};
 
 }  // namespace fieldgate::metrics
