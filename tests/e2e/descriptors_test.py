@@ -53,6 +53,7 @@ class DescriptorsTest(GatewayTestCase):
         room = int(await asyncio.to_thread(wait_for, full, "the last descriptor to be a session"))
         devices = await settle(room)
         self.assertEqual(metrics()["fieldgate_sessions"], room)
+        self.assertEqual(metrics()["process_open_fds"], LIMIT)  # no descriptor is needed to say so
 
         # For three seconds it has nothing to do but not to spin; every device that is in is served.
         cpu, began = gateway.cpu_seconds(), time.monotonic()
