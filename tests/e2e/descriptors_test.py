@@ -7,13 +7,16 @@ import http.client
 import time
 import unittest
 
-from gateway_fixture import PATIENCE, GatewayTestCase, wait_for
+from gateway_fixture import FIELDGATE, PATIENCE, GatewayTestCase, wait_for
 from device_client import Device
 
 LIMIT = 64
+# UBSan finds out by a pipe of its own whether memory can be read: without a descriptor it takes each object for none.
+BLIND_SANITIZER = b"__ubsan_handle_dynamic_type_cache_miss" in FIELDGATE.read_bytes()
 
 
 class DescriptorsTest(GatewayTestCase):
+    @unittest.skipIf(BLIND_SANITIZER, "UBSan's check of virtual tables needs a descriptor itself")
     async def test_accepting_pauses_without_spinning_and_goes_on_when_sessions_leave(self):
         gateway = self.gateway({"node": {"shards": 1}, "log": {"level": "info"},
                                 "session": {"deadlines": {"tls": "1m", "upgrade": "1m", "hello": "1m"}}}, start=False,
