@@ -6,6 +6,7 @@ Exit status 1: something does not hold that tests/e2e/faults claims of a gateway
 """
 
 import argparse
+import json
 import pathlib
 import sys
 
@@ -28,18 +29,22 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.faults) - set(FAULTS):
         parser.error(f"no such fault: {', '.join(unknown)}")
-    status = 0
+    runs = []
     for fault in options.faults:
         verdict = Outage(Settings(
             options.bin, fault, outage_s=options.seconds, devices=options.devices, rate=options.rate,
             payload_bytes=options.payload_bytes, memory_bytes_max=options.memory_mib << 20,
             keep_alive_s=options.keep_alive, connect_timeout_s=5, backoff_max_s=5, warm_up_s=5, patience_s=120)).run()
-        settings = f"fault={fault} outage_s={options.seconds:g} devices={options.devices} rate={options.rate:g}"
-        print(settings, " ".join(f"{name}={value}" for name, value in verdict.figures.items()), flush=True)
+        run = {"fault": fault, "outage_s": options.seconds, "devices": options.devices, "rate": options.rate,
+               **verdict.figures}
+        print(" ".join(f"{name}={value}" for name, value in run.items()), flush=True)
         for claim in verdict.broken:
             print(f"BROKEN: {claim}", flush=True)
-            status = 1
-    return status
+        runs.append({**run, "broken": verdict.broken})
+    results = ROOT / "build/bench/outage.json"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps(runs, indent=1) + "\n")
+    return 1 if any(run["broken"] for run in runs) else 0
 
 
 if __name__ == "__main__":

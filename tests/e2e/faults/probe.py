@@ -2,7 +2,6 @@
 """Devices of our own, on Python's websockets: they ask for pongs and for the time all along, and say when they got them."""
 
 import asyncio
-import contextlib
 import ssl
 import threading
 import time
@@ -53,7 +52,7 @@ class Probes:
         self.thread.join(PATIENCE_S)
 
     def send_frame(self) -> None:
-        """One data frame from each."""
+        """One data frame from each. Precondition: credit is not withheld."""
         asyncio.run_coroutine_threadsafe(self.send_all(), self.loop).result(PATIENCE_S)
 
     async def send_all(self) -> None:
@@ -80,10 +79,11 @@ class Probes:
                 self.sockets[probe.device] = ws
                 probe.welcomed = True
                 receiving = asyncio.ensure_future(self.receive(probe, ws))
-                await self.ask(probe, ws)
-                receiving.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await receiving
+                try:
+                    await self.ask(probe, ws)
+                finally:
+                    receiving.cancel()
+                    await asyncio.gather(receiving, return_exceptions=True)
         except (OSError, ValueError, asyncio.TimeoutError, websockets.WebSocketException) as error:
             probe.lost = f"{type(error).__name__}: {error}"
 
