@@ -116,9 +116,10 @@ class Process {
   Settings settings_;
   std::function<Result<Settings>()> reload_;
   SystemClock clock_;
-  std::unique_ptr<ProcessLog> log_;
+  // Above all that takes time to end: a signal meanwhile must not end the process.
   boost::asio::io_context io_{1};
   boost::asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
+  std::unique_ptr<ProcessLog> log_;
   boost::asio::steady_timer timer_{io_};
   std::unique_ptr<net::EpochSource> epochs_;
   std::unique_ptr<FileAuthenticator> authenticator_;
@@ -135,7 +136,6 @@ class Process {
   std::unique_ptr<http::AdminServer> admin_;
   Monotonic drain_end_;
   bool draining_ = false;
-  bool stopped_ = false;
   int status_ = 0;
 };
 
@@ -342,7 +342,6 @@ void Process::flush_uplink() {
   }
   finish();
   log_->info("stopped", {{"status", status_}});
-  stopped_ = true;
   signals_.cancel();
 }
 

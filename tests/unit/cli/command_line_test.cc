@@ -78,9 +78,9 @@ TEST(CommandLine, DoesNotServeABrokenConfiguration) {
 TEST(CommandLine, ServesInSpiteOfWarningsAndTellsThem) {
   Fixture f;
   const Ended run = f.run({"serve", "-c",
-                         f.folder.write("a.yaml",
-                                        "devices: {listen: '127.0.0.1:1', tls: {enabled: false}}\n"
-                                        "api: {enabled: false}\ntokens: {file: t}\n")});
+                           f.folder.write("a.yaml",
+                                          "devices: {listen: '127.0.0.1:1', tls: {enabled: false}}\n"
+                                          "api: {enabled: false}\ntokens: {file: t}\n")});
   EXPECT_EQ(run.status, 42);
   EXPECT_TRUE(contains(run.err, "warning: mqtt has no lane")) << run.err;
 }
