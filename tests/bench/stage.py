@@ -42,7 +42,7 @@ class Stage(demo.Run):
         log = open(self.folder / "simulator.log", "ab")
         process = subprocess.Popen(
             [str(part) for part in (self.bin / "fieldgate-sim", "run", "--devices", devices, "--gateway",
-                                    f"localhost:{self.devices}", "--pki", self.folder / "pki", *options)],
+                                    f"127.0.0.1:{self.devices}", "--pki", self.folder / "pki", *options)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.processes.append(("simulator", process))
         return process

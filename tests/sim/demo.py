@@ -170,7 +170,7 @@ export DEMO_API=http://127.0.0.1:{self.api}
 export DEMO_TOKEN={self.api_token}
 export DEMO_ADMIN=http://127.0.0.1:{self.admin}
 export DEMO_BROKER_PORT={self.broker}
-export DEMO_DEVICE_URL=wss://localhost:{self.devices}/v1/connect
+export DEMO_DEVICE_URL=wss://127.0.0.1:{self.devices}/v1/connect
 export DEMO_DEVICE_TOKEN={self.device_token}
 export DEMO_CA={self.folder}/pki/ca.pem
 """)
@@ -184,7 +184,7 @@ shell    source build/run/env     (the variables that README.md uses)
 
     def simulate(self) -> int:
         command = [self.bin / "fieldgate-sim", "run", "--devices", self.options.devices, "--rate", self.options.rate,
-                   "--gateway", f"localhost:{self.devices}", "--pki", self.folder / "pki",
+                   "--gateway", f"127.0.0.1:{self.devices}", "--pki", self.folder / "pki",
                    "--verify", f"mqtt://127.0.0.1:{self.broker}"]
         if self.options.seconds:
             command += ["--seconds", self.options.seconds]
