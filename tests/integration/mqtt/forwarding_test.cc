@@ -162,6 +162,8 @@ TEST_F(Forwarding, NeverHasMoreThanItsWindowInFlight) {
   with.routes = {{{"telemetry"}, RoutePayload::protobuf}};
   start(with);
   ASSERT_TRUE(running());
+  // Our own status is out of the way before the broker falls silent.
+  ASSERT_TRUE(eventually([this] { return probe.publishes.get() == 1 && probe.in_flight.load() == 0; }));
   broker.freeze();
   feed_telemetry(5, 100);
   ASSERT_TRUE(eventually([this] { return probe.in_flight.load() == 7; }));
