@@ -73,13 +73,6 @@ class TimerWheel {
     node.link_before(heads_[tick % k_span]);
   }
 
-  // Files only if that makes it fire earlier.
-  void file_earlier(TimerNode& node, std::uint32_t tick) noexcept {
-    if (!node.filed() || static_cast<std::int32_t>(tick - node.tick_) < 0) file(node, tick);
-  }
-
-  static void cancel(TimerNode& node) noexcept { node.unlink(); }
-
   // Moves to `now` and calls fire(node) for each node that is due; `fire` may
   // file and destroy nodes at will.
   template <class Fire>

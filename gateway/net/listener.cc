@@ -107,9 +107,13 @@ void Listener::accept_ready() {
   const double burst = std::max(1.0, rate / 20.0);  // 50 ms worth
   const auto at_once = std::max<std::uint32_t>(1, limits.handshakes_max / shard_.config().shards);
   for (int i = 0; i < k_accepts_per_turn; ++i) {
-    if (shard_.probe().handshakes.get() >= at_once) return pause(k_budget_pause);
+    if (shard_.probe().handshakes.get() >= at_once) {
+      // Also where stallers hold every place until their deadline.
+      shed_overflow(EndReason::handshakes_max);
+      return pause(k_budget_pause);
+    }
     if (!budget_.take(shard_.now_ms(), 1.0, rate, burst)) {
-      shed_overflow();
+      shed_overflow(EndReason::handshake_budget);
       return pause(k_budget_pause);
     }
     sockaddr_storage from{};
@@ -157,7 +161,7 @@ void Listener::reset(int fd, EndReason reason) {
   reset_socket(fd);
 }
 
-void Listener::shed_overflow() {
+void Listener::shed_overflow(EndReason reason) {
   // On a listening socket Linux reports the accept queue's length here.
   tcp_info state{};
   socklen_t length = sizeof(state);
@@ -168,7 +172,7 @@ void Listener::shed_overflow() {
     const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return;
     shard_.probe().accepts.add();
-    reset(fd, EndReason::handshake_budget);
+    reset(fd, reason);
   }
 }
 

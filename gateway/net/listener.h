@@ -43,7 +43,7 @@ class Listener {
   void wait();
   void accept_ready();
   void pause(std::chrono::milliseconds delay);
-  void shed_overflow();
+  void shed_overflow(EndReason reason);
   bool admit(int fd, const boost::asio::ip::tcp::endpoint& peer);
   void reset(int fd, EndReason reason);
 

