@@ -195,6 +195,9 @@ class Outage:
     def inject(self) -> None:
         {"clean": self.broker.stop, "stall": self.broker.suspend, "kill": self.broker.kill,
          "refuse": self.broker.deny}[self.settings.fault]()
+        if self.settings.fault == "refuse":
+            # The broker reads its rules again when it gets to it: until then it takes what comes.
+            wait_for("the lane is refused", lambda: take_sample(self.gateway).get("fieldgate_lane_state", state="paused") == 1, 10)
 
     def heal(self) -> None:
         {"clean": self.broker.start, "stall": self.broker.resume, "kill": self.broker.start,
