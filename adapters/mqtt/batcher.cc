@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/mqtt/batcher.h"
 
-#include "adapters/mqtt/record_batch.h"
+#include "adapters/northbound/record_batch.h"
 
 #include <algorithm>
 
 namespace fieldgate::mqtt {
+
+using northbound::append_batch_node;
+using northbound::append_record;
+using northbound::record_bytes;
 
 Batcher::Batcher(BatchLimits limits, const Topics& topics) : limits_(std::move(limits)), topics_(topics) {
   limits_.partitions = std::max<std::uint32_t>(limits_.partitions, 1);

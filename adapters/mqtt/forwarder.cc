@@ -34,7 +34,7 @@ void Forwarder::disconnected(std::vector<Message> unacknowledged) {
 }
 
 std::optional<Message> Forwarder::take(Monotonic now) {
-  if (feed_ == nullptr) return std::nullopt;
+  if (feed_ == nullptr || held_) return std::nullopt;
   if (mode_ == Mode::paused) {
     // What is still on its way is waited for, so that the refused go in order.
     if (now < resume_at_ || in_flight_ > 0) return std::nullopt;
@@ -72,8 +72,11 @@ void Forwarder::fill(Monotonic now) {
 }
 
 void Forwarder::route(const RecordView& record, RecordRef ref, Monotonic now) {
+  const LaneFeed::Fate fate = feed_->fate(record);
   const auto payload = parts_.routes[record.kind];
-  if (!payload) {
+  if (fate == LaneFeed::Fate::expire) {
+    ledger_.done(ref, BlockLedger::Fate::expired);
+  } else if (fate == LaneFeed::Fate::filter || !payload) {
     ledger_.done(ref, BlockLedger::Fate::filtered);
   } else if (*payload == RoutePayload::batch) {
     if (auto closed = batcher_.add(record, ref, now)) enqueue(*std::move(closed));
@@ -187,6 +190,7 @@ void Forwarder::bury(RecordRef ref, const std::string& topic, std::uint8_t reaso
 }
 
 std::optional<Monotonic> Forwarder::wake_at() const {
+  if (held_) return std::nullopt;
   if (mode_ == Mode::paused) return in_flight_ > 0 ? std::nullopt : std::optional(resume_at_);
   if (mode_ == Mode::probing) return std::nullopt;
   return batcher_.due();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/mqtt/backoff.h"
+#include "adapters/northbound/backoff.h"
 #include "adapters/mqtt/batcher.h"
-#include "adapters/mqtt/block_ledger.h"
+#include "adapters/northbound/block_ledger.h"
 #include "adapters/mqtt/dead_letters.h"
-#include "adapters/mqtt/json_writer.h"
+#include "adapters/northbound/json_writer.h"
 #include "adapters/mqtt/message.h"
 #include "adapters/mqtt/routes.h"
 #include "adapters/mqtt/topics.h"
@@ -20,6 +20,10 @@
 #include <vector>
 
 namespace fieldgate::mqtt {
+
+using northbound::Backoff;
+using northbound::BlockLedger;
+using northbound::JsonWriter;
 
 // Turns the log's records into messages, and the broker's answers into completed
 // stretches of the log.
@@ -59,6 +63,8 @@ class Forwarder {
   void connected(std::size_t window, std::size_t batch_bytes_max);
   // It is down: `unacknowledged`, oldest first, is to be sent again.
   void disconnected(std::vector<Message> unacknowledged);
+  // Held, it gives out nothing.
+  void hold(bool held) noexcept { held_ = held; }
   // From now on batches do not linger.
   void hurry() noexcept { hurry_ = true; }
 
@@ -110,6 +116,7 @@ class Forwarder {
   std::uint64_t orders_ = 0;
   Mode mode_ = Mode::running;
   Monotonic resume_at_;
+  bool held_ = false;
   bool hurry_ = false;
 };
 

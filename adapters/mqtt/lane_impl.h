@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/mqtt/backoff.h"
+#include "adapters/northbound/backoff.h"
 #include "adapters/mqtt/client.h"
 #include "adapters/mqtt/forwarder.h"
 #include "adapters/mqtt/in_flight.h"
@@ -27,6 +27,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   bool required() const noexcept override { return settings_.required; }
   void start(LaneFeed& feed) override;
   void notify() noexcept override;
+  void hold(bool held) noexcept override;
   LaneStatus status() const override;
   void stop(std::chrono::milliseconds patience) override;
   void publish(const DeviceId& device, const PresenceState& state) override;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/northbound/record_ref.h"
 #include "gateway/core/ids.h"
 #include "gateway/ports/clock.h"
 
@@ -13,11 +14,7 @@
 
 namespace fieldgate::mqtt {
 
-// A record in the block ledger.
-struct RecordRef {
-  std::uint64_t block = 0;  // number that the ledger gave the block
-  std::uint32_t index = 0;  // within the block
-};
+using northbound::RecordRef;
 
 enum class MessageKind : std::uint8_t { records, presence, node };
 enum class PayloadFormat : std::uint8_t { protobuf, json };

@@ -98,6 +98,13 @@ void LaneImpl::notify() noexcept {
   });
 }
 
+void LaneImpl::hold(bool held) noexcept {
+  boost::asio::post(io_, [this, held] {
+    forwarder_.hold(held);
+    pump();
+  });
+}
+
 LaneStatus LaneImpl::status() const {
   const MutexLock lock(status_mutex_);
   return status_;

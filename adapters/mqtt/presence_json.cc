@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/mqtt/presence_json.h"
 
-#include "adapters/mqtt/json_text.h"
+#include "adapters/northbound/json_text.h"
 
 #include <boost/json/parse.hpp>
 
 #include <charconv>
 
 namespace fieldgate::mqtt {
+
+using northbound::append_json_key;
+using northbound::append_json_string;
+using northbound::append_number;
 namespace {
 
 // A small object that holds nothing nested; nullopt for all else.

@@ -15,12 +15,20 @@ class MemorySpool final : public Spool {
  public:
   explicit MemorySpool(std::uint64_t bytes_max) : bytes_max_(bytes_max) {}
 
+  Result<SpoolRecovery> recover() override { return SpoolRecovery{}; }
+  Result<RecordBlockPtr> load(LogPosition from) const override { return read(from); }
+  void open(SpoolEvents& /*events*/) override {}
+  void close() override {}
   Result<LogPosition> append(std::shared_ptr<RecordBlock> block) override;
   RecordBlockPtr read(LogPosition from) const override;
   void trim(LogPosition through) override;
   SpoolUsage usage() const override;
   LogPosition durable_through() const override { return {}; }
   bool durable() const noexcept override { return false; }
+  void save_lanes(std::vector<SavedLane> /*lanes*/) override {}
+  void save_devices(std::vector<DeviceMarks> /*changed*/, std::vector<DeviceId> /*gone*/,
+                    LogPosition /*through*/) override {}
+  LogPosition checkpoint() const override { return {}; }
 
  private:
   const std::uint64_t bytes_max_;

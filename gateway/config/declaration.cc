@@ -160,11 +160,50 @@ void describe(Visitor& v, LimitSettings& s) {
           Number(s.takeovers_per_minute, 1, 10'000));
 }
 
+void describe(Visitor& v, SpoolSettings& s) {
+  v.value({"enabled", "Keep records on disk until every lane is done with them. Off: in memory only."},
+          Flag(s.enabled));
+  v.value({"dir", "Folder of the spool, for this process alone. Empty: `spool` in node.state_dir."},
+          Text(s.dir, 4'096, must_be_empty_or_absolute_path));
+  v.value({"bytes_max",
+           "Disk for records. Above 50 % credit shrinks, above 80 % it is withheld, at 100 % sessions that still send "
+           "are closed. The file may become a quarter larger, and does not shrink."},
+          Size(s.bytes_max, 4 * k_mib, 16'384 * k_gib));
+  v.value({"commit_every", "How long a record may wait for others before it is written and fsynced with them."},
+          Duration(s.commit_every, milliseconds(1), seconds(1)));
+  v.value({"commit_records", "As many records do not wait any longer."}, Number(s.commit_records, 1, 1'000'000));
+  v.value({"checkpoint_every",
+           "How often the devices' marks are written. A start reads the records since the last one."},
+          Duration(s.checkpoint_every, seconds(1), hours(1)));
+}
+
 void describe(Visitor& v, UplinkSettings& s) {
   v.value({"memory_bytes_max",
-           "Memory for records on their way north. Above 50 % credit shrinks, above 80 % it is withheld, at 100 % "
-           "sessions that still send are closed."},
+           "Memory for records on their way north. Without a spool: above 50 % credit shrinks, above 80 % it is "
+           "withheld, at 100 % sessions that still send are closed. With one: for what is not on disk yet, and for "
+           "what the lanes are reading."},
           Size(s.memory_bytes_max, 1 * k_mib, 1'024 * k_gib));
+  v.value({"dead_letter_bytes_max",
+           "Room for the dead letters of all lanes: on disk with the spool, else in memory. Beyond it the oldest are "
+           "lost, and counted."},
+          Size(s.dead_letter_bytes_max, 64 * k_kib, 1'024 * k_gib));
+  v.enter({"spool", "Records on disk, so that nothing acknowledged is lost with the process."});
+  describe(v, s.spool);
+  v.leave();
+}
+
+void describe_filter(Visitor& v, LaneFilterSettings& s, seconds& max_age) {
+  v.value({"max_age", "Records that were received longer ago than this expire in this lane. 0s: never."},
+          Duration(max_age, seconds(0), hours(24 * 365)));
+  v.enter({"filter", "Which records this lane takes. Conditions of several sorts must all hold."});
+  v.texts({"kinds", "Kinds of record. Empty: all."}, TextList(s.kinds, k_record_kinds, record_kind_names()));
+  v.texts({"devices", "Device ids, any of which may fit; * stands for any characters, ? for one. Empty: all."},
+          TextList(s.devices, 256, must_be_device_pattern));
+  v.texts({"labels",
+           "Conditions on the device's labels, all of which must hold: KEY=VALUE, KEY!=VALUE, KEY (has it), !KEY (has "
+           "it not)."},
+          TextList(s.labels, 32, must_be_label_selector));
+  v.leave();
 }
 
 void describe(Visitor& v, RouteSettings& s) {
@@ -190,6 +229,7 @@ void describe(Visitor& v, MqttTlsSettings& s) {
 void describe_broker(Visitor& v, MqttLaneSettings& s) {
   v.value({"name", "Name of the lane in lists, logs and metrics."}, Text(s.name, k_name_bytes_max, must_be_name));
   v.value({"required", "Whether FORWARDED waits for this lane."}, Flag(s.required));
+  describe_filter(v, s.filter, s.max_age);
   v.value({"host", "The broker's name or address."}, Text(s.host, 253, must_be_host));
   v.value({"port", "The broker's port."}, Number(s.port, 1));
   v.value({"client_id", "MQTT client id, unique at the broker. Empty: fieldgate-NODE-NAME."}, Text(s.client_id, 128));
@@ -230,6 +270,56 @@ void describe_lane(Visitor& v, MqttLaneSettings& s) {
          ListOf<RouteSettings>(s.routes, k_record_kinds, describe));
 }
 
+void describe(Visitor& v, WebhookHeader& s) {
+  v.value({"name", "Its name, such as Authorization."}, Text(s.name, 128, must_be_header_name));
+  v.value({"value", "Its value. Better written as ${VARIABLE}."}, SecretText(s.value));
+}
+
+void describe_target(Visitor& v, WebhookLaneSettings& s) {
+  v.value({"name", "Name of the lane in lists, logs and metrics."}, Text(s.name, k_name_bytes_max, must_be_name));
+  v.value({"required", "Whether FORWARDED waits for this lane."}, Flag(s.required));
+  describe_filter(v, s.filter, s.max_age);
+  v.value({"url", "Where batches of records are POSTed: http:// or https://, without user name or fragment."},
+          Text(s.url, 2'048, must_be_webhook_url));
+  v.value({"payload", "json: readable. protobuf: a RecordBatch with the frames as they arrived."},
+          Choice(s.payload, {{"json", WebhookPayload::json}, {"protobuf", WebhookPayload::protobuf}}));
+  v.value({"secret", "Key of the HMAC-SHA256 signature. Better written as ${VARIABLE}, or in secret_file."},
+          SecretText(s.secret));
+  v.value({"secret_file", "A file whose first line is the key, read at start."}, File(s.secret_file));
+  v.list({"headers", "Further request headers."}, ListOf<WebhookHeader>(s.headers, 16, describe));
+  v.value({"ca_file", "Certificate authorities that the target's certificate is checked against, PEM. Empty: the "
+                      "system's."},
+          File(s.ca_file));
+  v.value({"certificate_file", "This node's client certificate, PEM. Empty: none."}, File(s.certificate_file));
+  v.value({"key_file", "Its private key, PEM, not encrypted."}, File(s.key_file));
+  v.texts({"allowed_networks",
+           "Networks such as 10.1.0.0/16 that the target may be in besides public ones: loopback, private, link-local "
+           "and other special addresses are refused unless listed."},
+          TextList(s.allowed_networks, 64, must_be_network));
+}
+
+void describe_lane(Visitor& v, WebhookLaneSettings& s) {
+  describe_target(v, s);
+  v.value({"connect_timeout", "For resolving, connecting and TLS."},
+          Duration(s.connect_timeout, milliseconds(100), minutes(5)));
+  v.value({"request_timeout", "From the request's first byte to the answer's last."},
+          Duration(s.request_timeout, milliseconds(100), minutes(30)));
+  v.value({"backoff_min", "The shortest pause before a request is tried again."},
+          Duration(s.backoff_min, milliseconds(10), hours(1)));
+  v.value({"backoff_max", "The longest pause, also where Retry-After asks for more."},
+          Duration(s.backoff_max, milliseconds(10), hours(24)));
+  v.value({"connections", "Requests at once. A device's records always take the same one, in order."},
+          Number(s.connections, 1, 64));
+  v.value({"batch_records_max", "Records in one request."}, Number(s.batch_records_max, 1, 100'000));
+  v.value({"batch_bytes_max", "Bytes of records in one request."}, Size(s.batch_bytes_max, 1 * k_kib, 64 * k_mib));
+  v.value({"batch_linger", "How long a batch may wait for more records."},
+          Duration(s.batch_linger, milliseconds(0), minutes(1)));
+  v.texts({"retry_statuses",
+           "4xx answers that speak of this gateway or of the moment, not of the records: tried again. After any other "
+           "4xx the offending records become dead letters."},
+          TextList(s.retry_statuses, 64, must_be_client_error));
+}
+
 void describe(Visitor& v, ApiSettings& s) {
   v.value({"enabled", "The HTTP API."}, Flag(s.enabled));
   v.value({"listen", "Where the API listens."}, EndpointValue(s.listen));
@@ -239,7 +329,8 @@ void describe(Visitor& v, ApiSettings& s) {
           File(s.certificate_file));
   v.value({"key_file", "Its private key, PEM, not encrypted.", Reload::content}, File(s.key_file));
   v.value({"token_file",
-           "Who may read: one line `NAME sha256:HEX` each, HEX being the token's SHA-256. Required with the API.",
+           "Who may use the API: one line `NAME sha256:HEX SCOPE...` each, HEX being the token's SHA-256, SCOPE read "
+           "(the default) or admin. Required with the API.",
            Reload::content},
           File(s.token_file));
   v.texts({"cors_origins", "Origins whose pages may call the API."}, TextList(s.cors_origins, 64, must_be_origin));
@@ -278,6 +369,8 @@ void describe(Visitor& visitor, Settings& settings) {
   section(visitor, {"uplink", "Records on their way to the lanes."}, settings.uplink);
   visitor.list({"mqtt", "MQTT brokers, each a lane of its own."},
                ListOf<MqttLaneSettings>(settings.mqtt, 16, describe_lane));
+  visitor.list({"webhooks", "HTTP endpoints, each a lane of its own."},
+               ListOf<WebhookLaneSettings>(settings.webhooks, 15, describe_lane));
   section(visitor, {"api", "The HTTP API."}, settings.api);
   section(visitor, {"admin", "Health and metrics."}, settings.admin);
 }

@@ -2,6 +2,9 @@
 #include "gateway/config/text_checks.h"
 
 #include "gateway/core/ids.h"
+#include "gateway/core/lane_filter.h"
+
+#include <arpa/inet.h>
 
 #include <algorithm>
 
@@ -52,6 +55,64 @@ std::optional<Complaint> must_be_topic_prefix(std::string_view text) {
                     !text.starts_with('/') && !text.ends_with('/') && text.find("//") == std::string_view::npos;
   if (good) return std::nullopt;
   return "must be topic levels such as fieldgate/v1: no + or #, no empty level, no / at either end, no $ at the start";
+}
+
+std::optional<Complaint> must_be_empty_or_absolute_path(std::string_view text) {
+  if (text.empty() || text.starts_with('/')) return std::nullopt;
+  return "must be empty, or a path that starts with /";
+}
+
+std::optional<Complaint> must_be_device_pattern(std::string_view text) {
+  std::string fault = device_pattern_fault(text);
+  return fault.empty() ? std::nullopt : std::optional(std::move(fault));
+}
+
+std::optional<Complaint> must_be_label_selector(std::string_view text) {
+  std::string fault = label_selector_fault(text);
+  return fault.empty() ? std::nullopt : std::optional(std::move(fault));
+}
+
+std::optional<Complaint> must_be_header_name(std::string_view text) {
+  if (text.empty() || !all_of(text, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
+    return "must be a header's name";
+  }
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  static constexpr std::string_view k_own[] = {"host", "connection", "content-length", "content-type",
+                                               "transfer-encoding", "expect", "upgrade", "te", "trailer"};
+  if (std::ranges::find(k_own, lower) != std::end(k_own) || lower.starts_with("fieldgate-")) {
+    return "must not be a header that the gateway sets itself";
+  }
+  return std::nullopt;
+}
+
+std::optional<Complaint> must_be_webhook_url(std::string_view text) {
+  const std::string_view rest = text.starts_with("https://")  ? text.substr(8)
+                                : text.starts_with("http://") ? text.substr(7)
+                                                              : std::string_view();
+  const std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
+  const bool printable = std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7F; });
+  if (authority.empty() || !printable) return "must be http:// or https:// with a host";
+  if (authority.find('@') != std::string_view::npos) return "must not hold a user name: use headers for credentials";
+  if (text.find('#') != std::string_view::npos) return "must not hold a fragment (#)";
+  return std::nullopt;
+}
+
+std::optional<Complaint> must_be_network(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  const std::string address(text.substr(0, slash));
+  in6_addr scratch{};
+  const bool v4 = ::inet_pton(AF_INET, address.c_str(), &scratch) == 1;
+  const bool v6 = !v4 && ::inet_pton(AF_INET6, address.c_str(), &scratch) == 1;
+  const auto bits = slash == std::string_view::npos ? std::nullopt : parse_unsigned(text.substr(slash + 1));
+  if ((v4 && bits && *bits <= 32) || (v6 && bits && *bits <= 128)) return std::nullopt;
+  return "must be a network such as 10.1.0.0/16 or fd00::/8";
+}
+
+std::optional<Complaint> must_be_client_error(std::string_view text) {
+  const auto status = parse_unsigned(text);
+  if (status && *status >= 400 && *status <= 499) return std::nullopt;
+  return "must be a status from 400 to 499";
 }
 
 }  // namespace fieldgate::config

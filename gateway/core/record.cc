@@ -22,6 +22,7 @@ void RecordBlock::append(const RecordView& record) {
   entry.epoch = record.epoch.value;
   entry.received_unix_ms = record.received_unix_ms;
   entry.session = record.session;
+  entry.lanes = record.lanes;
   entry.offset = static_cast<std::uint32_t>(arena_.size());
   entry.payload_bytes = static_cast<std::uint32_t>(record.payload.size());
   entry.device_bytes = static_cast<std::uint16_t>(record.device.size());
@@ -46,6 +47,7 @@ RecordView RecordBlock::operator[](std::size_t i) const noexcept {
   view.received_unix_ms = entry.received_unix_ms;
   view.payload = {reinterpret_cast<const std::byte*>(at) + entry.device_bytes + entry.name_bytes, entry.payload_bytes};
   view.session = entry.session;
+  view.lanes = entry.lanes;
   return view;
 }
 

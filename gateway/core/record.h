@@ -26,6 +26,12 @@ struct SessionRef {
   friend bool operator==(SessionRef, SessionRef) = default;
 };
 
+// Lanes that a record is for, by slot: bit n is slot n. A lane keeps its slot for
+// as long as the log remembers its name.
+using LaneSet = std::uint32_t;
+inline constexpr std::uint32_t k_lanes_max = 32;
+inline constexpr LaneSet k_every_lane = ~LaneSet{0};
+
 // One record, borrowed from its block.
 struct RecordView {
   RecordKind kind = RecordKind::telemetry;
@@ -39,6 +45,8 @@ struct RecordView {
   // The DeviceFrame as it arrived; a serialized PresenceEvent for presence.
   std::span<const std::byte> payload;
   SessionRef session;
+  // As the lanes' filters on device and labels decided when it came.
+  LaneSet lanes = k_every_lane;
 };
 
 // Records in the order they arrived on one shard; the unit in which the uplink
@@ -75,6 +83,7 @@ class RecordBlock {
     std::uint64_t epoch;
     std::int64_t received_unix_ms;
     SessionRef session;
+    LaneSet lanes;
     std::uint32_t offset;
     std::uint32_t payload_bytes;
     std::uint16_t device_bytes;

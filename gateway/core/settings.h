@@ -94,10 +94,36 @@ struct TokenSettings {
   std::string file;
 };
 
-struct UplinkSettings {
-  // Memory for records on their way north, in bytes. Above 50 % credit shrinks,
+// Records on disk, so that they outlive the process.
+struct SpoolSettings {
+  bool enabled = false;
+  std::string dir;  // empty: "spool" in node.state_dir
+  // Of live data; the file may grow to a quarter more. Above 50 % credit shrinks,
   // above 80 % it is withheld, at 100 % sessions that still send are closed.
+  std::uint64_t bytes_max = 1'073'741'824;
+  // A commit takes what has come within this time, or this many records.
+  milliseconds commit_every{5};
+  std::uint32_t commit_records = 1'000;
+  // The devices' marks; a restart replays the records since the last.
+  seconds checkpoint_every{30};
+};
+
+struct UplinkSettings {
+  // Memory for records on their way north, in bytes. Without a spool it is all
+  // there is, and its level decides the devices' credit; with one it holds what is
+  // not on disk yet and what the lanes are reading.
   std::uint64_t memory_bytes_max = 268'435'456;
+  SpoolSettings spool;
+  // Dead letters of all lanes; beyond it the oldest goes. In memory, or on disk
+  // where the spool is.
+  std::uint64_t dead_letter_bytes_max = 67'108'864;
+};
+
+// Which records a lane gets; core/lane_filter.h says how it is read.
+struct LaneFilterSettings {
+  std::vector<std::string> kinds;    // names of RecordKind; empty: all
+  std::vector<std::string> devices;  // patterns; empty: all
+  std::vector<std::string> labels;   // conditions
 };
 
 enum class RoutePayload : std::uint8_t { protobuf, json, batch };
@@ -120,6 +146,8 @@ struct MqttTlsSettings {
 struct MqttLaneSettings {
   std::string name = "main";
   bool required = true;
+  LaneFilterSettings filter;
+  seconds max_age{0};  // records received longer ago expire in this lane; 0: never
   std::string host = "127.0.0.1";
   std::uint16_t port = 1883;
   std::string client_id;  // empty: fieldgate-NODE-NAME
@@ -143,12 +171,51 @@ struct MqttLaneSettings {
       routes;  // empty: telemetry, state, opaque and command_reply in batches, the rest per device
 };
 
+enum class WebhookPayload : std::uint8_t { json, protobuf };
+
+struct WebhookHeader {
+  std::string name;
+  Secret value;
+};
+
+struct WebhookLaneSettings {
+  std::string name = "webhook";
+  bool required = false;
+  LaneFilterSettings filter;
+  seconds max_age{0};
+  std::string url;  // http:// or https://
+  WebhookPayload payload = WebhookPayload::json;
+  // Key of the HMAC-SHA256 signature; empty: not signed.
+  Secret secret;
+  std::string secret_file;
+  std::vector<WebhookHeader> headers;  // such as Authorization
+  std::string ca_file;                 // empty: the system's CA bundle
+  std::string certificate_file;        // for mutual TLS
+  std::string key_file;
+  // Addresses that the host name may resolve to, as CIDR, beyond public ones:
+  // loopback, private and link-local ranges are refused unless listed.
+  std::vector<std::string> allowed_networks;
+  seconds connect_timeout{5};
+  seconds request_timeout{30};
+  milliseconds backoff_min{500};
+  milliseconds backoff_max{60'000};
+  // Requests at once, each on a connection of its own; a device keeps its place.
+  std::uint32_t connections = 2;
+  std::uint32_t batch_records_max = 500;
+  std::uint32_t batch_bytes_max = 262'144;
+  milliseconds batch_linger{100};
+  // 4xx answers that speak of us or of the moment, not of the records: tried again
+  // instead of dead-lettered.
+  std::vector<std::string> retry_statuses{"401", "403", "407", "408", "421", "425", "429"};
+};
+
 struct ApiSettings {
   bool enabled = true;
   Endpoint listen{"127.0.0.1", 8080};
   std::string certificate_file;  // both set: HTTPS
   std::string key_file;
-  // Lines of "NAME sha256:HEX": whoever presents a token with that hash may read.
+  // Lines of "NAME sha256:HEX [SCOPES]": whoever presents a token with that hash may
+  // do what its scopes allow: "read" (where none is named), "admin".
   std::string token_file;
   std::vector<std::string> cors_origins;
   std::uint32_t connections_max = 1'024;
@@ -188,6 +255,7 @@ struct Settings {
   LimitSettings limits;
   UplinkSettings uplink;
   std::vector<MqttLaneSettings> mqtt;
+  std::vector<WebhookLaneSettings> webhooks;
   ApiSettings api;
   AdminSettings admin;
 };

@@ -13,6 +13,7 @@ struct StreamMarks {
   StreamId id;
   Seq received;   // highest that arrived, rejected ones included
   Seq logged;     // highest that went into the uplink log
+  Seq spooled;    // highest that reached SPOOLED
   Seq forwarded;  // highest that reached FORWARDED
   Seq gap_base;   // nothing at or below counts as a gap
   std::uint64_t gaps = 0;

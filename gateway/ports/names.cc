@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/ports/lane.h"
+#include "gateway/ports/spool.h"
 #include "gateway/ports/uplink.h"
 #include "gateway/ports/wire.h"
 
@@ -21,6 +22,15 @@ std::string_view to_string(UplinkLevel level) noexcept {
     case UplinkLevel::normal: return "normal";
     case UplinkLevel::reduced: return "reduced";
     case UplinkLevel::withheld: return "withheld";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(SpoolState state) noexcept {
+  switch (state) {
+    case SpoolState::ok: return "ok";
+    case SpoolState::full: return "full";
+    case SpoolState::failed: return "failed";
   }
   return "unknown";
 }

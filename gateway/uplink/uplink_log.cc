@@ -35,6 +35,7 @@ class UplinkLog::Feed final : public LaneFeed {
   Feed(UplinkLog& log, std::size_t lane, LogPosition start) : log_(log), lane_(lane), start_(start) {}
   RecordBlockPtr read(LogPosition from) const override { return log_.read(lane_, from); }
   LogPosition start() const override { return start_; }
+  Fate fate(const RecordView& /*record*/) const noexcept override { return Fate::send; }
   void completed(LogPosition through, const LaneOutcome& outcome) override { log_.completed(lane_, through, outcome); }
 
  private:

@@ -28,7 +28,10 @@ ARROWS = [
     ("gateway/node_state.", ("gateway/node_state.h", "gateway/core/", "gateway/ports/", "gateway/net/", "gateway/uplink/")),
     ("adapters/yaml/", ("gateway/core/", "gateway/ports/", "gateway/config/")),
     ("adapters/wire/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
-    ("adapters/mqtt/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
+    # What every lane needs: how records are written, and which of them are still open.
+    ("adapters/northbound/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
+    ("adapters/mqtt/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
+    ("adapters/webhook/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
     ("adapters/", ("gateway/core/", "gateway/ports/")),
     ("tests/", ("gateway/", "adapters/", "tests/", "fieldgate/v1/")),
 ]

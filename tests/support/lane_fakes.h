@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -84,12 +85,16 @@ class FakeFeed final : public LaneFeed {
     return it == blocks_.end() ? nullptr : *it;
   }
   LogPosition start() const override { return {1}; }
+  Fate fate(const RecordView& record) const noexcept override { return decide ? decide(record) : Fate::send; }
+  // Before the lane starts; empty: everything is sent.
+  std::function<Fate(const RecordView&)> decide;
   void completed(LogPosition through, const LaneOutcome& outcome) override {
     const MutexLock lock(mutex_);
     through_ = through;
     outcome_.forwarded += outcome.forwarded;
     outcome_.filtered += outcome.filtered;
     outcome_.dead_lettered += outcome.dead_lettered;
+    outcome_.expired += outcome.expired;
   }
 
   std::uint64_t last() const {

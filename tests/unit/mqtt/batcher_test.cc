@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/mqtt/batcher.h"
 
-#include "adapters/mqtt/record_batch.h"
+#include "adapters/northbound/record_batch.h"
 #include "fieldgate/v1/northbound.pb.h"
 #include "tests/support/lane_fakes.h"
-#include "tests/unit/mqtt/records.h"
+#include "tests/support/northbound_records.h"
 
 #include <gtest/gtest.h>
 
@@ -12,6 +12,10 @@
 
 namespace fieldgate::mqtt {
 namespace {
+
+using northbound::record_bytes;
+using test::OwnedRecord;
+using test::telemetry;
 
 using std::chrono::milliseconds;
 

@@ -3,12 +3,16 @@
 
 #include "fieldgate/v1/northbound.pb.h"
 #include "tests/support/lane_fakes.h"
-#include "tests/unit/mqtt/records.h"
+#include "tests/support/northbound_records.h"
 
 #include <gtest/gtest.h>
 
 namespace fieldgate::mqtt {
 namespace {
+
+using test::block_of;
+using test::OwnedRecord;
+using test::telemetry;
 
 using std::chrono::milliseconds;
 

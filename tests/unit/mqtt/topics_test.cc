@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/mqtt/topics.h"
 
-#include "tests/unit/mqtt/records.h"
+#include "tests/support/northbound_records.h"
 
 #include <gtest/gtest.h>
 #include <mosquitto.h>
@@ -10,6 +10,8 @@
 
 namespace fieldgate::mqtt {
 namespace {
+
+using test::OwnedRecord;
 
 Topics make() { return Topics::make("fieldgate/v1", "gw-1").value(); }
 

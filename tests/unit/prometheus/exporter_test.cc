@@ -28,7 +28,15 @@ class ExporterTest : public testing::Test {
     sources.lanes = {{"main", &lane}};
     sources.http = &http;
     sources.status = &status;
-    sources.spool = [] { return SpoolUsage{10, 2'000, 4'000, {1}, {11}}; };
+    sources.spool = [] {
+      SpoolUsage usage;
+      usage.records = 10;
+      usage.bytes = 2'000;
+      usage.bytes_max = 4'000;
+      usage.first = {1};
+      usage.next = {11};
+      return usage;
+    };
     sources.uplink_level = [] { return UplinkLevel::reduced; };
     sources.certificates = [] { return std::vector<CertificateExpiry>{{"device_listener", 1'800'000'000}}; };
     sources.log_dropped_lines = [] { return std::uint64_t{3}; };

@@ -42,6 +42,7 @@ class FakeLane final : public Lane {
     next_ = feed.start();
   }
   void notify() noexcept override { notified.fetch_add(1); }
+  void hold(bool held) noexcept override { is_held = held; }
   LaneStatus status() const override {
     LaneStatus status;
     status.name = name_;
@@ -83,6 +84,7 @@ class FakeLane final : public Lane {
 
   std::vector<RecordBlockPtr> in_hand;
   std::atomic<int> notified{0};
+  std::atomic<bool> is_held{false};
   std::chrono::milliseconds stopped_with{-1};
 
  private:

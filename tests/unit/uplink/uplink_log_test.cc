@@ -171,6 +171,14 @@ TEST(UplinkLog, GrantsWhatItCanKeep) {
 // A memory spool that claims to be durable as far as the test says.
 class DurableSpool final : public Spool {
  public:
+  Result<SpoolRecovery> recover() override { return SpoolRecovery{}; }
+  Result<RecordBlockPtr> load(LogPosition from) const override { return inner_.read(from); }
+  void open(SpoolEvents& /*events*/) override {}
+  void close() override {}
+  void save_lanes(std::vector<SavedLane> /*lanes*/) override {}
+  void save_devices(std::vector<DeviceMarks> /*changed*/, std::vector<DeviceId> /*gone*/,
+                    LogPosition /*through*/) override {}
+  LogPosition checkpoint() const override { return {}; }
   Result<LogPosition> append(std::shared_ptr<RecordBlock> block) override { return inner_.append(std::move(block)); }
   RecordBlockPtr read(LogPosition from) const override { return inner_.read(from); }
   void trim(LogPosition through) override { inner_.trim(through); }

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "adapters/mqtt/record_batch.h"
+#include "adapters/northbound/record_batch.h"
 
 #include "fieldgate/v1/northbound.pb.h"
-#include "tests/unit/mqtt/records.h"
+#include "tests/support/northbound_records.h"
 
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 namespace {
+
+using test::OwnedRecord;
+using test::telemetry;
 
 TEST(RecordBatch, ReadsBackThroughProtobufAsWhatWasPutIn) {
   std::vector<OwnedRecord> records;
@@ -68,4 +71,4 @@ TEST(RecordBatch, ShowsWhichBodyItHasEvenWhenThatIsEmpty) {
 }
 
 }  // namespace
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

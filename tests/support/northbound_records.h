@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::test {
 
 // A record over memory that its owner keeps.
 struct OwnedRecord {
@@ -50,4 +50,4 @@ inline std::shared_ptr<RecordBlock> block_of(const std::vector<OwnedRecord>& rec
   return block;
 }
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::test

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/mqtt/message.h"
+#include "adapters/northbound/record_ref.h"
 #include "gateway/core/record.h"
 #include "gateway/ports/lane.h"
 
@@ -9,7 +9,7 @@
 #include <deque>
 #include <optional>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 
 // The blocks that were read from the log and are not done with, oldest first,
 // and how many records of each are still open.
@@ -23,7 +23,7 @@ class BlockLedger {
   // Precondition: `ref` is still open.
   RecordView record(RecordRef ref) const;
 
-  enum class Fate : std::uint8_t { forwarded, filtered, dead_lettered };
+  enum class Fate : std::uint8_t { forwarded, filtered, dead_lettered, expired };
   // One record is done with. Precondition: it was open.
   void done(RecordRef ref, Fate fate);
 
@@ -49,4 +49,4 @@ class BlockLedger {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

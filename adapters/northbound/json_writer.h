@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 
 // Writes a record as one JSON object, to be read without any other message:
 //
@@ -47,4 +47,4 @@ class JsonWriter {
   std::unique_ptr<Scratch> scratch_;
 };
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

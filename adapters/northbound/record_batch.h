@@ -9,7 +9,7 @@
 
 // fieldgate.v1.RecordBatch (proto/fieldgate/v1/northbound.proto) written by hand:
 // a device's bytes are appended as they arrived, never parsed again.
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 
 // Bytes that append_record() will add for `record`.
 std::size_t record_bytes(const RecordView& record) noexcept;
@@ -20,4 +20,4 @@ void append_record(const RecordView& record, std::string& out);
 // Appends RecordBatch.node: what ends a batch.
 void append_batch_node(std::string_view node, std::string& out);
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

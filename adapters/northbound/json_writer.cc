@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "adapters/mqtt/json_writer.h"
+#include "adapters/northbound/json_writer.h"
 
-#include "adapters/mqtt/json_text.h"
+#include "adapters/northbound/json_text.h"
 #include "fieldgate/v1/device.pb.h"
 #include "fieldgate/v1/northbound.pb.h"
 
 #include <boost/json/parse.hpp>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 namespace {
 
 void text_member(std::string_view key, const std::string& text, std::string& out) {
@@ -227,4 +227,4 @@ bool JsonWriter::write(const RecordView& record, std::string& out) {
   return write_body(scratch_->frame, out);
 }
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <random>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 
 // Full-jitter exponential back-off: the n-th delay is drawn evenly between min
 // and min(max, min * 2^n).
@@ -32,4 +32,4 @@ class Backoff {
   std::mt19937_64 random_;
 };
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

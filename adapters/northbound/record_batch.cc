@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "adapters/mqtt/record_batch.h"
+#include "adapters/northbound/record_batch.h"
 
 #include <bit>
 #include <cstdint>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 namespace {
 
 // Field numbers of northbound.proto.
@@ -72,4 +72,4 @@ void append_record(const RecordView& record, std::string& out) {
 
 void append_batch_node(std::string_view node, std::string& out) { append_text(k_node, node, out); }
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "adapters/mqtt/json_text.h"
-#include "adapters/mqtt/json_writer.h"
+#include "adapters/northbound/json_text.h"
+#include "adapters/northbound/json_writer.h"
 #include "fieldgate/v1/northbound.pb.h"
-#include "tests/unit/mqtt/records.h"
+#include "tests/support/northbound_records.h"
 
 #include <gtest/gtest.h>
 #include <boost/json.hpp>
@@ -11,8 +11,10 @@
 #include <limits>
 #include <random>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 namespace {
+
+using test::OwnedRecord;
 
 namespace json = boost::json;
 
@@ -167,4 +169,4 @@ TEST(JsonText, PadsBase64) {
 }
 
 }  // namespace
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

@@ -7,7 +7,7 @@
 #include <string_view>
 
 // Pieces of JSON (RFC 8259), appended to a string.
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 
 // A string with its quotes. `text` must be UTF-8.
 void append_json_string(std::string_view text, std::string& out);
@@ -34,4 +34,4 @@ void append_number(T value, std::string& out) {
   out.append(text, end);
 }
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "adapters/mqtt/block_ledger.h"
+#include "adapters/northbound/block_ledger.h"
 
 #include <cassert>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 
 std::uint64_t BlockLedger::add(RecordBlockPtr block, std::uint32_t skipped) {
   assert(skipped <= block->size());
@@ -28,6 +28,7 @@ void BlockLedger::done(RecordRef ref, Fate fate) {
     case Fate::forwarded: ++entry.outcome.forwarded; break;
     case Fate::filtered: ++entry.outcome.filtered; break;
     case Fate::dead_lettered: ++entry.outcome.dead_lettered; break;
+    case Fate::expired: ++entry.outcome.expired; break;
   }
 }
 
@@ -40,6 +41,7 @@ std::optional<BlockLedger::Completion> BlockLedger::take_completed() {
     result->outcome.forwarded += front.outcome.forwarded;
     result->outcome.filtered += front.outcome.filtered;
     result->outcome.dead_lettered += front.outcome.dead_lettered;
+    result->outcome.expired += front.outcome.expired;
     bytes_ -= front.bytes;
     entries_.pop_front();
     ++first_;
@@ -47,4 +49,4 @@ std::optional<BlockLedger::Completion> BlockLedger::take_completed() {
   return result;
 }
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound

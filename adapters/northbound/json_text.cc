@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "adapters/mqtt/json_text.h"
+#include "adapters/northbound/json_text.h"
 
 #include <cmath>
 
-namespace fieldgate::mqtt {
+namespace fieldgate::northbound {
 namespace {
 
 constexpr std::uint64_t k_exact_max = std::uint64_t{1} << 53;
@@ -84,4 +84,4 @@ void append_json_key(std::string_view key, std::string& out) {
   out.append("\":");
 }
 
-}  // namespace fieldgate::mqtt
+}  // namespace fieldgate::northbound
