@@ -13,6 +13,22 @@ namespace {
 // The address is numeric: the binder has seen to it.
 bool is_loopback(const Endpoint& endpoint) { return endpoint.address.starts_with("127.") || endpoint.address == "::1"; }
 
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
+}
+
+// The host of an http:// URL, without brackets; empty for any other. The binder has
+// seen to the URL's form.
+std::string plain_http_host(std::string_view url) {
+  constexpr std::string_view k_scheme = "http://";
+  if (!url.starts_with(k_scheme)) return {};
+  url.remove_prefix(k_scheme.size());
+  if (url.starts_with('[')) return std::string(url.substr(1, url.find(']') - 1));
+  return std::string(url.substr(0, url.find_first_of(":/?")));
+}
+
 class Checker {
  public:
   Checker(const Settings& settings, const Places& places) : s_(settings), places_(places) {}
@@ -21,15 +37,9 @@ class Checker {
     listeners();
     device_tls();
     session();
-    std::map<std::string, std::size_t> names;
-    for (std::size_t i = 0; i < s_.mqtt.size(); ++i) {
-      lane(s_.mqtt[i], "mqtt[" + std::to_string(i) + "]");
-      const auto [first, is_new] = names.emplace(s_.mqtt[i].name, i);
-      if (!is_new) {
-        error("mqtt[" + std::to_string(i) + "].name",
-              "is the name of mqtt[" + std::to_string(first->second) + "] already: give each lane a name of its own");
-      }
-    }
+    uplink();
+    for (std::size_t i = 0; i < s_.mqtt.size(); ++i) broker(s_.mqtt[i], "mqtt[" + std::to_string(i) + "]");
+    for (std::size_t i = 0; i < s_.webhooks.size(); ++i) webhook(s_.webhooks[i], "webhooks[" + std::to_string(i) + "]");
     lanes_together();
     api();
     return std::move(problems_);
@@ -122,13 +132,70 @@ class Checker {
     }
   }
 
-  void lane(const MqttLaneSettings& lane, const std::string& path) {
+  void uplink() {
+    // A block of records is taken whole or not at all.
+    const std::uint64_t room = std::uint64_t{4} * s_.limits.frame_bytes_max;
+    if (s_.uplink.memory_bytes_max < room) {
+      error("uplink.memory_bytes_max",
+            "must be at least 4 x limits.frame_bytes_max, or a large frame may never be taken",
+            {"limits.frame_bytes_max"});
+    }
+    if (s_.uplink.spool.enabled && s_.uplink.spool.bytes_max < room) {
+      error("uplink.spool.bytes_max",
+            "must be at least 4 x limits.frame_bytes_max, or a large frame may never be taken",
+            {"limits.frame_bytes_max", "uplink.spool.enabled"});
+    }
+  }
+
+  // What lanes of every kind have; their names must differ over all kinds.
+  template <class L>
+  void lane(const L& lane, const std::string& path) {
+    const auto [first, is_new] = lane_names_.emplace(lane.name, path);
+    if (!is_new) {
+      error(path + ".name", "is the name of " + first->second + " already: give each lane a name of its own",
+            {first->second + ".name"});
+    }
+    if (lane.backoff_min > lane.backoff_max) {
+      error(path + ".backoff_min", "must not be above backoff_max", {path + ".backoff_max"});
+    }
+    if (lane.required && lane.max_age > seconds(0)) {
+      warning(path + ".max_age", "lets acknowledged records expire unsent: the lane is required", {path + ".required"});
+    }
+  }
+
+  void webhook(const WebhookLaneSettings& hook, const std::string& path) {
+    lane(hook, path);
+    pair(path, hook.certificate_file, hook.key_file);
+    if (hook.url.empty()) error(path + ".url", "is missing: say where the records are to be sent");
+    if (!hook.secret.value.empty() && !hook.secret_file.empty()) {
+      error(path + ".secret_file", "and secret are both set: keep one", {path + ".secret"});
+    }
+    std::map<std::string, std::size_t> headers;
+    for (std::size_t i = 0; i < hook.headers.size(); ++i) {
+      const std::string name_path = path + ".headers[" + std::to_string(i) + "].name";
+      if (hook.headers[i].name.empty()) {
+        error(name_path, "is missing");
+      } else if (!headers.emplace(lower(hook.headers[i].name), i).second) {
+        error(name_path, "names " + hook.headers[i].name + " a second time");
+      }
+    }
+    const bool credentials = !hook.secret.value.empty() || !hook.secret_file.empty() || !hook.headers.empty();
+    const std::string host = plain_http_host(hook.url);
+    if (credentials && !host.empty() && !is_loopback({host, 0}) && host != "localhost") {
+      warning(path + ".url", "is not https: headers and records travel in clear to " + host);
+    }
+    if (hook.batch_bytes_max < s_.limits.frame_bytes_max) {
+      warning(path + ".batch_bytes_max", "is below limits.frame_bytes_max: a larger frame goes out alone, over it",
+              {"limits.frame_bytes_max"});
+    }
+  }
+
+  void broker(const MqttLaneSettings& lane, const std::string& path) {
+    this->lane(lane, path);
     pair(path + ".tls", lane.tls.certificate_file, lane.tls.key_file);
     if (!lane.password.value.empty() && !lane.password_file.empty()) {
       error(path + ".password_file", "and password are both set: keep one");
     }
-    if (lane.backoff_min > lane.backoff_max)
-      error(path + ".backoff_min", "must not be above backoff_max", {path + ".backoff_max"});
     const bool secret = !lane.password.value.empty() || !lane.password_file.empty();
     if (secret && !lane.tls.enabled && !is_loopback({lane.host, 0}) && lane.host != "localhost") {
       warning(path + ".tls.enabled", "is false: the password travels in clear to " + lane.host);
@@ -147,10 +214,12 @@ class Checker {
   }
 
   void lanes_together() {
-    if (s_.mqtt.empty()) {
-      warning("mqtt", "has no lane: records go nowhere");
-    } else if (std::ranges::none_of(s_.mqtt, &MqttLaneSettings::required)) {
-      warning("mqtt", "has no required lane: devices cannot be granted the FORWARDED stage");
+    if (s_.mqtt.empty() && s_.webhooks.empty()) {
+      warning("mqtt", "has no lane, and webhooks has none: records go nowhere", {"webhooks"});
+    } else if (std::ranges::none_of(s_.mqtt, &MqttLaneSettings::required) &&
+               std::ranges::none_of(s_.webhooks, &WebhookLaneSettings::required)) {
+      warning(s_.mqtt.empty() ? "webhooks" : "mqtt",
+              "has no required lane: devices cannot be granted the FORWARDED stage", {"mqtt", "webhooks"});
     }
     std::set<std::tuple<std::string, std::uint16_t, std::string>> clients;
     for (std::size_t i = 0; i < s_.mqtt.size(); ++i) {
@@ -176,6 +245,7 @@ class Checker {
 
   const Settings& s_;
   const Places& places_;
+  std::map<std::string, std::string> lane_names_;  // path of the first lane of each name
   std::vector<Problem> problems_;
 };
 

@@ -14,6 +14,10 @@ constexpr std::uint64_t k_kib = 1'024;
 constexpr std::uint64_t k_mib = 1'024 * k_kib;
 constexpr std::uint64_t k_gib = 1'024 * k_mib;
 
+constexpr std::size_t k_mqtt_lanes_max = 16;
+constexpr std::size_t k_webhooks_max = 15;
+static_assert(k_mqtt_lanes_max + k_webhooks_max <= k_lanes_max, "each lane has a slot of its own in LaneSet");
+
 std::vector<std::string> record_kind_names() {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < k_record_kinds; ++i) names.emplace_back(to_string(static_cast<RecordKind>(i)));
@@ -173,7 +177,7 @@ void describe(Visitor& v, SpoolSettings& s) {
           Duration(s.commit_every, milliseconds(1), seconds(1)));
   v.value({"commit_records", "As many records do not wait any longer."}, Number(s.commit_records, 1, 1'000'000));
   v.value({"checkpoint_every",
-           "How often the devices' marks are written. A start reads the records since the last one."},
+           "How often it is written how far every device has come. A start reads the records since the last time."},
           Duration(s.checkpoint_every, seconds(1), hours(1)));
 }
 
@@ -192,16 +196,19 @@ void describe(Visitor& v, UplinkSettings& s) {
   v.leave();
 }
 
-void describe_filter(Visitor& v, LaneFilterSettings& s, seconds& max_age) {
+void describe_max_age(Visitor& v, seconds& s) {
   v.value({"max_age", "Records that were received longer ago than this expire in this lane. 0s: never."},
-          Duration(max_age, seconds(0), hours(24 * 365)));
+          Duration(s, seconds(0), hours(24 * 365)));
+}
+
+void describe_filter(Visitor& v, LaneFilterSettings& s) {
   v.enter({"filter", "Which records this lane takes. Conditions of several sorts must all hold."});
   v.texts({"kinds", "Kinds of record. Empty: all."}, TextList(s.kinds, k_record_kinds, record_kind_names()));
   v.texts({"devices", "Device ids, any of which may fit; * stands for any characters, ? for one. Empty: all."},
           TextList(s.devices, 256, must_be_device_pattern));
   v.texts({"labels",
            "Conditions on the device's labels, all of which must hold: KEY=VALUE, KEY!=VALUE, KEY (has it), !KEY (has "
-           "it not)."},
+           "it not). Empty: any device."},
           TextList(s.labels, 32, must_be_label_selector));
   v.leave();
 }
@@ -229,7 +236,7 @@ void describe(Visitor& v, MqttTlsSettings& s) {
 void describe_broker(Visitor& v, MqttLaneSettings& s) {
   v.value({"name", "Name of the lane in lists, logs and metrics."}, Text(s.name, k_name_bytes_max, must_be_name));
   v.value({"required", "Whether FORWARDED waits for this lane."}, Flag(s.required));
-  describe_filter(v, s.filter, s.max_age);
+  describe_max_age(v, s.max_age);
   v.value({"host", "The broker's name or address."}, Text(s.host, 253, must_be_host));
   v.value({"port", "The broker's port."}, Number(s.port, 1));
   v.value({"client_id", "MQTT client id, unique at the broker. Empty: fieldgate-NODE-NAME."}, Text(s.client_id, 128));
@@ -261,6 +268,7 @@ void describe_lane(Visitor& v, MqttLaneSettings& s) {
   v.value({"will_delay", "How long the broker waits before it announces this node's loss."},
           Duration(s.will_delay, seconds(0), hours(1)));
   v.value({"presence_retained", "Keep each device's presence as a retained message."}, Flag(s.presence_retained));
+  describe_filter(v, s.filter);
   v.enter({"tls", "TLS towards the broker. The files are read again at each connect."});
   describe(v, s.tls);
   v.leave();
@@ -278,7 +286,7 @@ void describe(Visitor& v, WebhookHeader& s) {
 void describe_target(Visitor& v, WebhookLaneSettings& s) {
   v.value({"name", "Name of the lane in lists, logs and metrics."}, Text(s.name, k_name_bytes_max, must_be_name));
   v.value({"required", "Whether FORWARDED waits for this lane."}, Flag(s.required));
-  describe_filter(v, s.filter, s.max_age);
+  describe_max_age(v, s.max_age);
   v.value({"url", "Where batches of records are POSTed: http:// or https://, without user name or fragment."},
           Text(s.url, 2'048, must_be_webhook_url));
   v.value({"payload", "json: readable. protobuf: a RecordBatch with the frames as they arrived."},
@@ -286,9 +294,9 @@ void describe_target(Visitor& v, WebhookLaneSettings& s) {
   v.value({"secret", "Key of the HMAC-SHA256 signature. Better written as ${VARIABLE}, or in secret_file."},
           SecretText(s.secret));
   v.value({"secret_file", "A file whose first line is the key, read at start."}, File(s.secret_file));
-  v.list({"headers", "Further request headers."}, ListOf<WebhookHeader>(s.headers, 16, describe));
-  v.value({"ca_file", "Certificate authorities that the target's certificate is checked against, PEM. Empty: the "
-                      "system's."},
+  v.value({"ca_file",
+           "Certificate authorities that the target's certificate is checked against, PEM. Empty: the "
+           "system's."},
           File(s.ca_file));
   v.value({"certificate_file", "This node's client certificate, PEM. Empty: none."}, File(s.certificate_file));
   v.value({"key_file", "Its private key, PEM, not encrypted."}, File(s.key_file));
@@ -301,9 +309,9 @@ void describe_target(Visitor& v, WebhookLaneSettings& s) {
 void describe_lane(Visitor& v, WebhookLaneSettings& s) {
   describe_target(v, s);
   v.value({"connect_timeout", "For resolving, connecting and TLS."},
-          Duration(s.connect_timeout, milliseconds(100), minutes(5)));
+          Duration(s.connect_timeout, seconds(1), minutes(5)));
   v.value({"request_timeout", "From the request's first byte to the answer's last."},
-          Duration(s.request_timeout, milliseconds(100), minutes(30)));
+          Duration(s.request_timeout, seconds(1), minutes(30)));
   v.value({"backoff_min", "The shortest pause before a request is tried again."},
           Duration(s.backoff_min, milliseconds(10), hours(1)));
   v.value({"backoff_max", "The longest pause, also where Retry-After asks for more."},
@@ -318,6 +326,8 @@ void describe_lane(Visitor& v, WebhookLaneSettings& s) {
            "4xx answers that speak of this gateway or of the moment, not of the records: tried again. After any other "
            "4xx the offending records become dead letters."},
           TextList(s.retry_statuses, 64, must_be_client_error));
+  describe_filter(v, s.filter);
+  v.list({"headers", "Further headers of every request."}, ListOf<WebhookHeader>(s.headers, 16, describe));
 }
 
 void describe(Visitor& v, ApiSettings& s) {
@@ -368,9 +378,9 @@ void describe(Visitor& visitor, Settings& settings) {
   section(visitor, {"limits", "What devices may ask of the gateway."}, settings.limits);
   section(visitor, {"uplink", "Records on their way to the lanes."}, settings.uplink);
   visitor.list({"mqtt", "MQTT brokers, each a lane of its own."},
-               ListOf<MqttLaneSettings>(settings.mqtt, 16, describe_lane));
+               ListOf<MqttLaneSettings>(settings.mqtt, k_mqtt_lanes_max, describe_lane));
   visitor.list({"webhooks", "HTTP endpoints, each a lane of its own."},
-               ListOf<WebhookLaneSettings>(settings.webhooks, 15, describe_lane));
+               ListOf<WebhookLaneSettings>(settings.webhooks, k_webhooks_max, describe_lane));
   section(visitor, {"api", "The HTTP API."}, settings.api);
   section(visitor, {"admin", "Health and metrics."}, settings.admin);
 }

@@ -20,6 +20,9 @@ Settings sample() {
   MqttLaneSettings& lane = settings.mqtt.emplace_back();
   lane.routes.push_back({{"telemetry", "state", "opaque", "command_reply"}, RoutePayload::batch});
   lane.routes.push_back({{"event", "presence"}, RoutePayload::protobuf});
+  WebhookLaneSettings& webhook = settings.webhooks.emplace_back();
+  webhook.url = "https://hooks.example.com/fieldgate";
+  webhook.headers.push_back({"Authorization", {}});
   return settings;
 }
 
@@ -83,8 +86,8 @@ std::string sample_yaml() {
   Settings settings = sample();
   YamlWriter writer(YamlWriter::Comments::documentation);
   describe(writer, settings);
-  return "# Every key of Fieldgate's configuration, at its default. Only the files, the MQTT lane\n"
-         "# and its routes are examples. Made by `fieldgate config-sample`.\n\n" +
+  return "# Every key of Fieldgate's configuration, at its default. Only the files and the\n"
+         "# lanes, with their routes and headers, are examples. Made by `fieldgate config-sample`.\n\n" +
          writer.text();
 }
 

@@ -77,9 +77,11 @@ std::optional<Complaint> must_be_header_name(std::string_view text) {
     return "must be a header's name";
   }
   std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  static constexpr std::string_view k_own[] = {"host", "connection", "content-length", "content-type",
-                                               "transfer-encoding", "expect", "upgrade", "te", "trailer"};
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  static constexpr std::string_view k_own[] = {
+      "host",    "connection", "content-length", "content-type", "transfer-encoding", "expect",
+      "upgrade", "te",         "trailer"};
   if (std::ranges::find(k_own, lower) != std::end(k_own) || lower.starts_with("fieldgate-")) {
     return "must not be a header that the gateway sets itself";
   }
@@ -95,6 +97,18 @@ std::optional<Complaint> must_be_webhook_url(std::string_view text) {
   if (authority.empty() || !printable) return "must be http:// or https:// with a host";
   if (authority.find('@') != std::string_view::npos) return "must not hold a user name: use headers for credentials";
   if (text.find('#') != std::string_view::npos) return "must not hold a fragment (#)";
+  // An IPv6 address has colons of its own, and brackets around it.
+  const std::size_t host_end = authority.starts_with('[') ? authority.find(']') : authority.find(':');
+  const bool bracketed = authority.starts_with('[') && host_end != std::string_view::npos;
+  const std::string_view host = bracketed ? authority.substr(1, host_end - 1) : authority.substr(0, host_end);
+  in6_addr scratch{};
+  const bool good_host = bracketed ? ::inet_pton(AF_INET6, std::string(host).c_str(), &scratch) == 1
+                                   : host.find(':') == std::string_view::npos && !must_be_host(host);
+  if (!good_host) return "must be http:// or https:// with a host name, an IPv4 address or an IPv6 address in brackets";
+  const std::size_t after = bracketed ? host_end + 1 : std::min(host_end, authority.size());
+  if (after == authority.size()) return std::nullopt;
+  const auto port = authority[after] == ':' ? parse_unsigned(authority.substr(after + 1)) : std::nullopt;
+  if (!port || *port < 1 || *port > 65'535) return "must have a port of 1 to 65535 after the host's colon";
   return std::nullopt;
 }
 

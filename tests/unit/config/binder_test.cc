@@ -127,15 +127,18 @@ TEST(Binder, ShortensAndEscapesWhatItRepeats) {
 TEST(CheckFiles, NamesEachFileThatCannotBeRead) {
   const test::TempDir folder;
   const std::string there = folder.write("cert.pem", "x");
-  const Bound bound = bind_text(
-      "devices:\n  tls:\n    certificate_file: " + there + "\n    key_file: " + folder.file("key.pem") +
-      "\ntokens:\n  file: " + folder.path().string() + "\napi: {enabled: false}\nmqtt: [{password_file: /nowhere}]\n");
+  const Bound bound =
+      bind_text("devices:\n  tls:\n    certificate_file: " + there + "\n    key_file: " + folder.file("key.pem") +
+                "\ntokens:\n  file: " + folder.path().string() +
+                "\napi: {enabled: false}\nmqtt: [{password_file: /nowhere}]\n"
+                "webhooks: [{url: 'https://a', secret_file: /nowhere}]\n");
   ASSERT_TRUE(bound.settings.has_value()) << testing::PrintToString(lines(bound.problems));
   EXPECT_TRUE(says(
       lines(check_files(*bound.settings, bound.places)),
       {"f.yaml:4:15: devices.tls.key_file cannot be read: " + folder.file("key.pem") + ": No such file or directory",
        "f.yaml:6:9: tokens.file is not a file: " + folder.path().string(),
-       "f.yaml:8:24: mqtt[0].password_file cannot be read: /nowhere: No such file or directory"}));
+       "f.yaml:8:24: mqtt[0].password_file cannot be read: /nowhere: No such file or directory",
+       "f.yaml:9:44: webhooks[0].secret_file cannot be read: /nowhere: No such file or directory"}));
 }
 
 }  // namespace

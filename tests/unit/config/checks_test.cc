@@ -60,11 +60,19 @@ const Case k_cases[] = {
      "api: {token_file: a, listen: 127.0.0.1:8443}\nmqtt: [{}]",
      "f.yaml:3:30: api.listen takes the port of devices.listen"},
     {"NoLane", "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}",
-     "warning: mqtt has no lane"},
+     "warning: mqtt has no lane, and webhooks has none: records go nowhere"},
     {"NoRequiredLane",
      "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
      "mqtt: [{required: false}]",
      "f.yaml:4:1: warning: mqtt has no required lane: devices cannot be granted the FORWARDED stage"},
+    {"NoRequiredLaneOfEitherKind",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "webhooks: [{url: 'https://a'}]",
+     "f.yaml:4:1: warning: webhooks has no required lane: devices cannot be granted the FORWARDED stage"},
+    {"RequiredLaneWithMaxAge",
+     "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
+     "mqtt: [{max_age: 24h}]",
+     "f.yaml:4:18: warning: mqtt[0].max_age lets acknowledged records expire unsent: the lane is required"},
     {"LaneNameTwice",
      "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
      "mqtt: [{name: a}, {name: b}, {name: a}]",
@@ -115,6 +123,40 @@ const Case k_section_cases[] = {
     {"CreditBelowAFrame", "session: {credit_bytes: 32KiB}",
      "session.credit_bytes must be at least limits.frame_bytes_max"},
     {"BurstBelowAFrame", "limits: {bytes_burst: 32KiB}", "limits.bytes_burst must be at least limits.frame_bytes_max"},
+    {"MemoryTooSmallForAFrame",
+     "uplink: {memory_bytes_max: 1MiB}\nlimits: {frame_bytes_max: 512KiB, bytes_burst: 1MiB}\n"
+     "session: {credit_bytes: 1MiB}",
+     "uplink.memory_bytes_max must be at least 4 x limits.frame_bytes_max"},
+    {"SpoolTooSmallForAFrame",
+     "uplink: {spool: {enabled: true, bytes_max: 4MiB}}\n"
+     "limits: {frame_bytes_max: 2MiB, bytes_burst: 2MiB}\nsession: {credit_bytes: 2MiB}",
+     "uplink.spool.bytes_max must be at least 4 x limits.frame_bytes_max"},
+    {"WebhookWithoutUrl", "webhooks: [{name: a}]", "f.yaml:5:12: webhooks[0].url is missing"},
+    {"WebhookWithTheNameOfABroker", "webhooks: [{name: main, url: 'https://a'}]",
+     "f.yaml:5:19: webhooks[0].name is the name of mqtt[0] already"},
+    {"TwoWebhooksWithoutNames", "webhooks: [{url: 'https://a'}, {url: 'https://b'}]",
+     "f.yaml:5:32: webhooks[1].name is the name of webhooks[0] already"},
+    {"TwoSecrets", "webhooks: [{url: 'https://a', secret: s, secret_file: f}]",
+     "webhooks[0].secret_file and secret are both set"},
+    {"WebhookCertificateWithoutKey", "webhooks: [{url: 'https://a', certificate_file: c}]",
+     "webhooks[0].key_file is missing"},
+    {"WebhookKeyWithoutCertificate", "webhooks: [{url: 'https://a', key_file: k}]",
+     "webhooks[0].certificate_file is missing"},
+    {"WebhookBackoffUpsideDown", "webhooks: [{url: 'https://a', backoff_max: 100ms}]",
+     "webhooks[0].backoff_min must not be above backoff_max"},
+    {"WebhookSecretInClear", "webhooks: [{url: 'http://a.example.com:8080/x', secret: s}]",
+     "f.yaml:5:18: warning: webhooks[0].url is not https: headers and records travel in clear to a.example.com"},
+    {"WebhookHeaderInClear", "webhooks: [{url: 'http://[2001:db8::1]', headers: [{name: Authorization, value: x}]}]",
+     "warning: webhooks[0].url is not https: headers and records travel in clear to 2001:db8::1"},
+    {"WebhookHeaderTwice",
+     "webhooks: [{url: 'https://a', headers: [{name: X-Key, value: a}, {name: x-key, value: b}]}]",
+     "f.yaml:5:73: webhooks[0].headers[1].name names x-key a second time"},
+    {"WebhookHeaderWithoutName", "webhooks: [{url: 'https://a', headers: [{value: a}]}]",
+     "webhooks[0].headers[0].name is missing"},
+    {"WebhookBatchBelowAFrame", "webhooks: [{url: 'https://a', batch_bytes_max: 32KiB}]",
+     "f.yaml:5:48: warning: webhooks[0].batch_bytes_max is below limits.frame_bytes_max"},
+    {"RequiredWebhookWithMaxAge", "webhooks: [{url: 'https://a', required: true, max_age: 1h}]",
+     "f.yaml:5:56: warning: webhooks[0].max_age lets acknowledged records expire unsent"},
     {"AcksBeyondTheCredit", "session: {ack_every_frames: 65}",
      "warning: session.ack_every_frames is above session.credit_frames"},
 };
@@ -132,6 +174,23 @@ INSTANTIATE_TEST_SUITE_P(Config, SectionFits, testing::ValuesIn(k_section_cases)
 TEST(CheckTogether, LetsPlainTextBeOnLoopback) {
   EXPECT_TRUE(says(
       lines(bind_text("devices: {listen: '[::1]:8443', tls: {enabled: false}}\n" + std::string(k_rest)).problems), {}));
+}
+
+TEST(CheckTogether, TakesARequiredWebhookForARequiredLane) {
+  EXPECT_TRUE(says(lines(bind_text(std::string(k_tls) + "tokens: {file: t}\napi: {token_file: a}\n"
+                                                        "webhooks: [{url: 'https://a', required: true}]")
+                             .problems),
+                   {}));
+}
+
+TEST(CheckTogether, LetsASecretGoInClearOverLoopback) {
+  for (const char* host : {"127.0.0.1:8080", "[::1]", "localhost"}) {
+    EXPECT_TRUE(says(problems_with("webhooks: [{url: 'http://" + std::string(host) + "/x', secret: s}]"), {})) << host;
+  }
+}
+
+TEST(CheckTogether, LetsALaneThatIsNotRequiredForgetWhatIsOld) {
+  EXPECT_TRUE(says(problems_with("webhooks: [{url: 'https://a', max_age: 1h}]"), {}));
 }
 
 TEST(CheckTogether, LeavesOutWhatRestsOnARefusedKey) {

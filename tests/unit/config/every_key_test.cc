@@ -16,6 +16,7 @@ namespace {
 Settings full() {
   Settings settings;
   settings.mqtt.emplace_back().routes.emplace_back();
+  settings.webhooks.emplace_back().headers.emplace_back();
   return settings;
 }
 
@@ -115,7 +116,7 @@ class Changer final : public FlatVisitor {
       case Shape::duration: return {std::to_string(info.min) + "ms", std::to_string(info.max) + "ms"};
       case Shape::endpoint: return {"127.0.0.9:9"};
       case Shape::choice: return info.choices;
-      default: return {"other", "/other", "http://other"};
+      default: return {"other", "/other", "http://other", "10.0.0.0/8", "404"};
     }
   }
   void on_value(const std::string& path, const Key& /*key*/, Value& value) override {

@@ -101,10 +101,11 @@ TEST(Sample, FullIsAtTheDefaultsButForItsExamples) {
   Settings expected;
   std::vector<std::string> different;
   expected.mqtt.emplace_back();
+  expected.webhooks.emplace_back();
   for (const Change& change : changes(expected, *bound.settings)) different.push_back(change.path);
-  EXPECT_EQ(different,
-            (std::vector<std::string>{"api.token_file", "devices.tls.certificate_file", "devices.tls.client_ca_file",
-                                      "devices.tls.key_file", "mqtt[0].routes", "tokens.file"}));
+  EXPECT_EQ(different, (std::vector<std::string>{"api.token_file", "devices.tls.certificate_file",
+                                                 "devices.tls.client_ca_file", "devices.tls.key_file", "mqtt[0].routes",
+                                                 "tokens.file", "webhooks[0].headers", "webhooks[0].url"}));
 }
 
 // Which of the YAML files the schema accepts, by the judgement of Debian's

@@ -113,5 +113,40 @@ TEST(TextChecks, HostIsABareNameOrAddress) {
   for (const char* text : {"", "mqtt://a", "a b", "[::1]", "a/b"}) EXPECT_NE(must_be_host(text), std::nullopt) << text;
 }
 
+TEST(TextChecks, KnowsAWebhooksUrl) {
+  for (const char* text : {"https://a", "http://a.example.com:8080/x/y?z=1", "https://10.0.0.1",
+                           "https://[2001:db8::1]", "https://[::1]:1/?q"}) {
+    EXPECT_EQ(must_be_webhook_url(text), std::nullopt) << text;
+  }
+  for (const char* text : {"", "a", "ftp://a", "https://", "https:///x", "https://:443", "https://a:", "https://a:0",
+                           "https://a:65536", "https://a:x", "https://::1", "https://[::1", "https://[a]",
+                           "https://[::1]x", "https://u:p@a", "https://a/#f", "https://a b", "https://a\"b"}) {
+    EXPECT_NE(must_be_webhook_url(text), std::nullopt) << text;
+  }
+}
+
+TEST(TextChecks, KnowsANetwork) {
+  for (const char* text : {"10.0.0.0/8", "0.0.0.0/0", "192.168.1.1/32", "fd00::/8", "::/0", "::1/128"}) {
+    EXPECT_EQ(must_be_network(text), std::nullopt) << text;
+  }
+  for (const char* text :
+       {"", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "a/8", "10.0.0.0/-1"}) {
+    EXPECT_NE(must_be_network(text), std::nullopt) << text;
+  }
+}
+
+TEST(TextChecks, KnowsAHeadersName) {
+  for (const char* text : {"Authorization", "X-Api-Key", "x"})
+    EXPECT_EQ(must_be_header_name(text), std::nullopt) << text;
+  for (const char* text : {"", "a b", "a:", "Host", "content-LENGTH", "Fieldgate-Signature", "Transfer-Encoding"}) {
+    EXPECT_NE(must_be_header_name(text), std::nullopt) << text;
+  }
+}
+
+TEST(TextChecks, KnowsAClientError) {
+  for (const char* text : {"400", "499"}) EXPECT_EQ(must_be_client_error(text), std::nullopt) << text;
+  for (const char* text : {"", "399", "500", "4xx"}) EXPECT_NE(must_be_client_error(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace fieldgate::config
