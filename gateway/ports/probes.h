@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 // Counters that the logic bumps. Names, help texts and labels are the Prometheus
 // adapter's business. One writing thread each.
@@ -61,6 +62,34 @@ struct MqttLaneProbe {
   HistogramCell puback_time;  // publish to PUBACK
   HistogramCell record_time;  // receipt by the gateway to PUBACK
   std::atomic<std::int64_t> in_flight{0};
+};
+
+// What became of one request of a webhook lane.
+enum class WebhookOutcome : std::uint8_t {
+  accepted,      // 2xx
+  refused,       // 4xx that speaks of the records: they are split, or become dead letters
+  denied,        // 4xx that speaks of this gateway, such as 401: tried again
+  throttled,     // 429 or 503: tried again
+  server_error,  // any other answer that is none of these: tried again
+  redirected,    // 3xx: not followed, tried again
+  timed_out,     // no whole answer in time: tried again
+  broken,        // closed too early, or not HTTP: tried again
+};
+inline constexpr std::array<std::string_view, 8> k_webhook_outcomes = {
+    "accepted", "refused", "denied", "throttled", "server_error", "redirected", "timed_out", "broken"};
+
+// Written by one lane's thread.
+struct WebhookLaneProbe {
+  std::array<Cell, k_webhook_outcomes.size()> requests;  // concluded, by WebhookOutcome
+  std::array<Cell, 5> responses;                         // by status class: [0] 1xx ... [4] 5xx
+  Cell retries;                                          // requests that repeated an earlier one
+  Cell connects;                                         // TLS done, where there is TLS
+  Cell connect_failures;                                 // name look-up, refused addresses, TCP, TLS
+  Cell batch_records;                                    // accepted
+  Cell bytes;                                            // of request bodies, each time they are sent
+  HistogramCell request_time;                            // first byte of a request to its whole answer
+  HistogramCell record_time;                             // receipt by the gateway to 2xx
+  GaugeCell in_flight;                                   // requests
 };
 
 // Written by the HTTP thread.
