@@ -79,6 +79,11 @@ void Device::welcome(const v1::Welcome& welcome, const Now& now) {
   if (welcome.received_through() < welcome.acked_through()) violation("acked_but_not_received");
   if (welcome.received_through() > highest_sent_) violation("received_what_was_not_sent");
 
+  // What was acknowledged at a lesser stage may be gone with the gateway's process.
+  const std::uint64_t spooled = stage_ == v1::ACK_STAGE_SPOOLED ? acked_ : 0;
+  if (welcome.acked_through() < spooled) stats.acked_forgotten += spooled - welcome.acked_through();
+  stage_ = welcome.ack_stage();
+
   leave_connecting();
   phase_ = Phase::online;
   online_us_ = now.mono_us;

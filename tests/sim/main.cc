@@ -154,7 +154,7 @@ void add_behaviour(CLI::App& app, RunOptions& o) {
   app.add_option("--buffer-bytes", d.buffer_bytes_max, "... and bytes of them")->capture_default_str();
   app.add_option("--labels", o.labels, "KEY=VALUE, for Hello; may be repeated")->take_all();
   app.add_option("--firmware", d.firmware, "Firmware version for Hello")->capture_default_str();
-  app.add_option("--stage", d.stage, "accepted, spooled or forwarded; by default the gateway's choice")
+  app.add_option("--ack-stage,--stage", d.stage, "accepted, spooled or forwarded; by default the gateway's choice")
       ->transform(CLI::CheckedTransformer(std::map<std::string, v1::AckStage>{{"accepted", v1::ACK_STAGE_ACCEPTED},
                                                                               {"spooled", v1::ACK_STAGE_SPOOLED},
                                                                               {"forwarded", v1::ACK_STAGE_FORWARDED}}));

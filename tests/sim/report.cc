@@ -86,6 +86,7 @@ json::object fleet_json(const Snapshot& fleet) {
           {"pings_answered", stats.pings_answered},
           {"time_answers", stats.times},
           {"streams_restarted", stats.streams_restarted},
+          {"acked_forgotten", stats.acked_forgotten},
           {"open_ms", quantiles(stats.open_us)},
           {"welcome_ms", quantiles(stats.welcome_us)},
           {"ack_ms", quantiles(stats.ack_us)},

@@ -31,7 +31,8 @@ void Stats::merge(const Stats& other) {
                                                        &Stats::throttles,
                                                        &Stats::pings_answered,
                                                        &Stats::times,
-                                                       &Stats::streams_restarted};
+                                                       &Stats::streams_restarted,
+                                                       &Stats::acked_forgotten};
   for (const auto count : k_counts) this->*count += other.*count;
   for (std::size_t i = 0; i < k_losses; ++i) losses[i] += other.losses[i];
   const auto add = [](auto& into, const auto& from) {

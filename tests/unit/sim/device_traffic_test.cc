@@ -134,6 +134,28 @@ TEST_F(DeviceTest, SendsEverythingAgainToAGatewayThatForgot) {
   EXPECT_EQ(device_->ledger_entry().acked, 3u);
 }
 
+TEST_F(DeviceTest, CountsWhatAGatewayForgotAlthoughItHadSaidSpooled) {
+  make();
+  open();
+  v1::GatewayFrame spooled = welcome();
+  spooled.mutable_welcome()->set_ack_stage(v1::ACK_STAGE_SPOOLED);
+  receive(spooled);
+  pass(k_second_us);
+  ack(5);
+  const auto come_back = [&](std::uint64_t acked) {
+    device_->on_lost(Loss::reset, now_);
+    pass(k_second_us);
+    device_->on_open(now_);
+    spooled.mutable_welcome()->set_acked_through(acked);
+    spooled.mutable_welcome()->set_received_through(acked);
+    receive(spooled);
+  };
+  come_back(5);
+  EXPECT_EQ(stats().acked_forgotten, 0u);
+  come_back(3);
+  EXPECT_EQ(stats().acked_forgotten, 2u);
+}
+
 TEST_F(DeviceTest, AnAckForFramesOfAnEarlierConnectionSparesSendingThem) {
   make();
   go_online();
