@@ -7,6 +7,7 @@
 #include "adapters/log/process_log.h"
 #include "adapters/mqtt/mqtt_lane.h"
 #include "adapters/prometheus/exporter.h"
+#include "adapters/spool/memory_dead_letters.h"
 #include "adapters/spool/memory_spool.h"
 #include "adapters/wire/protobuf_wire.h"
 #include "gateway/config/print.h"
@@ -125,6 +126,7 @@ class Process {
   std::unique_ptr<FileAuthenticator> authenticator_;
   std::unique_ptr<wire::ProtobufWire> wire_;
   std::unique_ptr<spool::MemorySpool> spool_;
+  std::unique_ptr<DeadLetterStore> dead_letters_;
   std::vector<MqttPart> mqtt_;
   std::unique_ptr<uplink::UplinkLog> uplink_;
   FleetRelay fleet_;
@@ -142,10 +144,11 @@ class Process {
 // --- start
 
 Result<void> Process::build_lanes(const std::string& node, const std::string& boot_id) {
+  dead_letters_ = std::make_unique<spool::MemoryDeadLetters>(settings_.uplink.dead_letter_bytes_max);
   for (const MqttLaneSettings& settings : settings_.mqtt) {
     MqttPart part{settings.name, std::make_unique<MqttLaneProbe>(), nullptr};
     auto lane = mqtt::make_mqtt_lane(settings, {node, boot_id, FIELDGATE_VERSION, clock_.unix_ms()}, clock_, *log_,
-                                     *part.probe);
+                                     *part.probe, *dead_letters_);
     if (!lane) return lane.error();
     part.lane = std::move(*lane);
     mqtt_.push_back(std::move(part));

@@ -54,7 +54,11 @@ std::optional<Message> Forwarder::take(Monotonic now) {
 void Forwarder::fill(Monotonic now) {
   while (outbox_.size() < window_ && outbox_bytes_ < k_outbox_bytes_max) {
     if (!block_) {
-      if (ledger_.size() >= k_ledger_blocks_max || ledger_.bytes() >= k_ledger_bytes_max) return;
+      if (ledger_full()) {
+        // Of what is filtered nobody hears later: its blocks are done with now.
+        report();
+        if (ledger_full()) return;
+      }
       block_ = feed_->read(next_);
       if (!block_) return;
       const std::uint64_t first = block_->first_position().value;
@@ -87,10 +91,12 @@ void Forwarder::route(const RecordView& record, RecordRef ref, Monotonic now) {
 
 void Forwarder::route_alone(const RecordView& record, RecordRef ref, bool json) {
   auto topic = parts_.topics.record(record);
-  if (!topic) return bury(ref, {}, k_topic_name_invalid);
+  if (!topic) return bury(ref, {}, k_topic_name_invalid, "not sent: the record's name cannot be part of a topic");
   Message message;
   if (json) {
-    if (!json_.write(record, message.payload)) return bury(ref, *topic, k_payload_format_invalid);
+    if (!json_.write(record, message.payload)) {
+      return bury(ref, *topic, k_payload_format_invalid, "not sent: the frame cannot be written as JSON");
+    }
     message.format = PayloadFormat::json;
   } else {
     message.payload.assign(reinterpret_cast<const char*>(record.payload.data()), record.payload.size());
@@ -163,7 +169,9 @@ std::string Forwarder::refused(Message message, std::uint8_t reason, Monotonic n
 }
 
 void Forwarder::split(Message message, std::uint8_t reason) {
-  if (message.records.size() == 1) return bury(message.records.front(), message.topic, reason);
+  if (message.records.size() == 1) {
+    return bury(message.records.front(), message.topic, reason, describe_refusal(reason));
+  }
   const std::size_t half = message.records.size() / 2;
   const std::span<const RecordRef> refs(message.records);
   const auto record_of = [this](RecordRef ref) { return ledger_.record(ref); };
@@ -175,17 +183,26 @@ void Forwarder::split(Message message, std::uint8_t reason) {
   put_back(std::move(first));
 }
 
-void Forwarder::bury(RecordRef ref, const std::string& topic, std::uint8_t reason) {
+void Forwarder::bury(RecordRef ref, const std::string& topic, std::uint8_t reason, std::string detail) {
   const RecordView record = ledger_.record(ref);
+  DeadLetter letter = DeadLetter::of(record);
+  letter.lane = parts_.lane;
+  letter.refused_unix_ms = parts_.clock.unix_ms();
+  letter.target = topic;
+  letter.reason = reason_name(reason);
+  std::ranges::replace(letter.reason, ' ', '_');
+  letter.detail = std::move(detail);
   parts_.log.error("mqtt_dead_letter", {{"lane", parts_.lane},
                                         {"device", record.device},
                                         {"stream", record.stream.value},
                                         {"seq", record.seq.value},
                                         {"kind", to_string(record.kind)},
                                         {"topic", std::string_view(topic)},
-                                        {"reason", reason_name(reason)}});
-  parts_.dead_letters.add({record.kind, std::string(record.device), record.stream, record.seq, record.received_unix_ms,
-                           parts_.clock.unix_ms(), topic, reason});
+                                        {"reason", std::string_view(letter.reason)},
+                                        {"error", std::string_view(letter.detail)}});
+  // Before the record is done with: so the letter is kept before its place in the log
+  // is given up.
+  parts_.dead_letters.add(std::move(letter));
   ledger_.done(ref, BlockLedger::Fate::dead_lettered);
 }
 
@@ -195,8 +212,6 @@ std::optional<Monotonic> Forwarder::wake_at() const {
   if (mode_ == Mode::probing) return std::nullopt;
   return batcher_.due();
 }
-
-bool Forwarder::idle() const { return feed_ == nullptr || (ledger_.size() == 0 && feed_->read(next_) == nullptr); }
 
 void Forwarder::report() {
   if (const auto completion = ledger_.take_completed()) feed_->completed(completion->through, completion->outcome);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/northbound/backoff.h"
 #include "adapters/mqtt/batcher.h"
-#include "adapters/northbound/block_ledger.h"
-#include "adapters/mqtt/dead_letters.h"
-#include "adapters/northbound/json_writer.h"
 #include "adapters/mqtt/message.h"
 #include "adapters/mqtt/routes.h"
 #include "adapters/mqtt/topics.h"
+#include "adapters/northbound/backoff.h"
+#include "adapters/northbound/block_ledger.h"
+#include "adapters/northbound/json_writer.h"
+#include "gateway/ports/dead_letters.h"
 #include "gateway/ports/lane.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/probes.h"
@@ -47,8 +47,8 @@ class Forwarder {
     const Clock& clock;
     Log& log;
     MqttLaneProbe& probe;
-    DeadLetters& dead_letters;
-    std::string lane;  // name, for the log
+    DeadLetterStore& dead_letters;
+    std::string lane;  // name, for the log and the dead letters
   };
   static constexpr std::size_t k_outbox_bytes_max = 4 << 20;
   static constexpr std::size_t k_ledger_blocks_max = 8'192;
@@ -63,8 +63,9 @@ class Forwarder {
   void connected(std::size_t window, std::size_t batch_bytes_max);
   // It is down: `unacknowledged`, oldest first, is to be sent again.
   void disconnected(std::vector<Message> unacknowledged);
-  // Held, it gives out nothing.
+  // Held, it reads nothing and gives out nothing; what is on its way it concludes.
   void hold(bool held) noexcept { held_ = held; }
+  bool held() const noexcept { return held_; }
   // From now on batches do not linger.
   void hurry() noexcept { hurry_ = true; }
 
@@ -78,8 +79,9 @@ class Forwarder {
 
   // When take() should be called again though nothing else happened.
   std::optional<Monotonic> wake_at() const;
-  // Nothing read is unfinished, as of the last report(), and there is nothing to read.
-  bool idle() const;
+  // Nothing that was read is unfinished, as of the last report(). Of the log it says
+  // nothing: that may hold more, which is being fetched.
+  bool idle() const noexcept { return ledger_.size() == 0; }
   bool paused() const noexcept { return mode_ != Mode::running; }
 
   // Tells the feed what is done with since the last call.
@@ -88,6 +90,9 @@ class Forwarder {
  private:
   enum class Mode : std::uint8_t { running, paused, probing };
 
+  bool ledger_full() const noexcept {
+    return ledger_.size() >= k_ledger_blocks_max || ledger_.bytes() >= k_ledger_bytes_max;
+  }
   void fill(Monotonic now);
   void route(const RecordView& record, RecordRef ref, Monotonic now);
   void route_alone(const RecordView& record, RecordRef ref, bool json);
@@ -95,7 +100,7 @@ class Forwarder {
   void put_back(Message message);
   Message pop();
   void split(Message message, std::uint8_t reason);
-  void bury(RecordRef ref, const std::string& topic, std::uint8_t reason);
+  void bury(RecordRef ref, const std::string& topic, std::uint8_t reason, std::string detail);
 
   Parts parts_;
   Batcher batcher_;

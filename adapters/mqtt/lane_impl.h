@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/northbound/backoff.h"
 #include "adapters/mqtt/client.h"
 #include "adapters/mqtt/forwarder.h"
 #include "adapters/mqtt/in_flight.h"
 #include "adapters/mqtt/mqtt_lane.h"
 #include "adapters/mqtt/presence_book.h"
+#include "adapters/northbound/backoff.h"
 #include "gateway/core/mutex.h"
 
 #include <atomic>
@@ -20,7 +20,7 @@ namespace fieldgate::mqtt {
 class LaneImpl final : public MqttLane, private Client::Events {
  public:
   LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, Routes routes, const Clock& clock, Log& log,
-           MqttLaneProbe& probe);
+           MqttLaneProbe& probe, DeadLetterStore& dead_letters);
   ~LaneImpl() override;
 
   const std::string& name() const noexcept override { return settings_.name; }
@@ -31,7 +31,6 @@ class LaneImpl final : public MqttLane, private Client::Events {
   LaneStatus status() const override;
   void stop(std::chrono::milliseconds patience) override;
   void publish(const DeviceId& device, const PresenceState& state) override;
-  const DeadLetters& dead_letters() const noexcept override { return dead_letters_; }
 
  private:
   // Client::Events
@@ -64,7 +63,6 @@ class LaneImpl final : public MqttLane, private Client::Events {
   const Clock& clock_;
   Log& log_;
   MqttLaneProbe& probe_;
-  DeadLetters dead_letters_;
 
   // Any thread.
   std::atomic<bool> notified_{false};

@@ -24,7 +24,7 @@ std::uint64_t seed() {
 
 Forwarder::Parts forwarder_parts(const MqttLaneSettings& settings, const NodeIdentity& node, Routes routes,
                                  const Topics& topics, const Clock& clock, Log& log, MqttLaneProbe& probe,
-                                 DeadLetters& dead_letters) {
+                                 DeadLetterStore& dead_letters) {
   BatchLimits limits{settings.partitions, settings.batch_bytes_max, settings.batch_records_max, settings.batch_linger,
                      node.node};
   return {std::move(routes),
@@ -41,7 +41,7 @@ Forwarder::Parts forwarder_parts(const MqttLaneSettings& settings, const NodeIde
 }  // namespace
 
 Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, NodeIdentity node, const Clock& clock,
-                                                 Log& log, MqttLaneProbe& probe) {
+                                                 Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters) {
   auto topics = Topics::make(settings.topic_prefix, node.node);
   if (!topics) return topics.error();
   if (!is_valid_name(node.boot_id)) return make_error(Errc::invalid_argument, "the boot id is not a valid name");
@@ -50,18 +50,18 @@ Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, Node
   if (settings.client_id.empty()) settings.client_id = "fieldgate-" + node.node + "-" + settings.name;
   settings.window_max = std::clamp(settings.window_max, 1U, 65'535U);
   return std::unique_ptr<MqttLane>(std::make_unique<LaneImpl>(std::move(settings), std::move(node), *std::move(topics),
-                                                              *std::move(routes), clock, log, probe));
+                                                              *std::move(routes), clock, log, probe, dead_letters));
 }
 
 LaneImpl::LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, Routes routes, const Clock& clock,
-                   Log& log, MqttLaneProbe& probe)
+                   Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters)
     : settings_(std::move(settings)),
       node_(std::move(node)),
       topics_(std::move(topics)),
       clock_(clock),
       log_(log),
       probe_(probe),
-      forwarder_(forwarder_parts(settings_, node_, std::move(routes), topics_, clock_, log_, probe_, dead_letters_)),
+      forwarder_(forwarder_parts(settings_, node_, std::move(routes), topics_, clock_, log_, probe_, dead_letters)),
       book_(node_.node, node_.boot_id, k_presence_devices_max),
       backoff_(settings_.backoff_min, settings_.backoff_max, seed()),
       retry_timer_(io_),
@@ -99,6 +99,9 @@ void LaneImpl::notify() noexcept {
 }
 
 void LaneImpl::hold(bool held) noexcept {
+  // Under the lock, so that what is shown is what the lane's thread hears last.
+  const MutexLock lock(status_mutex_);
+  status_.held = held;
   boost::asio::post(io_, [this, held] {
     forwarder_.hold(held);
     pump();
@@ -207,7 +210,9 @@ void LaneImpl::proceed_stop(bool out_of_time) {
   if (!client_.up()) return;
   if (stop_ == Stop::draining) {
     const bool presence_done = !retain_available_ || book_.has_refused() || book_.idle();
-    const bool done = forwarder_.paused() || (forwarder_.idle() && presence_done);
+    // Held, what is on its way is all there is to wait for.
+    const bool records_done = forwarder_.held() ? in_flight_.count(MessageKind::records) == 0 : forwarder_.idle();
+    const bool done = forwarder_.paused() || (records_done && presence_done);
     if (!done && !out_of_time) return;
     stop_ = Stop::farewell;
     send_node_state(false, "stopped");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/mqtt/dead_letters.h"
 #include "gateway/core/settings.h"
 #include "gateway/ports/clock.h"
+#include "gateway/ports/dead_letters.h"
 #include "gateway/ports/lane.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/presence_view.h"
@@ -31,18 +31,17 @@ struct NodeIdentity {
 // Bounds: at most window_max messages unacknowledged; a few MiB of records read
 // ahead from the log; 200,000 devices in the presence view.
 // The destructor stops with no patience, if stop() was not called.
-class MqttLane : public Lane, public PresenceView {
- public:
-  // What the broker would not take, newest last. Any thread.
-  virtual const DeadLetters& dead_letters() const noexcept = 0;
-};
+// Held, it keeps the retained presence and status current all the same: they are a
+// view, not records.
+class MqttLane : public Lane, public PresenceView {};
 
-// `clock`, `log` and `probe` must outlive the lane. Nothing is opened or
+// What the broker will never take goes to `dead_letters`. It, `clock`, `log` and
+// `probe` must outlive the lane. Nothing is opened or
 // connected before start(); files (CA, key, password) are read anew at each
 // connect, and what is wrong with them shows in status().last_error.
 // Errors: Errc::invalid_argument for a node name, boot id, topic prefix or route
 // that cannot be used.
 Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, NodeIdentity node, const Clock& clock,
-                                                 Log& log, MqttLaneProbe& probe);
+                                                 Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters);
 
 }  // namespace fieldgate::mqtt

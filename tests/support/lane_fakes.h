@@ -8,6 +8,7 @@
 #include "gateway/ports/log.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -79,6 +80,7 @@ class FakeFeed final : public LaneFeed {
     blocks_.push_back(std::move(block));
   }
   RecordBlockPtr read(LogPosition from) const override {
+    if (fetching) return nullptr;
     const MutexLock lock(mutex_);
     const auto it =
         std::ranges::lower_bound(blocks_, from, {}, [](const auto& block) { return block->last_position(); });
@@ -86,6 +88,8 @@ class FakeFeed final : public LaneFeed {
   }
   LogPosition start() const override { return {1}; }
   Fate fate(const RecordView& record) const noexcept override { return decide ? decide(record) : Fate::send; }
+  // What is there must be fetched first; the one who sets it back notifies the lane.
+  std::atomic<bool> fetching{false};
   // Before the lane starts; empty: everything is sent.
   std::function<Fate(const RecordView&)> decide;
   void completed(LogPosition through, const LaneOutcome& outcome) override {

@@ -164,8 +164,9 @@ TEST(MakeMqttLane, RefusesWhatCannotBeATopic) {
   SystemClock clock;
   test::TextLog log;
   MqttLaneProbe probe;
+  test::FakeDeadLetters dead_letters;
   const auto make = [&](MqttLaneSettings settings, NodeIdentity node) {
-    return make_mqtt_lane(std::move(settings), std::move(node), clock, log, probe).has_value();
+    return make_mqtt_lane(std::move(settings), std::move(node), clock, log, probe, dead_letters).has_value();
   };
   EXPECT_TRUE(make({}, {"gw-1", "b1", "0.1.0", 1}));
   EXPECT_FALSE(make({}, {"gw/1", "b1", "0.1.0", 1}));

@@ -183,7 +183,9 @@ TEST_F(Forwarding, MakesBatchesThatTheBrokersPacketSizeAdmitsAndBuriesWhatNoneCa
   for (const auto& message : subscriber.messages()) EXPECT_LE(message.payload.size(), 2'000U);
   feed_telemetry(1, 1, 3'000);
   EXPECT_TRUE(feed.wait_done(seconds(5)));
-  EXPECT_EQ(lane->dead_letters().total(), 1U);
+  ASSERT_EQ(dead_letters.all().size(), 1U);
+  EXPECT_EQ(dead_letters.all()[0].reason, "packet_too_large");
+  EXPECT_GT(dead_letters.all()[0].payload.size(), 3'000U);
   EXPECT_EQ(feed.outcome().dead_lettered, 1U);
   EXPECT_EQ(probe.disconnects.get(), 0U);
 }
@@ -203,7 +205,7 @@ TEST_F(Forwarding, PausesWhenItIsNotAuthorisedAndResumesByItself) {
   EXPECT_TRUE(feed.wait_done(seconds(10))) << log.all();
   EXPECT_TRUE(running());
   EXPECT_EQ(feed.outcome().forwarded, 100U);
-  EXPECT_EQ(lane->dead_letters().total(), 0U);
+  EXPECT_TRUE(dead_letters.all().empty());
 }
 
 TEST_F(Forwarding, FlushesWhatItCanWhenItIsStopped) {
@@ -230,6 +232,92 @@ TEST_F(Forwarding, StopsWithinItsPatienceHoweverTheBrokerIs) {
   lane->stop(milliseconds(600));
   EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(1'500));
   broker.thaw();
+}
+
+TEST_F(Forwarding, BeginsNothingWhileItIsHeldButKeepsPresenceCurrent) {
+  MosquittoBroker broker;
+  const RecordingSubscriber subscriber(all(broker));
+  lane =
+      make_mqtt_lane(settings(broker.port()), {"gw-1", "boot-1", "0.1.0", 1}, clock, log, probe, dead_letters).value();
+  lane->hold(true);
+  lane->start(feed);
+  EXPECT_TRUE(lane->status().held);
+  ASSERT_TRUE(running());
+  feed_telemetry(5, 20);
+  lane->publish(DeviceId::parse("pump-7").value(), {true, {9}, 1, ""});
+  EXPECT_TRUE(subscriber.wait_last("fg/devices/pump-7/presence", [](const auto&) { return true; }));
+  // What would have left, had it been free to, came before.
+  EXPECT_EQ(probe.batches.get(), 0U);
+  EXPECT_EQ(feed.through(), 0U);
+  EXPECT_EQ(state(), LaneState::running) << "held is not a state";
+  lane->hold(false);
+  EXPECT_FALSE(lane->status().held);
+  expect_all_in_order(subscriber);
+  EXPECT_TRUE(feed.wait_done(seconds(5)));
+}
+
+TEST_F(Forwarding, StopsAtOnceWhileItIsHeldAndLeavesTheRecordsWhereTheyAre) {
+  MosquittoBroker broker;
+  const RecordingSubscriber subscriber(all(broker));
+  start(settings(broker.port()));
+  ASSERT_TRUE(running());
+  lane->hold(true);
+  feed_telemetry(10, 50);
+  const auto begun = std::chrono::steady_clock::now();
+  lane->stop(seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, seconds(30));
+  EXPECT_EQ(feed.through(), 0U);
+  EXPECT_TRUE(subscriber.wait_last("fg/nodes/gw-1", [](const auto& message) {
+    return message.payload.find("\"stopped\"") != std::string::npos;
+  })) << "the farewell";
+}
+
+TEST_F(Forwarding, TriesAgainWhenTheLogHasFetchedWhatItAskedFor) {
+  MosquittoBroker broker;
+  const RecordingSubscriber subscriber(all(broker));
+  feed.fetching = true;
+  start(settings(broker.port()));
+  ASSERT_TRUE(running());
+  feed_telemetry(5, 20);
+  feed.fetching = false;
+  lane->notify();
+  expect_all_in_order(subscriber);
+}
+
+TEST_F(Forwarding, GivesEverythingToEachOfTwoBrokersAndOneThatStandsStillDelaysNoOther) {
+  MosquittoBroker near;
+  MosquittoBroker far;
+  const RecordingSubscriber at_near(all(near));
+  const RecordingSubscriber at_far(all(far));
+  start(settings(near.port()));
+  auto with = settings(far.port());
+  with.name = "far";
+  MqttLaneProbe far_probe;
+  test::FakeFeed far_feed;
+  const auto far_lane =
+      make_mqtt_lane(with, {"gw-1", "boot-1", "0.1.0", 1}, clock, log, far_probe, dead_letters).value();
+  far_lane->start(far_feed);
+  ASSERT_TRUE(running());
+  ASSERT_TRUE(eventually([&] { return far_lane->status().state == LaneState::running; }));
+  // Each lane has a feed of its own, as it has in the log.
+  const auto feed_both = [&](std::size_t count) {
+    feed_telemetry(10, count);
+    while (far_feed.last() < feed.last()) {
+      far_feed.push(std::make_shared<RecordBlock>(*feed.read({far_feed.last() + 1})));
+    }
+    far_lane->notify();
+  };
+  feed_both(50);
+  EXPECT_TRUE(feed.wait_done(seconds(10)));
+  EXPECT_TRUE(far_feed.wait_done(seconds(10)));
+  far.freeze();
+  feed_both(200);
+  EXPECT_TRUE(feed.wait_done(seconds(10))) << log.all();
+  EXPECT_LT(far_feed.through(), far_feed.last());
+  expect_all_in_order(at_near);
+  far.thaw();
+  EXPECT_TRUE(far_feed.wait_done(seconds(20))) << log.all();
+  expect_all_in_order(at_far);
 }
 
 TEST_F(Forwarding, DoesNotSpinWhileTheBrokerRefusesConnections) {

@@ -45,7 +45,8 @@ MqttLaneSettings LaneFixture::settings(std::uint16_t port) {
 }
 
 void LaneFixture::start(MqttLaneSettings with, std::string boot_id) {
-  lane = make_mqtt_lane(std::move(with), {"gw-1", std::move(boot_id), "0.1.0", 1}, clock, log, probe).value();
+  lane = make_mqtt_lane(std::move(with), {"gw-1", std::move(boot_id), "0.1.0", 1}, clock, log, probe, dead_letters)
+             .value();
   lane->start(feed);
 }
 

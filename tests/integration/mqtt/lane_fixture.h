@@ -3,6 +3,7 @@
 
 #include "adapters/mqtt/mqtt_lane.h"
 #include "fieldgate/v1/northbound.pb.h"
+#include "tests/support/fake_dead_letters.h"
 #include "tests/support/lane_fakes.h"
 #include "tests/support/mosquitto_broker.h"
 #include "tests/support/recording_subscriber.h"
@@ -52,6 +53,7 @@ struct LaneFixture : testing::Test {
   SystemClock clock;
   test::TextLog log;
   MqttLaneProbe probe;
+  test::FakeDeadLetters dead_letters;
   test::FakeFeed feed;
   std::map<std::string, std::uint64_t> fed;  // last seq by device
   std::unique_ptr<MqttLane> lane;

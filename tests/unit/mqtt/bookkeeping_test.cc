@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "adapters/mqtt/dead_letters.h"
 #include "adapters/mqtt/in_flight.h"
 #include "adapters/mqtt/reasons.h"
 #include "tests/support/lane_fakes.h"
@@ -40,18 +39,6 @@ TEST(InFlight, CountsByKindAndDrainsInTheOrderOfPublishing) {
   EXPECT_EQ(all[0].topic + all[1].topic + all[2].topic, "abc");
   EXPECT_EQ(in_flight.size(), 0U);
   EXPECT_EQ(in_flight.count(MessageKind::records), 0U);
-}
-
-TEST(DeadLetters, KeepTheLastAndCountAll) {
-  DeadLetters letters;
-  for (std::uint64_t i = 1; i <= DeadLetters::k_recent_max + 10; ++i) {
-    DeadLetter letter;
-    letter.seq = {i};
-    letters.add(std::move(letter));
-  }
-  EXPECT_EQ(letters.total(), DeadLetters::k_recent_max + 10);
-  EXPECT_EQ(letters.recent().size(), DeadLetters::k_recent_max);
-  EXPECT_EQ(letters.recent().front().seq.value, 11U);
 }
 
 TEST(Reasons, BlameTheMessageOnlyForWhatAnotherMessageWouldNotSuffer) {
