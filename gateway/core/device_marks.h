@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/core/ids.h"
+#include "gateway/core/record.h"
 
 #include <array>
 #include <cstdint>
@@ -25,6 +26,8 @@ struct DeviceMarks {
   bool online = false;                // its newest presence record said so
   std::int64_t since_unix_ms = 0;     // of `online`; 0: no presence record seen
   std::int64_t last_data_unix_ms = 0;
+  // Of its newest presence record: whoever was told "online" is told "offline" too.
+  LaneSet presence_lanes = k_every_lane;
   friend bool operator==(const DeviceMarks&, const DeviceMarks&) = default;
 };
 

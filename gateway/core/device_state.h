@@ -3,6 +3,7 @@
 
 #include "gateway/core/ids.h"
 #include "gateway/core/last_values.h"
+#include "gateway/core/record.h"
 #include "gateway/core/stream_marks.h"
 
 #include <cstdint>
@@ -29,6 +30,8 @@ struct DeviceState {
   DeviceProfile profile;
   StreamTable streams;
   LastValues last_values;
+  // Of the records of this connection, presence included: matched once, as it begins.
+  LaneSet lanes = k_every_lane;
   std::int64_t since_unix_ms = 0;      // of the present online or offline
   std::int64_t last_seen_unix_ms = 0;  // last byte heard
   std::int64_t last_data_unix_ms = 0;  // last data frame; 0: none yet

@@ -54,6 +54,7 @@ constexpr std::array<EndReasonInfo, k_end_reasons> k_table = {{
     {peer_closed, "peer_closed", 0, 0},
     {unclean_close, "unclean_close", 0, 0},
     {connection_reset, "connection_reset", 0, 0},
+    {node_lost, "node_lost", 0, 0},
 }};
 
 constexpr bool in_order() {

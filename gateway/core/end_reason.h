@@ -62,9 +62,11 @@ enum class EndReason : std::uint8_t {
   peer_closed,    // Close with another code
   unclean_close,  // TCP end without Close or close_notify
   connection_reset,
+  // Said of a connection of an earlier process, in presence only.
+  node_lost,  // the gateway process ended without saying so
 };
 
-inline constexpr std::size_t k_end_reasons = static_cast<std::size_t>(EndReason::connection_reset) + 1;
+inline constexpr std::size_t k_end_reasons = static_cast<std::size_t>(EndReason::node_lost) + 1;
 
 struct EndReasonInfo {
   EndReason reason;

@@ -4,6 +4,7 @@
 #include "gateway/core/error.h"
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -57,6 +58,11 @@ inline constexpr std::uint64_t k_epoch_max = (std::uint64_t{1} << 53) - 1;
 // Stable across processes and releases (FNV-1a, 64 bit): a device keeps its
 // partition and, for a given number of shards, its home shard.
 std::uint64_t stable_hash(std::string_view text) noexcept;
+
+// The index, of `shards`, of the one that decides who owns the device.
+inline std::size_t home_shard(std::string_view device, std::size_t shards) noexcept {
+  return stable_hash(device) % shards;
+}
 
 }  // namespace fieldgate
 

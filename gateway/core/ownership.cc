@@ -19,9 +19,7 @@ void Ownership::claim(const DeviceId& id, SessionAddress from, DeviceProfile pro
   auto found = entries_.find(id);
   if (found == entries_.end()) {
     make_room();
-    found =
-        entries_.try_emplace(id, Entry{make_state_(id), {}, {}, {}, {}, TokenBucket(ms(now), burst), EndReason::bye})
-            .first;
+    found = entries_.try_emplace(id, make_state_(id), Epoch{}, TokenBucket(ms(now), burst)).first;
   }
   Entry& entry = found->second;
   if (!entry.owner) {
@@ -56,10 +54,14 @@ void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReas
   Entry& entry = found->second;
   entry.owner.reset();
   entry.last_end = reason;
-  for (const LateMark& late : entry.late) {
-    if (StreamMarks* marks = state->streams.find(late.stream)) marks->forwarded = std::max(marks->forwarded, late.seq);
+  if (const auto late = std::move(entry.late)) {
+    for (const LateMark& mark : *late) {
+      StreamMarks* marks = state->streams.find(mark.stream);
+      if (marks == nullptr) continue;
+      marks->raise(AckStage::spooled, mark.spooled);
+      marks->raise(AckStage::forwarded, mark.forwarded);
+    }
   }
-  entry.late = {};
   entry.parked = std::move(state);
   actions_.presence(*entry.parked, false, epoch, reason);
   if (entry.waiting) {
@@ -82,6 +84,7 @@ void Ownership::hand_over(Entry& entry, SessionAddress to, DeviceProfile profile
     actions_.refuse(to, EndReason::no_epoch);
     return;
   }
+  tell_end(entry);
   entry.owner = to;
   entry.epoch = *epoch;
   entry.parked->profile = std::move(profile);
@@ -89,20 +92,51 @@ void Ownership::hand_over(Entry& entry, SessionAddress to, DeviceProfile profile
   actions_.grant(to, std::move(entry.parked), *epoch);
 }
 
-std::optional<SessionAddress> Ownership::forwarded(const DeviceId& id, StreamId stream, Seq seq) {
+std::optional<SessionAddress> Ownership::staged(std::string_view id, StreamId stream, AckStage stage, Seq seq) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return std::nullopt;
   Entry& entry = found->second;
   if (entry.parked) {
-    if (StreamMarks* marks = entry.parked->streams.find(stream)) marks->forwarded = std::max(marks->forwarded, seq);
+    if (StreamMarks* marks = entry.parked->streams.find(stream)) marks->raise(stage, seq);
     return std::nullopt;
   }
-  // The state is with a session, or on its way back. Kept here too, lest it be
-  // missed in between.
-  LateMark* slot = std::ranges::find(entry.late, stream, &LateMark::stream);
-  if (slot == entry.late.end()) slot = std::ranges::min_element(entry.late, {}, &LateMark::seq);
-  *slot = {stream, slot->stream == stream ? std::max(slot->seq, seq) : seq};
+  if (!entry.late) entry.late = std::make_unique<LateMarks>();
+  auto& [latest, other] = *entry.late;
+  if (latest.stream != stream) std::swap(latest, other);
+  if (latest.stream != stream) latest = {stream, {}, {}};
+  Seq& mark = stage == AckStage::spooled ? latest.spooled : latest.forwarded;
+  mark = std::max(mark, seq);
   return entry.owner;
+}
+
+// --- what an earlier process left
+
+void Ownership::restore(std::unique_ptr<DeviceState> state, Epoch epoch, bool end_untold) {
+  make_room();
+  const DeviceId id = state->id;
+  const auto [at, fresh] =
+      entries_.try_emplace(id, std::move(state), epoch, TokenBucket(0, limits_.takeovers_per_minute));
+  if (!fresh) return;
+  offline_.emplace_back(id, epoch);
+  if (!end_untold) return;
+  at->second.end_untold = true;
+  at->second.last_end = EndReason::node_lost;
+  untold_.push_back(id);
+}
+
+std::size_t Ownership::tell_ends(std::size_t count) {
+  for (; count > 0 && !untold_.empty(); --count) {
+    const auto found = entries_.find(untold_.back());
+    untold_.pop_back();
+    if (found != entries_.end()) tell_end(found->second);
+  }
+  if (untold_.empty()) untold_ = {};  // gives its memory back
+  return untold_.size();
+}
+
+void Ownership::tell_end(Entry& entry) {
+  if (!std::exchange(entry.end_untold, false)) return;
+  actions_.presence(*entry.parked, false, entry.epoch, EndReason::node_lost);
 }
 
 bool Ownership::expire(TimePoint now) {
@@ -131,6 +165,7 @@ void Ownership::make_room() {
     offline_.pop_front();
     const auto found = entries_.find(id);
     if (found == entries_.end() || found->second.owner || found->second.epoch != epoch) continue;
+    tell_end(found->second);
     entries_.erase(found);
   }
 }

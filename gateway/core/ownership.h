@@ -7,14 +7,17 @@
 #include "gateway/core/record.h"
 #include "gateway/core/token_bucket.h"
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace fieldgate {
 
@@ -36,7 +39,7 @@ class OwnershipActions {
   // with EndReason::taken_over, and end.
   virtual void fence(SessionAddress owner, const DeviceId& id, Epoch epoch) = 0;
   // The device went online, or offline for `reason`, in `epoch`. Called in order;
-  // may stamp the time into `state`.
+  // may stamp the time into `state`, and its lanes as it goes online.
   virtual void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) = 0;
 };
 
@@ -53,7 +56,8 @@ struct OwnershipLimits {
 // than any before; whatever comes with another epoch than the owner's is stale
 // and changes nothing.
 // Thread: the home shard's.
-// Owns: the state of every device that no session holds.
+// Owns:   the state of every device that no session holds.
+// Bounds: devices_max devices.
 class Ownership {
  public:
   using NextEpoch = std::function<std::optional<Epoch>()>;  // nullopt: none can be had
@@ -74,9 +78,18 @@ class Ownership {
   // The owner of `epoch` lets go. Stale: ignored, and the state is dropped.
   void release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason);
 
-  // A record reached FORWARDED after its session had ended. Returns the present
-  // owner, to whom it must be passed on, if the state is not here.
-  std::optional<SessionAddress> forwarded(const DeviceId& id, StreamId stream, Seq seq);
+  // A record reached `stage` (SPOOLED or FORWARDED) after its session had ended, or
+  // an earlier process had logged it. Returns the present owner, to whom it must be
+  // passed on, if the state is not here.
+  std::optional<SessionAddress> staged(std::string_view id, StreamId stream, AckStage stage, Seq seq);
+
+  // A device as an earlier process left it: parked. If that process said of it that
+  // it is online and no more (`end_untold`), its end for EndReason::node_lost is
+  // said by tell_ends(), or else before anything else is said of the device.
+  // Before any claim, each device once, the longest offline first.
+  void restore(std::unique_ptr<DeviceState> state, Epoch epoch, bool end_untold);
+  // Says at most `count` of those ends; returns how many may be left.
+  std::size_t tell_ends(std::size_t count);
 
   // Refuses claims that have waited for longer than fence_patience. Returns true
   // if any still wait.
@@ -86,7 +99,7 @@ class Ownership {
     const DeviceState* parked = nullptr;  // set if no session holds it
     std::optional<SessionAddress> owner;
     Epoch epoch;
-    EndReason last_end = EndReason::bye;
+    std::optional<EndReason> last_end;  // nullopt: not known
   };
   std::optional<Lookup> find(const DeviceId& id) const;
 
@@ -98,21 +111,35 @@ class Ownership {
     DeviceProfile profile;
     TimePoint since;
   };
+  // What reached a stage while the state was away: with a session that is told the
+  // same, or on its way, where it would be missed.
   struct LateMark {
     StreamId stream;
-    Seq seq;
+    Seq spooled;
+    Seq forwarded;
   };
+  using LateMarks = std::array<LateMark, 2>;  // the stream marked last comes first
   struct Entry {
+    Entry(std::unique_ptr<DeviceState> state, Epoch of, TokenBucket budget)
+        : parked(std::move(state)), epoch(of), takeovers(budget) {}
+
     std::unique_ptr<DeviceState> parked;
     std::optional<SessionAddress> owner;
     std::unique_ptr<Waiting> waiting;
-    std::array<LateMark, 2> late;  // forwarded while the state was away
+    std::unique_ptr<LateMarks> late;
     Epoch epoch;
     TokenBucket takeovers;
-    EndReason last_end = EndReason::bye;
+    std::optional<EndReason> last_end;
+    bool end_untold = false;  // parked then
+  };
+  // Lets a view find an id.
+  struct IdHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view id) const noexcept { return stable_hash(id); }
   };
 
   void hand_over(Entry& entry, SessionAddress to, DeviceProfile profile);
+  void tell_end(Entry& entry);
   void make_room();
   std::uint32_t ms(TimePoint now) const;
 
@@ -120,9 +147,10 @@ class Ownership {
   OwnershipActions& actions_;
   NextEpoch next_epoch_;
   MakeState make_state_;
-  std::unordered_map<DeviceId, Entry> entries_;
+  std::unordered_map<DeviceId, Entry, IdHash, std::equal_to<>> entries_;
   std::deque<std::pair<DeviceId, Epoch>> offline_;  // oldest first; stale pairs are skipped
   std::vector<DeviceId> waiting_ids_;
+  std::vector<DeviceId> untold_;  // restored; some may have been told since
 };
 
 }  // namespace fieldgate

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/core/ids.h"
+#include "gateway/core/record.h"
 #include "gateway/core/stream_marks.h"
 
 #include <cstdint>
@@ -17,6 +18,7 @@ struct RestoredDevice {
   bool was_online = false;
   std::int64_t since_unix_ms = 0;  // of the last online or offline
   std::int64_t last_data_unix_ms = 0;
+  LaneSet presence_lanes = k_every_lane;  // of its newest presence record
 };
 
 }  // namespace fieldgate

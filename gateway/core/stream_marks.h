@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/core/ack_stage.h"
 #include "gateway/core/ids.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <utility>
 
 namespace fieldgate {
 
@@ -12,12 +15,29 @@ namespace fieldgate {
 struct StreamMarks {
   StreamId id;
   Seq received;   // highest that arrived, rejected ones included
-  Seq logged;     // highest that went into the uplink log
+  Seq logged;     // highest that went into the uplink log, or is about to
   Seq spooled;    // highest that reached SPOOLED
   Seq forwarded;  // highest that reached FORWARDED
   Seq gap_base;   // nothing at or below counts as a gap
   std::uint64_t gaps = 0;
   std::uint64_t duplicates = 0;
+
+  // Every logged record through `seq` has reached `stage`. The log is ordered, so
+  // what comes late may be lower than what is known, and changes nothing then.
+  void raise(AckStage stage, Seq seq) noexcept {
+    if (stage == AckStage::spooled) spooled = std::max(spooled, seq);
+    if (stage == AckStage::forwarded) forwarded = std::max(forwarded, seq);
+  }
+  // The highest that has reached `stage`.
+  Seq through(AckStage stage) const noexcept {
+    switch (stage) {
+      case AckStage::spooled: return spooled;
+      case AckStage::forwarded: return forwarded;
+      case AckStage::accepted:
+      case AckStage::unspecified: break;
+    }
+    return received;
+  }
 };
 
 // What may be acknowledged when everything through `staged` has reached the

@@ -58,10 +58,13 @@ class DeviceSession final : public TimerNode, private WsSink {
   // Another connection of this id takes over.
   void fenced(Epoch epoch);
 
-  // A record of this session has reached `stage`.
-  void staged(AckStage stage, const RecordView& record);
-  // One that reached FORWARDED after an earlier connection had sent it.
-  void staged_late(StreamId stream, Seq seq);
+  // Records of this session through `seq` have reached `stage`, whatever the
+  // session's own. Precondition: live().
+  void mark(AckStage stage, Seq seq) noexcept { marks_->raise(stage, seq); }
+  // A record of this session has reached the session's stage.
+  void staged(const RecordView& record);
+  // One that an earlier connection had sent has reached `stage`.
+  void staged_late(AckStage stage, StreamId stream, Seq seq);
   // The log did not take this record: it counts as never received.
   void refused_by_log(const RecordView& record);
   void send_ack();
@@ -81,6 +84,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool live() const noexcept { return phase_ == Phase::live; }
   bool open() const noexcept { return phase_ < Phase::closing; }
   Epoch epoch() const noexcept { return epoch_; }
+  AckStage stage() const noexcept { return stage_; }
   SessionRef ref() const noexcept { return ref_; }
   const DeviceState* state() const noexcept { return state_.get(); }
   const std::string* device() const noexcept;

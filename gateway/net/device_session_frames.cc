@@ -199,6 +199,7 @@ Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte
   record.received_unix_ms = shard_.env().clock.unix_ms();
   record.payload = message;
   record.session = ref_;
+  record.lanes = state_->lanes;
   shard_.ingest(record);
   return std::nullopt;
 }
@@ -249,7 +250,7 @@ void DeviceSession::welcome() {
   const auto wanted = hello.heartbeat_seconds == 0 ? config.session.heartbeat : seconds(hello.heartbeat_seconds);
   const seconds heartbeat = std::clamp(wanted, config.session.heartbeat_min, config.session.heartbeat_max);
   heartbeat_ms_ = static_cast<std::uint32_t>(milliseconds(heartbeat).count());
-  staged_ = stage_ == AckStage::accepted ? marks_->received : marks_->forwarded;
+  staged_ = marks_->through(stage_);
   acked_ = ackable();
   granted_ = enforced_ = credit_for(shard_.level());
 
@@ -283,11 +284,7 @@ void DeviceSession::fenced(Epoch epoch) {
 
 Seq DeviceSession::ackable() const noexcept { return ack_through(*marks_, staged_); }
 
-void DeviceSession::staged(AckStage stage, const RecordView& record) {
-  if (stage == AckStage::forwarded && marks_->id == record.stream) {
-    marks_->forwarded = std::max(marks_->forwarded, record.seq);
-  }
-  if (stage != stage_) return;
+void DeviceSession::staged(const RecordView& record) {
   staged_ = std::max(staged_, record.seq);
   inflight_frames_ -= std::min<std::uint32_t>(inflight_frames_, 1);
   inflight_bytes_ -= std::min<std::uint64_t>(inflight_bytes_, record.payload.size());
@@ -295,10 +292,12 @@ void DeviceSession::staged(AckStage stage, const RecordView& record) {
   want_ack();
 }
 
-void DeviceSession::staged_late(StreamId stream, Seq seq) {
-  if (!live() || marks_->id != stream) return;
-  marks_->forwarded = std::max(marks_->forwarded, seq);
-  if (stage_ != AckStage::forwarded) return;
+void DeviceSession::staged_late(AckStage stage, StreamId stream, Seq seq) {
+  if (!live()) return;
+  StreamMarks* marks = state_->streams.find(stream);
+  if (marks == nullptr) return;
+  marks->raise(stage, seq);
+  if (marks != marks_ || stage != stage_) return;
   staged_ = std::max(staged_, seq);
   want_ack();
 }

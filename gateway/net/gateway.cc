@@ -23,8 +23,7 @@ Gateway::Gateway(const Settings& settings, GatewayIdentity identity, std::unique
     : settings_(settings), identity_(std::move(identity)), tls_(std::move(tls)) {
   if (settings_.node.shards == 0) settings_.node.shards = std::max(1U, std::thread::hardware_concurrency());
   const SessionConfigPtr config = config_from(settings_);
-  const ShardEnv env{ports.clock,          ports.log,        ports.wire, ports.authenticator, ports.uplink, ports.fleet,
-                     ports.presence_views, ports.next_epoch, addresses_, connections_};
+  const ShardEnv env{std::move(ports), addresses_, connections_};
   std::vector<Shard*> all;
   for (std::uint32_t i = 0; i < settings_.node.shards; ++i) {
     shards_.push_back(std::make_unique<Shard>(i, env, config));
@@ -52,6 +51,12 @@ SessionConfigPtr Gateway::config_from(const Settings& settings) const {
 StageSink& Gateway::stage_sink(std::uint32_t shard) noexcept { return *shards_[shard]; }
 
 const ShardProbe& Gateway::probe(std::uint32_t shard) const noexcept { return std::as_const(*shards_[shard]).probe(); }
+
+void Gateway::restore(std::vector<RestoredDevice> devices) {
+  std::vector<std::vector<RestoredDevice>> homes(shards_.size());
+  for (RestoredDevice& device : devices) homes[home_of(device.id)].push_back(std::move(device));
+  for (std::size_t i = 0; i < homes.size(); ++i) shards_[i]->restore(std::move(homes[i]));
+}
 
 Result<std::uint16_t> Gateway::open() {
   Endpoint endpoint = settings_.devices.listen;
@@ -106,7 +111,7 @@ std::uint64_t Gateway::sessions() const noexcept {
 std::int64_t Gateway::certificate_not_after() const { return tls_ ? tls_->current()->not_after_unix() : 0; }
 
 void Gateway::detail(const DeviceId& id, Answer answer) {
-  Shard* home = shards_[stable_hash(id.str()) % shards_.size()].get();
+  Shard* home = shards_[home_of(id)].get();
   home->post([home, id, answer = std::move(answer)] { home->detail(id, answer); });
 }
 

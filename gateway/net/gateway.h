@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/core/error.h"
+#include "gateway/core/restored_device.h"
 #include "gateway/core/settings.h"
 #include "gateway/net/address_book.h"
 #include "gateway/net/session_config.h"
@@ -29,19 +30,10 @@ struct GatewayIdentity {
 
 // The southbound half of the process: the device port and its shards.
 // Thread: made, opened, drained and stopped by one thread; the rest as said.
-// Owns:   the shards and their threads. Borrows what ShardEnv names.
+// Owns:   the shards and their threads. Borrows what GatewayPorts names.
 class Gateway final : public LiveDevices {
  public:
-  struct Ports {
-    const Clock& clock;
-    Log& log;
-    const Wire& wire;
-    const Authenticator& authenticator;
-    Uplink& uplink;
-    FleetSink& fleet;
-    std::vector<PresenceView*> presence_views;
-    std::function<std::optional<Epoch>()> next_epoch;
-  };
+  using Ports = GatewayPorts;
 
   // Loads certificates and makes the shards; nothing runs yet.
   // Errors: what is wrong with which file.
@@ -51,6 +43,12 @@ class Gateway final : public LiveDevices {
   std::uint32_t shards() const noexcept { return static_cast<std::uint32_t>(shards_.size()); }
   StageSink& stage_sink(std::uint32_t shard) noexcept;
   const ShardProbe& probe(std::uint32_t shard) const noexcept;
+
+  // The devices that the log of earlier processes knows: each may resume where it
+  // stood, the fleet hears of them, and those that were online are said to be
+  // offline (EndReason::node_lost), paced by the room in the log, each before it may
+  // be said to be online again. Before open(), once; each device once.
+  void restore(std::vector<RestoredDevice> devices);
 
   // Binds the device port on every shard and starts their threads; accepts from
   // accept() on. Errors: the address, and what to do.
@@ -78,6 +76,7 @@ class Gateway final : public LiveDevices {
  private:
   Gateway(const Settings& settings, GatewayIdentity identity, std::unique_ptr<TlsContextHolder> tls, Ports ports);
   SessionConfigPtr config_from(const Settings& settings) const;
+  std::size_t home_of(std::string_view device) const noexcept { return home_shard(device, shards_.size()); }
 
   Settings settings_;
   GatewayIdentity identity_;

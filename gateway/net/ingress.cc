@@ -11,14 +11,12 @@ bool Ingress::add(const RecordView& record) {
   return data_->size() >= k_records_max || data_->bytes() >= k_bytes_max;
 }
 
-bool Ingress::add_presence(const RecordView& record) {
-  if (presence_records_ >= k_presence_max) return false;
+void Ingress::add_presence(const RecordView& record) {
   if (presence_.empty() || presence_.back()->size() >= k_records_max) {
     presence_.push_back(std::make_shared<RecordBlock>(shard_));
   }
   presence_.back()->append(record);
   ++presence_records_;
-  return true;
 }
 
 Ingress::Flushed Ingress::flush() {
@@ -36,6 +34,7 @@ Ingress::Flushed Ingress::flush() {
     const std::size_t records = presence_.front()->size();
     presence_.front()->seal();
     if (!uplink_.submit(presence_.front())) break;
+    flushed.presence += records;
     presence_records_ -= records;
     presence_.pop_front();
   }

@@ -13,8 +13,10 @@ namespace fieldgate::net {
 // A shard's records on their way into the uplink log: gathered while the shard
 // works through what is ready, submitted together at the end of the turn.
 // Shard:  every member.
-// Bounds: a data block is due at k_records_max or k_bytes_max; presence that the
-//         log cannot take is kept for the next attempt, at most k_presence_max.
+// Bounds: a data block is due at k_records_max or k_bytes_max. Presence that the
+//         log cannot take is kept for the next attempt, and never dropped, or
+//         consumers would be left with a lie: from k_presence_max on the shard lets
+//         no device connect, and what is connected has one end each to tell.
 class Ingress {
  public:
   static constexpr std::size_t k_records_max = 512;
@@ -25,16 +27,19 @@ class Ingress {
 
   // True if the block is due: flush before adding more.
   bool add(const RecordView& record);
-  // False: no room, the record is dropped.
-  bool add_presence(const RecordView& record);
+  void add_presence(const RecordView& record);
 
   struct Flushed {
     RecordBlockPtr taken;                  // in the log: ACCEPTED
     std::shared_ptr<RecordBlock> refused;  // not in the log: as if never received
+    std::size_t presence = 0;              // records of it that are in the log now
   };
-  // Data first, then presence.
+  // Data first, then presence. Whatever the log refuses a block for, full or failed,
+  // is all the same here.
   Flushed flush();
 
+  // Records of presence that still have to get into the log.
+  std::size_t presence() const noexcept { return presence_records_; }
   bool empty() const noexcept { return (!data_ || data_->empty()) && presence_.empty(); }
 
  private:

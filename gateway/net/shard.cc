@@ -126,6 +126,7 @@ void Shard::tick() {
   });
   if (++ticks_ % k_seen_every_ticks == 0) send_seen();
   if (!ingress_.empty()) schedule_flush();
+  if (ends_untold_ > 0 && !telling_ends_) tell_ends();
 }
 
 void Shard::file_deadline(DeviceSession& session, std::uint32_t due_ms) {
@@ -225,47 +226,42 @@ void Shard::flush() {
       probe_.records[static_cast<std::size_t>((*flushed.taken)[i].kind)].add();
     }
   }
+  probe_.records[static_cast<std::size_t>(RecordKind::presence)].add(flushed.presence);
   if (flushed.taken && accepted_sessions_ > 0) {
-    post([this, block = std::move(flushed.taken)] { block_staged(AckStage::accepted, *block); });
+    post([this, block = std::move(flushed.taken)] { block_staged(AckStage::accepted, block); });
   }
   if (!changed_.empty()) env_.fleet.changed(std::exchange(changed_, {}));
 }
 
 void Shard::staged(AckStage stage, RecordBlockPtr block) {
-  post([this, stage, block = std::move(block)] { block_staged(stage, *block); });
+  post([this, stage, block = std::move(block)] { block_staged(stage, block); });
 }
 
-void Shard::block_staged(AckStage stage, const RecordBlock& block) {
+void Shard::block_staged(AckStage stage, const RecordBlockPtr& block) {
   assert_current();
   const std::int64_t now = env_.clock.unix_ms();
-  std::vector<std::vector<LateRecord>> late(stage == AckStage::forwarded ? shards_.size() : 0);
-  for (std::size_t i = 0; i < block.size(); ++i) {
-    const RecordView record = block[i];
-    if (record.session.slot == SessionRef::k_no_slot) continue;
+  std::vector<std::vector<std::uint32_t>> late;  // places in the block, by home shard
+  for (std::size_t i = 0; i < block->size(); ++i) {
+    const RecordView record = (*block)[i];
+    if (record.stream.value == 0) continue;  // presence: nobody waits for it
     DeviceSession* session = find(record.session);
-    if (session != nullptr && session->live() && session->epoch() == record.epoch) {
-      probe_.ack_time.observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - record.received_unix_ms)) *
-                              1'000);
-      with_session(record.session, [&](DeviceSession& s) { s.staged(stage, record); });
-    } else if (stage == AckStage::forwarded) {
-      auto id = DeviceId::parse(record.device);
-      if (id) late[stable_hash(record.device) % shards_.size()].push_back({std::move(*id), record.stream, record.seq});
+    if (session == nullptr || !session->live() || session->epoch() != record.epoch) {
+      // At ACCEPTED nothing is late: a state goes home with that mark.
+      if (stage == AckStage::accepted) continue;
+      if (late.empty()) late.resize(shards_.size());
+      late[home_shard(record.device, shards_.size())].push_back(static_cast<std::uint32_t>(i));
+      continue;
     }
+    session->mark(stage, record.seq);
+    if (session->stage() != stage) continue;
+    probe_.ack_time.observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - record.received_unix_ms)) *
+                            1'000);
+    with_session(record.session, [&](DeviceSession& s) { s.staged(record); });
   }
   for (std::size_t home = 0; home < late.size(); ++home) {
     if (late[home].empty()) continue;
-    shards_[home]->post([shard = shards_[home], records = std::move(late[home])] { shard->late_forwarded(records); });
-  }
-}
-
-void Shard::late_forwarded(const std::vector<LateRecord>& records) {
-  assert_current();
-  for (const LateRecord& record : records) {
-    const auto owner = ownership_.forwarded(record.id, record.stream, record.seq);
-    if (!owner) continue;
-    Shard* shard = shards_[owner->shard];
-    shard->post([shard, ref = owner->ref, stream = record.stream, seq = record.seq] {
-      shard->with_session(ref, [&](DeviceSession& session) { session.staged_late(stream, seq); });
+    shards_[home]->post([shard = shards_[home], stage, block, places = std::move(late[home])] {
+      shard->late_staged(stage, *block, places);
     });
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/core/ownership.h"
+#include "gateway/core/restored_device.h"
 #include "gateway/core/timer_wheel.h"
 #include "gateway/net/device_session.h"
 #include "gateway/net/ingress.h"
@@ -44,6 +45,8 @@ class Shard final : public StageSink, private OwnershipActions {
   Shard& operator=(const Shard&) = delete;
 
   // --- life; called by the gateway, from its thread
+  // Devices of earlier processes whose home this is; see Gateway::restore().
+  void restore(std::vector<RestoredDevice> devices);
   // All shards, this one included, in order of their index.
   void link(std::vector<Shard*> shards) { shards_ = std::move(shards); }
   Result<std::uint16_t> listen(const Endpoint& endpoint) { return listener_.open(endpoint); }
@@ -111,9 +114,9 @@ class Shard final : public StageSink, private OwnershipActions {
   void with_session(SessionRef ref, F&& f);
 
  private:
-  // A record whose session had ended when it reached FORWARDED.
-  struct LateRecord {
-    DeviceId id;
+  // What a session is to be told of records that an earlier connection had sent.
+  struct LateMark {
+    SessionRef to;
     StreamId stream;
     Seq seq;
   };
@@ -128,13 +131,14 @@ class Shard final : public StageSink, private OwnershipActions {
   void settle(SessionRef ref);
   void handler_failed(SessionRef ref, const char* what) noexcept;
   void schedule_flush();
-  void block_staged(AckStage stage, const RecordBlock& block);
+  void block_staged(AckStage stage, const RecordBlockPtr& block);
   void block_refused(const RecordBlock& block);
   void arm_tick();
   void arm_ack_timer();
   void flush_acks();
   void arm_claim_timer();
-  void late_forwarded(const std::vector<LateRecord>& records);
+  void late_staged(AckStage stage, const RecordBlock& block, const std::vector<std::uint32_t>& places);
+  void tell_ends();
   void send_seen();
   void drain_step();
   void give_back_step();
@@ -185,6 +189,8 @@ class Shard final : public StageSink, private OwnershipActions {
   std::size_t give_back_slot_ = 0;  // where to go on
   std::size_t give_back_left_ = 0;  // slots to look at
   bool give_back_armed_ = false;
+  std::size_t ends_untold_ = 0;  // at most, of restored devices
+  bool telling_ends_ = false;    // the next step is posted
   std::int32_t accepted_sessions_ = 0;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
   std::thread thread_;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace fieldgate {
 class Authenticator;
 class Clock;
 class FleetSink;
+class LaneFilters;
 class Log;
 class PresenceView;
 class Uplink;
@@ -23,9 +25,9 @@ namespace fieldgate::net {
 
 class AddressBook;
 
-// What every shard of a process shares. All of it may be called from any thread
-// and outlives the shards.
-struct ShardEnv {
+// What the device side needs of the rest of the process. All of it may be called
+// from any thread and outlives the gateway.
+struct GatewayPorts {
   const Clock& clock;
   Log& log;
   const Wire& wire;
@@ -34,6 +36,11 @@ struct ShardEnv {
   FleetSink& fleet;
   std::vector<PresenceView*> presence_views;
   std::function<std::optional<Epoch>()> next_epoch;
+  std::shared_ptr<const LaneFilters> filters = nullptr;  // nullptr: every lane wants every device
+};
+
+// What every shard shares: the above, and what the gateway keeps for all of them.
+struct ShardEnv : GatewayPorts {
   AddressBook& addresses;
   std::atomic<std::uint32_t>& connections;  // open device sockets, over all shards
 };

@@ -2,6 +2,7 @@
 //
 // The part of Shard that is home to device ids: claims, takeovers, presence, and
 // what others may ask of a device.
+#include "gateway/core/lane_filter.h"
 #include "gateway/net/shard.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/presence_view.h"
@@ -13,6 +14,7 @@ namespace fieldgate::net {
 namespace {
 
 constexpr std::chrono::milliseconds k_claim_check{100};
+constexpr std::size_t k_ends_per_step = 256;
 
 std::string_view quality_name(MetricQuality quality) {
   switch (quality) {
@@ -36,7 +38,7 @@ struct OwnValue {
   }
 };
 
-DeviceSummary summary_of(const DeviceState& state, bool online, Epoch epoch, EndReason last_end) {
+DeviceSummary summary_of(const DeviceState& state, bool online, Epoch epoch, std::optional<EndReason> last_end) {
   DeviceSummary summary{state.id,
                         online,
                         epoch,
@@ -46,11 +48,11 @@ DeviceSummary summary_of(const DeviceState& state, bool online, Epoch epoch, End
                         state.profile.firmware,
                         state.profile.labels,
                         {}};
-  if (!online && epoch.value != 0) summary.reason = to_string(last_end);
+  if (!online && last_end) summary.reason = to_string(*last_end);
   return summary;
 }
 
-DeviceDetail detail_of(const DeviceState& state, bool online, Epoch epoch, EndReason last_end) {
+DeviceDetail detail_of(const DeviceState& state, bool online, Epoch epoch, std::optional<EndReason> last_end) {
   DeviceDetail detail(summary_of(state, online, epoch, last_end));
   for (const StreamMarks& marks : state.streams.all()) {
     if (marks.id.value == 0) continue;
@@ -71,7 +73,7 @@ DeviceDetail detail_of(const DeviceState& state, bool online, Epoch epoch, EndRe
 
 }  // namespace
 
-Shard& Shard::home_of(const DeviceId& id) noexcept { return *shards_[stable_hash(id.str()) % shards_.size()]; }
+Shard& Shard::home_of(const DeviceId& id) noexcept { return *shards_[home_shard(id.str(), shards_.size())]; }
 
 // --- from this shard's sessions to a home shard
 
@@ -79,6 +81,8 @@ void Shard::claim(const DeviceId& id, SessionRef from, DeviceProfile profile) {
   Shard& home = home_of(id);
   home.post([&home, id, address = SessionAddress{index_, from}, profile = std::move(profile)]() mutable {
     home.assert_current();
+    // No room to say that it is online.
+    if (home.ingress_.presence() >= Ingress::k_presence_max) return home.refuse(address, EndReason::overloaded);
     home.ownership_.claim(id, address, std::move(profile), home.env_.clock.now());
     home.arm_claim_timer();
   });
@@ -138,7 +142,10 @@ void Shard::fence(SessionAddress owner, const DeviceId&, Epoch epoch) {
 void Shard::presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) {
   const std::int64_t now = env_.clock.unix_ms();
   state.since_unix_ms = now;
-  if (online) state.last_seen_unix_ms = now;
+  if (online) {
+    state.last_seen_unix_ms = now;
+    state.lanes = env_.filters ? env_.filters->match(state.id, state.profile.labels) : k_every_lane;
+  }
   const std::string_view why = online ? std::string_view() : to_string(reason);
 
   env_.wire.encoder().presence({online, epoch, config_->node, config_->boot_id, now, why}, frame_scratch_);
@@ -149,14 +156,75 @@ void Shard::presence(DeviceState& state, bool online, Epoch epoch, EndReason rea
   record.epoch = epoch;
   record.received_unix_ms = now;
   record.payload = std::as_bytes(std::span(frame_scratch_));
-  if (ingress_.add_presence(record)) {
-    probe_.records[static_cast<std::size_t>(RecordKind::presence)].add();
-  } else {
-    probe_.records_refused.add();
-  }
+  record.lanes = state.lanes;
+  ingress_.add_presence(record);
   for (PresenceView* view : env_.presence_views) view->publish(state.id, {online, epoch, now, std::string(why)});
   changed_.push_back(summary_of(state, online, epoch, reason));
   schedule_flush();
+}
+
+// --- what reaches a stage late
+
+void Shard::late_staged(AckStage stage, const RecordBlock& block, const std::vector<std::uint32_t>& places) {
+  assert_current();
+  std::vector<std::vector<LateMark>> marks(shards_.size());  // by the owner's shard
+  for (const std::uint32_t place : places) {
+    const RecordView record = block[place];
+    const auto owner = ownership_.staged(record.device, record.stream, stage, record.seq);
+    if (!owner) continue;
+    auto& to = marks[owner->shard];
+    // What comes in a row of one stream is one mark.
+    if (!to.empty() && to.back().to == owner->ref && to.back().stream == record.stream) to.pop_back();
+    to.push_back({owner->ref, record.stream, record.seq});
+  }
+  for (std::size_t i = 0; i < marks.size(); ++i) {
+    if (marks[i].empty()) continue;
+    shards_[i]->post([shard = shards_[i], stage, passed = std::move(marks[i])] {
+      for (const LateMark& mark : passed) {
+        shard->with_session(mark.to, [&](DeviceSession& s) { s.staged_late(stage, mark.stream, mark.seq); });
+      }
+    });
+  }
+}
+
+// --- what an earlier process left
+
+void Shard::restore(std::vector<RestoredDevice> devices) {
+  // Those that were online have been offline for the shortest time.
+  std::ranges::sort(devices, {}, [](const RestoredDevice& d) { return std::pair(d.was_online, d.since_unix_ms); });
+  const std::int64_t now = env_.clock.unix_ms();
+  for (RestoredDevice& device : devices) {
+    auto state = std::make_unique<DeviceState>(device.id, config_->session.last_values_bytes_max);
+    state->streams = device.streams;
+    state->lanes = device.presence_lanes;
+    state->since_unix_ms = device.was_online ? now : device.since_unix_ms;
+    state->last_data_unix_ms = device.last_data_unix_ms;
+    // What the log shows of it; it may have been heard later.
+    state->last_seen_unix_ms = std::max(device.last_data_unix_ms, device.was_online ? device.since_unix_ms : 0);
+    changed_.push_back(summary_of(*state, false, device.epoch,
+                                  device.was_online ? std::optional(EndReason::node_lost) : std::nullopt));
+    ownership_.restore(std::move(state), device.epoch, device.was_online);
+    if (device.was_online) ++ends_untold_;
+  }
+  schedule_flush();
+  if (ends_untold_ > 0) {
+    telling_ends_ = true;
+    post([this] { tell_ends(); });
+  }
+}
+
+// A whole fleet's ends must not fill the log, nor stand before what devices send:
+// step by step while there is room, slowly while that is scarce, and none while
+// there is hardly any or the log has not yet taken the last ones.
+void Shard::tell_ends() {
+  telling_ends_ = false;
+  const UplinkLevel level = env_.uplink.level();
+  if (stopping_ || level == UplinkLevel::withheld || ingress_.presence() > 0) return;
+  ends_untold_ = ownership_.tell_ends(k_ends_per_step);
+  flush();
+  if (ends_untold_ == 0 || level != UplinkLevel::normal) return;  // the next tick goes on
+  telling_ends_ = true;
+  post([this] { tell_ends(); });
 }
 
 // --- what others may know

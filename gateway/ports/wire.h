@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/core/ack_stage.h"
 #include "gateway/core/error.h"
 #include "gateway/core/ids.h"
 #include "gateway/core/metric_value.h"
@@ -18,7 +19,6 @@
 // The wire contract (proto/fieldgate/v1) as the session sees it, free of protobuf.
 namespace fieldgate {
 
-enum class AckStage : std::uint8_t { unspecified, accepted, spooled, forwarded };
 std::string_view to_string(AckStage stage) noexcept;
 
 enum class FrameKind : std::uint8_t {

@@ -21,7 +21,8 @@ namespace fieldgate::test {
 // clock that the test turns. Devices are the far ends of socket pairs.
 class ShardBench {
  public:
-  explicit ShardBench(std::uint32_t shards = 1, std::function<void(net::SessionConfig&)> adjust = {});
+  explicit ShardBench(std::uint32_t shards = 1, std::function<void(net::SessionConfig&)> adjust = {},
+                      std::shared_ptr<const LaneFilters> filters = nullptr);
   ~ShardBench();
 
   // Runs everything that is ready, on every shard, until nothing is.

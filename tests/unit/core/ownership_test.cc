@@ -165,9 +165,9 @@ TEST_F(OwnershipTest, KeepsWhatWasForwardedWhileTheStateWasAway) {
   ownership.claim(id("d"), session(1), {}, now);
   auto& state = recorder.grants[0].state;
   state->streams.open({7}, {1}, {0})->received = {9};
-  EXPECT_EQ(ownership.forwarded(id("d"), {7}, {5}), session(1)) << "the owner must be told";
+  EXPECT_EQ(ownership.staged("d", {7}, AckStage::forwarded, {5}), session(1)) << "the owner must be told";
   ownership.release(recorder.grants[0].epoch, std::move(state), EndReason::bye);
-  EXPECT_EQ(ownership.forwarded(id("d"), {7}, {8}), std::nullopt);
+  EXPECT_EQ(ownership.staged("d", {7}, AckStage::forwarded, {8}), std::nullopt);
   ownership.claim(id("d"), session(2), {}, now);
   EXPECT_EQ(recorder.grants.back().state->streams.find({7})->forwarded, Seq{8});
 }
