@@ -7,8 +7,6 @@
 namespace fieldgate::http {
 namespace {
 
-constexpr std::string_view k_allow = "GET, HEAD, OPTIONS";
-
 Response unauthenticated(const Request& request, bool presented) {
   Response response = make_problem(Problem::unauthenticated, request.id,
                                    presented ? "the bearer token is not known here"
@@ -19,8 +17,13 @@ Response unauthenticated(const Request& request, bool presented) {
   return response;
 }
 
-Response fault(const Request& request, const ParameterFault& fault) {
-  return make_problem(fault.problem, request.id, fault.detail, fault.parameter);
+Response forbidden(const Request& request, const TokenHolder& holder) {
+  Response response = make_problem(Problem::forbidden, request.id,
+                                   "the token '" + holder.name + "' has scope " + std::string(to_string(holder.scope)) +
+                                       ", and changing something needs admin: name it on the token's line");
+  response.headers.emplace_back("WWW-Authenticate",
+                                "Bearer realm=\"fieldgate\", error=\"insufficient_scope\", scope=\"admin\"");
+  return response;
 }
 
 Response json_answer(std::string body, bool tagged = false) {
@@ -32,68 +35,79 @@ Response json_answer(std::string body, bool tagged = false) {
 
 }  // namespace
 
-std::optional<ApiHandler::Route> ApiHandler::route(const std::vector<std::string>& path) {
-  if (path.size() == 1 && path[0] == "openapi.json") return Route::openapi;
-  if (path.size() < 3 || path[0] != "api" || path[1] != "v1") return std::nullopt;
-  if (path.size() == 3) {
-    if (path[2] == "devices") return Route::devices;
-    if (path[2] == "nodes") return Route::nodes;
-    if (path[2] == "lanes") return Route::lanes;
-    if (path[2] == "openapi.json") return Route::openapi;
-  }
-  if (path[2] != "devices") return std::nullopt;
-  if (path.size() == 4 && !path[3].empty()) return Route::device;
-  if (path.size() == 6 && path[4] == "telemetry" && path[5] == "latest") return Route::latest;
-  return std::nullopt;
-}
-
-bool ApiHandler::authorised(const Request& request) const {
+const TokenHolder* ApiHandler::holder(const Request& request) const {
   const std::string* header = request.head.header("authorization");
-  if (header == nullptr || tokens_ == nullptr) return false;
-  const std::string* name = tokens_->find(TokenTable::bearer(*header));
-  if (name != nullptr) log_.debug("api_request", {{"id", request.id}, {"token", *name}});
-  return name != nullptr;
+  if (header == nullptr || tokens_ == nullptr) return nullptr;
+  return tokens_->find(TokenTable::bearer(*header));
 }
 
 void ApiHandler::handle(const Request& request, Respond respond) {
-  const std::optional<Route> found = route(request.target.segments);
+  const RouteInfo* route = find_route(request.target.segments);
   const std::string& method = request.head.method;
-  if (method == "OPTIONS" && found) {  // a browser's preflight carries no token
+  if (method == "OPTIONS" && route != nullptr) {  // a browser's preflight carries no token
     Response response;
     response.status = 204;
-    response.headers.emplace_back("Allow", k_allow);
+    response.headers.emplace_back("Allow", route->allow);
     return respond(std::move(response));
   }
-  if (!authorised(request)) {
-    return respond(unauthenticated(request, request.head.header("authorization") != nullptr));
+  const TokenHolder* who = holder(request);
+  if (who != nullptr) log_.debug("api_request", {{"id", request.id}, {"token", who->name}});
+  std::optional<Response> refusal = refuse(route, who, request);
+  if (who != nullptr && route != nullptr && allows(*route, method) && scope_of(method) != Scope::read) {
+    if (!refusal) refusal = lanes_.answer(route->route, request);
+    audit(request, *who, *refusal);
   }
-  if (!found) {
-    return respond(make_problem(Problem::not_found, request.id, "see /openapi.json for the paths there are"));
-  }
-  if (method != "GET" && method != "HEAD") {
-    Response response = make_problem(Problem::method_not_allowed, request.id, method + " is not possible here");
-    response.headers.emplace_back("Allow", k_allow);
-    return respond(std::move(response));
-  }
-  answer_get(*found, request, std::move(respond));
+  if (refusal) return respond(std::move(*refusal));
+  answer(route->route, request, std::move(respond));
 }
 
-void ApiHandler::answer_get(Route route, const Request& request, Respond respond) {
-  if (route == Route::devices) return respond(list_devices(request));
-  if (const auto unknown = refuse_unknown(request.target, {})) return respond(fault(request, *unknown));
+std::optional<Response> ApiHandler::refuse(const RouteInfo* route, const TokenHolder* holder,
+                                           const Request& request) const {
+  const std::string& method = request.head.method;
+  if (holder == nullptr) return unauthenticated(request, request.head.header("authorization") != nullptr);
+  if (route == nullptr) {
+    return make_problem(Problem::not_found, request.id, "see /openapi.json for the paths there are");
+  }
+  if (!allows(*route, method)) {
+    Response response = make_problem(Problem::method_not_allowed, request.id, method + " is not possible here");
+    response.headers.emplace_back("Allow", route->allow);
+    return response;
+  }
+  if (holder->scope < scope_of(method)) return forbidden(request, *holder);
+  if (request.body_bytes > 0) {
+    return make_problem(Problem::unexpected_body, request.id, "nothing here takes a body; send the request without");
+  }
+  return std::nullopt;
+}
+
+void ApiHandler::audit(const Request& request, const TokenHolder& holder, const Response& response) {
+  log_.info("api_write", {{"token", holder.name},
+                          {"method", request.head.method},
+                          {"path", request.head.target},
+                          {"outcome", response.status < 300 ? "done" : "refused"},
+                          {"status", response.status},
+                          {"changed", response.changed},
+                          {"peer", request.peer},
+                          {"id", request.id}});
+}
+
+void ApiHandler::answer(Route route, const Request& request, Respond respond) {
   switch (route) {
-    case Route::devices: break;  // above
+    case Route::devices: return respond(list_devices(request));
     case Route::device: return ask_live(request, false, std::move(respond));
     case Route::latest: return ask_live(request, true, std::move(respond));
-    case Route::nodes: return respond(json_answer(nodes_json(status_.node(), status_.readiness())));
-    case Route::lanes: return respond(json_answer(lanes_json(status_.lanes())));
-    case Route::openapi: return respond(json_answer(std::string(openapi_document()), true));
+    case Route::nodes:
+    case Route::openapi: break;
+    default: return respond(lanes_.answer(route, request));
   }
+  if (const auto unknown = refuse_unknown(request.target, {})) return respond(make_problem(*unknown, request.id));
+  if (route == Route::openapi) return respond(json_answer(std::string(openapi_document()), true));
+  respond(json_answer(nodes_json(status_.node(), status_.readiness())));
 }
 
 Response ApiHandler::list_devices(const Request& request) const {
   const auto read = read_list_query(request.target, seal_);
-  if (const auto* wrong = std::get_if<ParameterFault>(&read)) return fault(request, *wrong);
+  if (const auto* wrong = std::get_if<ParameterFault>(&read)) return make_problem(*wrong, request.id);
   const auto& query = std::get<FleetQuery>(read);
   const std::int64_t now = clock_.unix_ms();
   const FleetPage page = index_.query(query, now);
@@ -103,6 +117,7 @@ Response ApiHandler::list_devices(const Request& request) const {
 }
 
 void ApiHandler::ask_live(const Request& request, bool latest, Respond respond) {
+  if (const auto unknown = refuse_unknown(request.target, {})) return respond(make_problem(*unknown, request.id));
   const std::string& id = request.target.segments[3];
   const DeviceSummary* known = index_.find(id);
   if (known == nullptr) {

@@ -3,13 +3,16 @@
 
 #include "adapters/http/fleet_inbox.h"
 #include "adapters/http/handler.h"
+#include "adapters/http/lane_desk.h"
 #include "adapters/http/loop.h"
 #include "adapters/http/problem.h"
+#include "adapters/http/routes.h"
 #include "adapters/http/sealed_cursor.h"
 #include "adapters/http/token_table.h"
 #include "gateway/core/fleet_index.h"
 #include "gateway/ports/clock.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/lane_control.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/node_status.h"
 
@@ -21,7 +24,7 @@
 
 namespace fieldgate::http {
 
-// The routes of the API.
+// Answers the requests to the API: who may, and what.
 // Thread:  the loop's, but for the answers of `live`, which may come on any.
 // Borrows: everything given by reference.
 // Bounds:  one question to `live` per request that waits, and its answer is given
@@ -32,8 +35,14 @@ class ApiHandler final : public Handler {
 
   // Answers of `live` that come after the loop's end are dropped.
   ApiHandler(std::weak_ptr<Loop> loop, std::int64_t inactive_after_ms, LiveDevices& live, const NodeStatus& status,
-             const Clock& clock, Log& log)
-      : loop_(std::move(loop)), live_(live), status_(status), clock_(clock), log_(log), index_(inactive_after_ms) {}
+             LaneControl& lanes, const Clock& clock, Log& log)
+      : loop_(std::move(loop)),
+        live_(live),
+        status_(status),
+        clock_(clock),
+        log_(log),
+        index_(inactive_after_ms),
+        lanes_(status, lanes, seal_) {}
 
   void handle(const Request& request, Respond respond) override;
 
@@ -41,7 +50,6 @@ class ApiHandler final : public Handler {
   void apply(FleetInbox::Content news);
 
  private:
-  enum class Route : std::uint8_t { devices, device, latest, nodes, lanes, openapi };
   struct Question {
     Respond respond;
     DeviceId device;
@@ -49,9 +57,12 @@ class ApiHandler final : public Handler {
     bool latest;  // the telemetry alone
   };
 
-  static std::optional<Route> route(const std::vector<std::string>& segments);
-  bool authorised(const Request& request) const;
-  void answer_get(Route route, const Request& request, Respond respond);
+  // nullptr: nobody that is known.
+  const TokenHolder* holder(const Request& request) const;
+  // What ends a request before it is looked at; nullopt: nothing does.
+  std::optional<Response> refuse(const RouteInfo* route, const TokenHolder* holder, const Request& request) const;
+  void audit(const Request& request, const TokenHolder& holder, const Response& response);
+  void answer(Route route, const Request& request, Respond respond);
   Response list_devices(const Request& request) const;
   void ask_live(const Request& request, bool latest, Respond respond);
   // `answered`: false for a deadline that passed.
@@ -65,6 +76,7 @@ class ApiHandler final : public Handler {
   Log& log_;
   CursorSeal seal_;
   FleetIndex index_;
+  LaneDesk lanes_;
   std::shared_ptr<const TokenTable> tokens_;
   std::unordered_map<std::uint64_t, Question> questions_;
   std::uint64_t next_question_ = 1;

@@ -4,6 +4,7 @@
 #include "gateway/core/settings.h"
 #include "gateway/ports/clock.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/lane_control.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/node_status.h"
 #include "gateway/ports/probes.h"
@@ -15,7 +16,8 @@
 namespace fieldgate::http {
 
 // The HTTP API (docs/http-api.md; openapi.json beside this file is its contract):
-// answers what the devices, the lanes and the node are doing.
+// answers what the devices, the lanes and the node are doing, and lets an operator
+// act on lanes and dead letters.
 // Thread:  start() and stop() on one thread; reload() and the FleetSink on any.
 //          Requests are served on a thread of its own.
 // Borrows: everything given by reference; `live`'s shards may answer after
@@ -24,6 +26,9 @@ namespace fieldgate::http {
 class ApiServer final : public FleetSink {
  public:
   // `inactive_after`: SessionSettings::inactive_after.
+  ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
+            LaneControl& lanes, const Clock& clock, Log& log, HttpProbe& probe);
+  // The same without lanes to act on.
   ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
             const Clock& clock, Log& log, HttpProbe& probe);
   ~ApiServer() override;  // stops

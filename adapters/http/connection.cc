@@ -140,6 +140,7 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
         co_return false;
       }
       refusal = refuse_body(body, request);
+      request.body_bytes = parser_->get().body().size();
     }
     if (refusal) {
       refusal->close = true;

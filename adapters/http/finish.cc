@@ -38,6 +38,7 @@ std::string_view reason_phrase(unsigned status) {
     case 304: return "Not Modified";
     case 400: return "Bad Request";
     case 401: return "Unauthorized";
+    case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 408: return "Request Timeout";
@@ -55,7 +56,10 @@ void add_cors(const Request& request, const std::vector<std::string>& origins, R
   if (origin == nullptr || std::find(origins.begin(), origins.end(), *origin) == origins.end()) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", *origin);
   if (request.head.method == "OPTIONS") {
-    response.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS");
+    const auto allow = std::find_if(response.headers.begin(), response.headers.end(),
+                                    [](const auto& header) { return header.first == "Allow"; });
+    const std::string methods = allow == response.headers.end() ? std::string("OPTIONS") : allow->second;
+    response.headers.emplace_back("Access-Control-Allow-Methods", methods);
     response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, If-None-Match");
     response.headers.emplace_back("Access-Control-Max-Age", "600");
   } else {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,8 +42,9 @@ struct Target {
 struct Request {
   Head head;
   Target target;
-  std::string id;    // made here; in the answer, its problem document and the log
-  std::string peer;  // address:port
+  std::size_t body_bytes = 0;  // it was read to find its end, and is gone: nothing here takes a body
+  std::string id;              // made here; in the answer, its problem document and the log
+  std::string peer;            // address:port
 };
 
 struct Response {
@@ -51,6 +53,7 @@ struct Response {
   std::string body;
   std::vector<std::pair<std::string_view, std::string>> headers;  // names are literals
   bool tagged = false;                                            // give it an ETag and honour If-None-Match
+  std::size_t changed = 0;                                        // lanes or dead letters, for the audit line
   bool close = false;                                             // the connection cannot go on
 };
 

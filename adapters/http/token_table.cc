@@ -16,7 +16,9 @@
 namespace fieldgate::http {
 namespace {
 
-constexpr std::string_view k_how = "want lines of 'NAME sha256:HEX'; make HEX with: printf %s TOKEN | sha256sum";
+constexpr std::string_view k_how =
+    "want lines of 'NAME sha256:HEX [SCOPE...]', with read or admin for SCOPE; "
+    "make HEX with: printf %s TOKEN | sha256sum";
 
 bool read_sha256(std::string_view text, std::array<unsigned char, 32>& out) {
   constexpr std::string_view k_prefix = "sha256:";
@@ -30,7 +32,17 @@ bool read_sha256(std::string_view text, std::array<unsigned char, 32>& out) {
   return true;
 }
 
+// The word that `rest` begins with, taken off it; empty at the end.
+std::string_view take_word(std::string_view& rest) {
+  rest = trim(rest);
+  const std::string_view word = rest.substr(0, rest.find_first_of(" \t"));
+  rest.remove_prefix(word.size());
+  return word;
+}
+
 }  // namespace
+
+std::string_view to_string(Scope scope) noexcept { return scope == Scope::admin ? "admin" : "read"; }
 
 Result<TokenTable> TokenTable::load(const std::string& file) {
   if (file.empty()) {
@@ -58,15 +70,12 @@ Result<TokenTable> TokenTable::parse(std::string_view text, std::string_view fil
     line = trim(line);
     if (line.empty() || line[0] == '#') continue;
 
-    Entry entry;
-    const std::size_t gap = line.find_first_of(" \t");
-    entry.name = line.substr(0, gap);
-    const std::string_view hash = gap == std::string_view::npos ? std::string_view() : trim(line.substr(gap));
-    if (!is_valid_name(entry.name) || !read_sha256(hash, entry.sha256)) {
+    Result<Entry> entry = parse_line(line);
+    if (!entry) {
       return make_error(Errc::invalid_argument,
-                        std::string(file) + ":" + std::to_string(line_number) + ": " + std::string(k_how));
+                        std::string(file) + ":" + std::to_string(line_number) + ": " + entry.error().detail);
     }
-    table.entries_.push_back(std::move(entry));
+    table.entries_.push_back(std::move(*entry));
   }
   if (table.entries_.empty()) {
     return make_error(Errc::invalid_argument, std::string(file) + ": holds no token; " + std::string(k_how));
@@ -74,13 +83,30 @@ Result<TokenTable> TokenTable::parse(std::string_view text, std::string_view fil
   return table;
 }
 
-const std::string* TokenTable::find(std::string_view token) const {
+Result<TokenTable::Entry> TokenTable::parse_line(std::string_view line) {
+  Entry entry;
+  entry.holder.name = take_word(line);
+  if (!is_valid_name(entry.holder.name) || !read_sha256(take_word(line), entry.sha256)) {
+    return make_error(Errc::invalid_argument, std::string(k_how));
+  }
+  for (std::string_view scope = take_word(line); !scope.empty(); scope = take_word(line)) {
+    if (scope == "admin") {
+      entry.holder.scope = Scope::admin;
+    } else if (scope != "read") {
+      // Not shown: it may be a token in the wrong place.
+      return make_error(Errc::invalid_argument, "unknown scope; " + std::string(k_how));
+    }
+  }
+  return entry;
+}
+
+const TokenHolder* TokenTable::find(std::string_view token) const {
   std::array<unsigned char, 32> digest{};
   unsigned size = 0;
   if (EVP_Digest(token.data(), token.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) return nullptr;
-  const std::string* found = nullptr;
+  const TokenHolder* found = nullptr;
   for (const Entry& entry : entries_) {
-    if (CRYPTO_memcmp(entry.sha256.data(), digest.data(), digest.size()) == 0) found = &entry.name;
+    if (CRYPTO_memcmp(entry.sha256.data(), digest.data(), digest.size()) == 0) found = &entry.holder;
   }
   return found;
 }

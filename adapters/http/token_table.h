@@ -4,25 +4,39 @@
 #include "gateway/core/error.h"
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace fieldgate::http {
 
-// Who may use the API: names and the SHA-256 of their tokens. Immutable.
+// What a token is good for; each includes those before it.
+enum class Scope : std::uint8_t {
+  read,   // looking at everything
+  admin,  // changing things too
+};
+std::string_view to_string(Scope scope) noexcept;
+
+struct TokenHolder {
+  std::string name;
+  Scope scope = Scope::read;
+};
+
+// Who may use the API, and for what: names and the SHA-256 of their tokens. Immutable.
 class TokenTable {
  public:
-  // Reads lines of "NAME sha256:HEX"; `#` starts a comment line. A name may have
-  // several tokens, so that one can be replaced by another without a gap.
+  // Reads lines of "NAME sha256:HEX [SCOPE...]", by default with scope read; `#`
+  // starts a comment line. A name may have several tokens, so that one can be
+  // replaced by another without a gap; of several lines with one token the last counts.
   // Errors: Errc::invalid_argument naming file and line; a table without any token
   // is an error too. Blocks on disk.
   static Result<TokenTable> load(const std::string& file);
   static Result<TokenTable> parse(std::string_view text, std::string_view file);
 
-  // The name that presented `token`; nullptr for none. Takes the same time
-  // whichever entry matches, and if none does.
-  const std::string* find(std::string_view token) const;
+  // Who presented `token`; nullptr for none. Takes the same time whichever entry
+  // matches, and if none does.
+  const TokenHolder* find(std::string_view token) const;
 
   // The token in an Authorization header (RFC 6750 section 2.1); empty if it is
   // of another scheme.
@@ -30,9 +44,11 @@ class TokenTable {
 
  private:
   struct Entry {
-    std::string name;
+    TokenHolder holder;
     std::array<unsigned char, 32> sha256{};
   };
+  static Result<Entry> parse_line(std::string_view line);
+
   std::vector<Entry> entries_;
 };
 

@@ -145,30 +145,6 @@ std::string nodes_json(const NodeInfo& node, const Readiness& readiness) {
   return std::move(json).take();
 }
 
-std::string lanes_json(const std::vector<LaneStatus>& lanes) {
-  JsonWriter json;
-  json.begin_object().key("lanes").begin_array();
-  for (const LaneStatus& lane : lanes) {
-    json.begin_object()
-        .field("name", lane.name)
-        .field("type", lane.type)
-        .field("destination", lane.destination)
-        .field("required", lane.required)
-        .field("state", to_string(lane.state));
-    json.key("since").time(lane.since_unix_ms);
-    json.key("last_error");
-    lane.last_error.empty() ? json.null() : json.value(lane.last_error);
-    json.field("pending_records", lane.pending_records)
-        .field("oldest_pending_ms", lane.oldest_pending_ms)
-        .field("forwarded_records", lane.forwarded_records)
-        .field("filtered_records", lane.filtered_records)
-        .field("dead_lettered_records", lane.dead_lettered_records)
-        .end_object();
-  }
-  json.end_array().end_object();
-  return std::move(json).take();
-}
-
 std::string readiness_json(const Readiness& readiness) {
   JsonWriter json;
   json.begin_object();

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 // The JSON documents of the API; openapi.json has their schemas.
 namespace fieldgate::http {
@@ -22,7 +21,6 @@ std::string device_json(const DeviceSummary& device, bool inactive, const Device
 std::string latest_json(const DeviceSummary& device, const DeviceDetail* detail);
 
 std::string nodes_json(const NodeInfo& node, const Readiness& readiness);
-std::string lanes_json(const std::vector<LaneStatus>& lanes);
 std::string readiness_json(const Readiness& readiness);
 
 }  // namespace fieldgate::http

@@ -4,12 +4,14 @@
 #include "gateway/core/mutex.h"
 #include "gateway/ports/clock.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/lane_control.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/node_status.h"
 
 #include <atomic>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,24 +93,175 @@ class FakeNodeStatus final : public NodeStatus {
     main.type = "mqtt";
     main.destination = "127.0.0.1:1883";
     main.state = LaneState::backing_off;
+    main.held = held("main");
     main.since_unix_ms = 1'699'999'999'000;
     main.last_error = "refused\xff";  // from a peer: not always text
+    main.records_in = 132;
     main.pending_records = 12;
     main.oldest_pending_ms = 1'500;
     main.forwarded_records = 100;
     main.filtered_records = 3;
     main.dead_lettered_records = 1;
+    main.expired_records = 11;
+    main.skipped_records = 5;
     LaneStatus second;
     second.name = "archive";
-    second.type = "mqtt";
-    second.destination = "[::1]:1883";
+    second.type = "webhook";
+    second.destination = "[::1]:8443";
     second.required = false;
     second.state = LaneState::running;
+    second.held = held("archive");
     return {main, second};
   }
 
+  bool held(std::string_view lane) const {
+    const MutexLock lock(mutex_);
+    return held_.count(std::string(lane)) != 0;
+  }
+  void hold(std::string_view lane, bool held) {
+    const MutexLock lock(mutex_);
+    if (held) {
+      held_.emplace(lane);
+    } else {
+      held_.erase(std::string(lane));
+    }
+  }
+
   std::atomic<bool> ready{true};
+
+ private:
+  mutable Mutex mutex_;
+  std::set<std::string> held_ GUARDED_BY(mutex_);
 };
+
+// Letters in memory; any thread.
+class FakeDeadLetters final : public DeadLetterStore {
+ public:
+  std::uint64_t add(DeadLetter letter) override {
+    const MutexLock lock(mutex_);
+    letter.id = next_++;
+    letters_.emplace(letter.id, letter);
+    return letter.id;
+  }
+  DeadLetterPage list(const DeadLetterQuery& query) const override {
+    const MutexLock lock(mutex_);
+    DeadLetterPage page;
+    for (auto at = letters_.upper_bound(query.after); at != letters_.end(); ++at) {
+      if (!query.lane.empty() && at->second.lane != query.lane) continue;
+      if (!query.device.empty() && at->second.device != query.device) continue;
+      if (page.letters.size() == query.limit) {
+        page.next_after = page.letters.back().id;
+        break;
+      }
+      page.letters.push_back(at->second);
+    }
+    return page;
+  }
+  std::optional<DeadLetter> find(std::uint64_t id) const override {
+    const MutexLock lock(mutex_);
+    const auto at = letters_.find(id);
+    return at == letters_.end() ? std::nullopt : std::optional(at->second);
+  }
+  bool remove(std::uint64_t id) override {
+    const MutexLock lock(mutex_);
+    return letters_.erase(id) != 0;
+  }
+  std::vector<DeadLetterUsage> usage() const override {
+    const MutexLock lock(mutex_);
+    DeadLetterUsage main{"main", 0, 0, 2};
+    for (const auto& [id, letter] : letters_) {
+      if (letter.lane != "main") continue;
+      ++main.letters;
+      main.bytes += letter.payload.size();
+    }
+    return {main};
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::uint64_t next_ GUARDED_BY(mutex_) = 1;
+  std::map<std::uint64_t, DeadLetter> letters_ GUARDED_BY(mutex_);
+};
+
+// Lanes "main" and "archive", as FakeNodeStatus shows them. Takes `room` records,
+// then fails as told.
+class FakeLaneControl final : public LaneControl {
+ public:
+  explicit FakeLaneControl(FakeNodeStatus& status) : status_(status) {}
+
+  Result<void> pause(std::string_view lane) override { return turn(lane, true); }
+  Result<void> resume(std::string_view lane) override { return turn(lane, false); }
+  const DeadLetterStore& dead_letters() const override { return store; }
+
+  Result<void> replay(std::uint64_t id) override {
+    const auto letter = store.find(id);
+    if (!letter) return make_error(Errc::not_found, "no such letter");
+    if (!known(letter->lane)) return make_error(Errc::not_found, "no lane " + letter->lane);
+    if (room == 0) return make_error(failure, "the log says no");
+    --room;
+    store.remove(id);
+    return {};
+  }
+  Result<void> discard(std::uint64_t id) override {
+    if (!store.remove(id)) return make_error(Errc::not_found, "no such letter");
+    return {};
+  }
+  Bulk replay_all(const DeadLetterQuery& query) override {
+    return all(query, [this](std::uint64_t id) { return replay(id); });
+  }
+  Bulk discard_all(const DeadLetterQuery& query) override {
+    return all(query, [this](std::uint64_t id) { return discard(id); });
+  }
+
+  FakeDeadLetters store;
+  std::atomic<std::size_t> room{1'000};
+  Errc failure = Errc::full;
+
+ private:
+  static bool known(std::string_view lane) { return lane == "main" || lane == "archive"; }
+  Result<void> turn(std::string_view lane, bool held) {
+    if (!known(lane)) return make_error(Errc::not_found, "no such lane");
+    status_.hold(lane, held);
+    return {};
+  }
+  template <class Act>
+  Bulk all(const DeadLetterQuery& query, Act act) {
+    const DeadLetterPage page = store.list(query);
+    Bulk bulk;
+    bulk.next_after = query.after;
+    for (const DeadLetter& letter : page.letters) {
+      if (const Result<void> done = act(letter.id); !done) {
+        bulk.stopped = done.error();
+        return bulk;
+      }
+      ++bulk.done;
+      bulk.next_after = letter.id;
+    }
+    bulk.next_after = page.next_after;
+    return bulk;
+  }
+
+  FakeNodeStatus& status_;
+};
+
+// What that lane would not take.
+inline DeadLetter letter_of(std::string_view lane, std::string_view device = "sensor-1") {
+  DeadLetter letter;
+  letter.lane = lane;
+  letter.kind = RecordKind::event;
+  letter.device = device;
+  letter.name = "door";
+  letter.stream = {~std::uint64_t{0}};
+  letter.seq = {17};
+  letter.epoch = {7};
+  letter.received_unix_ms = 1'699'999'000'000;
+  letter.refused_unix_ms = 1'699'999'001'000;
+  letter.target = "fieldgate/v1/devices/sensor-1/events/door";
+  letter.reason = "payload_format_invalid";
+  letter.detail = "no\xff";  // from a peer: not always text
+  letter.payload = std::string("\0\xff!", 3);
+  return letter;
+}
 
 // "sensor-1" is online and has everything; "sensor-2" is offline.
 inline DeviceSummary online_summary() {

@@ -24,7 +24,7 @@ class ApiServerTest : public testing::Test {
     settings.token_file = token_file;
     settings.cors_origins = {"https://ops.example"};
     if (change) change(settings);
-    server = std::make_unique<ApiServer>(settings, seconds(300), live, status, clock, log, probe);
+    server = std::make_unique<ApiServer>(settings, seconds(300), live, status, lanes, clock, log, probe);
     server->changed({online_summary(), offline_summary()});
     live.put(online_detail());
     const auto started = server->start();
@@ -44,6 +44,7 @@ class ApiServerTest : public testing::Test {
   ApiSettings settings;
   FakeLiveDevices live;
   FakeNodeStatus status;
+  FakeLaneControl lanes{status};
   FakeClock clock;
   SilentLog log;
   HttpProbe probe;
@@ -53,9 +54,16 @@ class ApiServerTest : public testing::Test {
 };
 
 TEST_F(ApiServerTest, AnswersAsItsOpenApiDocumentSays) {
+  // printf %s other | sha256sum
+  dir.write("tokens",
+            "ops sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b admin\n"
+            "wall sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa read\n");
+  lanes.store.add(letter_of("gone"));
+  for (int i = 0; i < 8; ++i) lanes.store.add(letter_of("main"));
+  lanes.room = 4;
   start();
-  const auto [exit_status, output] = run_command(
-      {"/usr/bin/python3", "tests/integration/http/check_openapi.py", base, "secret", "adapters/http/openapi.json"});
+  const auto [exit_status, output] = run_command({"/usr/bin/python3", "tests/integration/http/check_openapi.py", base,
+                                                  "secret", "other", "adapters/http/openapi.json"});
   EXPECT_EQ(exit_status, 0) << output;
 }
 
@@ -106,6 +114,27 @@ TEST_F(ApiServerTest, SetsTheHeadersThatKeepAnswersToThemselves) {
   EXPECT_EQ(preflight.status, 204U);
   EXPECT_EQ(preflight.header("allow"), "GET, HEAD, OPTIONS");
   EXPECT_EQ(preflight.header("access-control-allow-headers"), "Authorization, If-None-Match");
+  const CurlAnswer write = curl({"-X", "OPTIONS", "-H", "Origin: https://ops.example", "-H",
+                                 "Access-Control-Request-Method: DELETE", base + "/api/v1/dead-letters/1"});
+  EXPECT_EQ(write.status, 204U);
+  EXPECT_EQ(write.header("access-control-allow-methods"), "GET, HEAD, DELETE, OPTIONS");
+  EXPECT_EQ(write.header("allow"), "GET, HEAD, DELETE, OPTIONS");
+}
+
+TEST_F(ApiServerTest, RefusesABodyHoweverItIsSentAndTakesAnEmptyOne) {
+  start();
+  for (const char* body : {"Content-Length: 2\r\n\r\n{}", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"}) {
+    RawClient client(port);
+    client.send("GET /api/v1/lanes HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret\r\n" + std::string(body));
+    const std::string answer = client.read_until("\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << answer;
+  }
+  for (const char* body : {"Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"}) {
+    RawClient client(port);
+    client.send("GET /api/v1/lanes HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret\r\n" + std::string(body));
+    const std::string answer = client.read_until("\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ")) << answer;
+  }
 }
 
 TEST_F(ApiServerTest, AnswersWithinTheLiveDeadlineWhenAShardDoesNot) {
@@ -168,7 +197,7 @@ TEST_F(ApiServerTest, HoldsNoConnectionForWhoHasNoToken) {
 
 TEST_F(ApiServerTest, DoesNotStartWithoutAToken) {
   settings.listen = {"127.0.0.1", 0};
-  ApiServer tokenless(settings, seconds(300), live, status, clock, log, probe);
+  ApiServer tokenless(settings, seconds(300), live, status, lanes, clock, log, probe);
   const auto started = tokenless.start();
   ASSERT_FALSE(started.has_value());
   EXPECT_NE(started.error().detail.find("printf %s TOKEN | sha256sum"), std::string::npos) << started.error().detail;
@@ -239,7 +268,7 @@ TEST_F(ApiTlsTest, SaysWhatIsWrongWithACertificate) {
   settings.certificate_file = dir.write("api.pem", one.certificate);
   const auto detail = [this](const std::string& key) {
     settings.key_file = key;
-    ApiServer api(settings, seconds(300), live, status, clock, log, probe);
+    ApiServer api(settings, seconds(300), live, status, lanes, clock, log, probe);
     const auto started = api.start();
     return started ? std::string("started") : started.error().detail;
   };

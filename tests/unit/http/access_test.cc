@@ -18,9 +18,31 @@ TEST(TokenTable, FindsWhoPresentsAToken) {
   const auto table = TokenTable::parse(text, "tokens");
   ASSERT_TRUE(table.has_value()) << table.error().detail;
   ASSERT_NE(table->find("secret"), nullptr);
-  EXPECT_EQ(*table->find("secret"), "ops");
-  EXPECT_EQ(*table->find("other"), "ci");
+  EXPECT_EQ(table->find("secret")->name, "ops");
+  EXPECT_EQ(table->find("other")->name, "ci");
   for (const char* wrong : {"", "Secret", "secret ", "secre", "ops"}) EXPECT_EQ(table->find(wrong), nullptr) << wrong;
+}
+
+TEST(TokenTable, GivesEachTokenItsScopeAndReadWhereNoneIsNamed) {
+  const auto scope = [](const std::string& rest) {
+    const auto table = TokenTable::parse("ops " + std::string(k_secret) + rest + "\n", "tokens");
+    EXPECT_TRUE(table.has_value()) << rest;
+    return table ? table->find("secret")->scope : Scope::read;
+  };
+  EXPECT_EQ(scope(""), Scope::read);
+  EXPECT_EQ(scope(" read"), Scope::read);
+  EXPECT_EQ(scope("\tadmin"), Scope::admin);
+  EXPECT_EQ(scope(" read  admin "), Scope::admin);
+  EXPECT_EQ(scope(" admin read\r"), Scope::admin);
+}
+
+TEST(TokenTable, RefusesAScopeThatDoesNotExistAndNamesTheLine) {
+  for (const char* rest : {" write", " Admin", " read,admin", " admin root", " readadmin"}) {
+    const auto table = TokenTable::parse("# tokens\nops " + std::string(k_secret) + rest, "tokens");
+    ASSERT_FALSE(table.has_value()) << rest;
+    EXPECT_TRUE(table.error().detail.starts_with("tokens:2: unknown scope")) << table.error().detail;
+    EXPECT_NE(table.error().detail.find("read or admin"), std::string::npos) << table.error().detail;
+  }
 }
 
 TEST(TokenTable, SaysWhichLineIsWrongAndHowToMakeOne) {

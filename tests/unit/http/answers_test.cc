@@ -130,6 +130,16 @@ TEST(Cors, AllowsTheAuthorizationHeaderInAPreflight) {
   EXPECT_NE(header(preflight, "Access-Control-Allow-Headers").find("Authorization"), std::string::npos);
 }
 
+TEST(Cors, AllowsInAPreflightWhatThePathTakes) {
+  for (const char* methods : {"GET, HEAD, OPTIONS", "POST, OPTIONS", "GET, HEAD, DELETE, OPTIONS"}) {
+    Response preflight;
+    preflight.status = 204;
+    preflight.headers.emplace_back("Allow", methods);
+    finish(request({{"origin", "https://a"}}, "OPTIONS"), {"https://a"}, preflight);
+    EXPECT_EQ(header(preflight, "Access-Control-Allow-Methods"), methods);
+  }
+}
+
 TEST(Serialize, LeavesTheBodyOutForHeadAlone) {
   Response r;
   r.body = "{}";
