@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/uplink/uplink_log.h"
 
+#include "gateway/uplink/feed.h"
+
 #include <algorithm>
-#include <cassert>
 #include <utility>
 
 namespace fieldgate::uplink {
@@ -12,51 +13,40 @@ constexpr std::uint64_t k_reduce_above = 50;  // percent of the spool's bytes
 constexpr std::uint64_t k_reduce_until = 40;
 constexpr std::uint64_t k_withhold_above = 80;
 constexpr std::uint64_t k_withhold_until = 70;
+constexpr std::uint64_t k_refuse_data_above = 95;
+constexpr std::chrono::milliseconds k_save_lanes_every{100};
 
-bool above(const SpoolUsage& usage, std::uint64_t percent) noexcept {
-  return usage.bytes * 100 > usage.bytes_max * percent;
+bool above(std::uint64_t bytes, std::uint64_t bytes_max, std::uint64_t percent) noexcept {
+  return bytes * 100 > bytes_max * percent;
 }
 
 // A level is left lower than it was entered, so that it does not flap.
-UplinkLevel level_at(const SpoolUsage& usage, UplinkLevel now) noexcept {
-  if (above(usage, now == UplinkLevel::withheld ? k_withhold_until : k_withhold_above)) return UplinkLevel::withheld;
-  if (above(usage, now == UplinkLevel::normal ? k_reduce_above : k_reduce_until)) return UplinkLevel::reduced;
+UplinkLevel level_at(std::uint64_t bytes, std::uint64_t bytes_max, UplinkLevel now) noexcept {
+  if (above(bytes, bytes_max, now == UplinkLevel::withheld ? k_withhold_until : k_withhold_above)) {
+    return UplinkLevel::withheld;
+  }
+  if (above(bytes, bytes_max, now == UplinkLevel::normal ? k_reduce_above : k_reduce_until)) {
+    return UplinkLevel::reduced;
+  }
   return UplinkLevel::normal;
 }
 
-std::uint64_t sum(const LaneOutcome& outcome) noexcept {
-  return outcome.forwarded + outcome.filtered + outcome.dead_lettered + outcome.expired;
-}
+bool is_presence(const RecordBlock& block) noexcept { return block[0].kind == RecordKind::presence; }
 
 }  // namespace
 
-class UplinkLog::Feed final : public LaneFeed {
- public:
-  Feed(UplinkLog& log, std::size_t lane, LogPosition start) : log_(log), lane_(lane), start_(start) {}
-  RecordBlockPtr read(LogPosition from) const override { return log_.read(lane_, from); }
-  LogPosition start() const override { return start_; }
-  Fate fate(const RecordView& /*record*/) const noexcept override { return Fate::send; }
-  void completed(LogPosition through, const LaneOutcome& outcome) override { log_.completed(lane_, through, outcome); }
-
- private:
-  UplinkLog& log_;
-  const std::size_t lane_;
-  const LogPosition start_;
-};
-
-UplinkLog::UplinkLog(Spool& spool, std::vector<Lane*> lanes, const Clock& clock, Log& log)
-    : spool_(spool), clock_(clock), log_(log), durable_(spool.durable()), lanes_(std::move(lanes)) {
-  const SpoolUsage usage = spool_.usage();
-  const LogPosition before{usage.first.value - 1};
-  const MutexLock lock(mutex_);
-  last_ = {usage.next.value - 1};
-  trimmed_ = told_forwarded_ = told_spooled_ = before;
-  for (Lane* lane : lanes_) {
-    Cursor& cursor = cursors_.emplace_back();
-    cursor.required = lane->required();
-    cursor.completed = cursor.handed = cursor.given_up = before;
-    required_ = required_ || cursor.required;
-    feeds_.push_back(std::make_unique<Feed>(*this, feeds_.size(), usage.first));
+UplinkLog::UplinkLog(Spool& spool, DeadLetterStore& letters, std::vector<LaneSpec> lanes, UplinkTiming timing,
+                     const Clock& clock, Log& log)
+    : spool_(spool),
+      letters_(letters),
+      timing_(timing),
+      clock_(clock),
+      log_(log),
+      durable_(spool.durable()),
+      outline_(spool.usage().bytes_max) {
+  for (LaneSpec& spec : lanes) {
+    required_ = required_ || spec.lane->required();
+    lanes_.push_back({std::move(spec), 0, nullptr});
   }
 }
 
@@ -68,33 +58,85 @@ void UplinkLog::attach(std::uint32_t shard, StageSink& sink) {
 }
 
 void UplinkLog::start() {
-  for (std::size_t i = 0; i < lanes_.size(); ++i) lanes_[i]->start(*feeds_[i]);
+  std::vector<bool> paused;
+  {
+    const MutexLock lock(mutex_);
+    checkpoint_asked_at_ = lanes_saved_ = clock_.now();
+    refresh_level();
+    for (const Place& place : places_) paused.push_back(place.paused);
+  }
+  started_ = true;
+  spool_.open(*this);
+  {
+    const MutexLock lock(mutex_);
+    save_lanes(true);  // without those that are gone
+  }
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    if (paused[i]) lanes_[i].spec.lane->hold(true);
+    lanes_[i].spec.lane->start(*lanes_[i].feed);
+  }
+  tell(Track::forwarded);
+  tell(Track::levels);
 }
 
 void UplinkLog::stop(std::chrono::milliseconds patience) {
   const Monotonic deadline = clock_.now() + patience;
-  for (Lane* lane : lanes_) {
+  for (const LaneEntry& entry : lanes_) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock_.now());
-    lane->stop(std::max(left, std::chrono::milliseconds{0}));
+    entry.spec.lane->stop(std::max(left, std::chrono::milliseconds{0}));
   }
+  if (!std::exchange(started_, false)) return;
+  {
+    const MutexLock lock(mutex_);
+    if (lanes_changed_) save_lanes(true);
+    checkpoint_wanted_ = true;
+  }
+  // If the spool's own thread is telling, it finds the wish there.
+  tell(Track::spooled);
+  spool_.close();
+}
+
+void UplinkLog::tick() {
+  {
+    const MutexLock lock(mutex_);
+    expire();
+    trim();
+    if (lanes_changed_) save_lanes(false);
+  }
+  tell(Track::spooled);
+  tell(Track::forwarded);
+  tell(Track::levels);
 }
 
 Result<void> UplinkLog::submit(std::shared_ptr<RecordBlock> block) {
+  if (durable_ && !block->empty() && !is_presence(*block)) {
+    const SpoolUsage usage = spool_.usage();
+    if (above(usage.bytes, usage.bytes_max, k_refuse_data_above)) {
+      return make_error(Errc::full, "what is left of the spool is for presence");
+    }
+  }
+  return append(std::move(block));
+}
+
+Result<void> UplinkLog::append(std::shared_ptr<RecordBlock> block) {
+  if (failed_.load(std::memory_order_relaxed)) return make_error(Errc::unavailable, "the spool has failed");
   {
+    const RecordBlockPtr appended = block;
     const MutexLock lock(mutex_);
-    const std::uint64_t size = block->size();
     const auto first = spool_.append(std::move(block));
     if (first.has_error()) return first.error();
-    last_ = {first->value + size - 1};
+    outline_.add(*appended);
+    last_ = appended->last_position();
     trim();
   }
-  for (Lane* lane : lanes_) lane->notify();
-  tell();
+  for (const LaneEntry& entry : lanes_) entry.spec.lane->notify();
+  tell(Track::levels);
   return {};
 }
 
 AckStage UplinkLog::grant(AckStage wanted) const noexcept {
-  const AckStage best_here = durable_ ? AckStage::spooled : AckStage::accepted;
+  const bool spools = durable_ && !failed_.load(std::memory_order_relaxed);
+  const AckStage best_here = spools ? AckStage::spooled : AckStage::accepted;
   const AckStage strongest = required_ ? AckStage::forwarded : best_here;
   switch (wanted) {
     case AckStage::accepted: return AckStage::accepted;
@@ -102,7 +144,7 @@ AckStage UplinkLog::grant(AckStage wanted) const noexcept {
     case AckStage::unspecified:
     case AckStage::spooled: break;
   }
-  return durable_ ? AckStage::spooled : strongest;
+  return spools ? AckStage::spooled : strongest;
 }
 
 std::uint64_t UplinkLog::pending() const {
@@ -110,82 +152,77 @@ std::uint64_t UplinkLog::pending() const {
   return required_ ? last_.value - forwarded_through().value : 0;
 }
 
+std::uint64_t UplinkLog::unsaved() const {
+  if (!durable_) return 0;
+  const MutexLock lock(mutex_);
+  return last_.value - std::min(last_, spool_.durable_through()).value;
+}
+
 std::vector<LaneStatus> UplinkLog::lanes() const {
   std::vector<LaneStatus> statuses;
   statuses.reserve(lanes_.size());
-  for (const Lane* lane : lanes_) statuses.push_back(lane->status());
+  for (const LaneEntry& entry : lanes_) statuses.push_back(entry.spec.lane->status());
   const std::int64_t now = clock_.unix_ms();
   const MutexLock lock(mutex_);
-  for (std::size_t i = 0; i < statuses.size(); ++i) {
-    const Cursor& cursor = cursors_[i];
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const LaneCursor& cursor = places_[i].cursor;
     LaneStatus& status = statuses[i];
-    status.forwarded_records = cursor.account.forwarded;
-    status.filtered_records = cursor.account.filtered;
-    status.dead_lettered_records = cursor.account.dead_lettered;
-    status.expired_records = cursor.account.expired;
-    status.skipped_records = cursor.skipped;
-    status.pending_records = pending(cursor);
+    status.held = places_[i].paused;
+    status.forwarded_records = cursor.account().forwarded;
+    status.filtered_records = cursor.account().filtered;
+    status.dead_lettered_records = cursor.account().dead_lettered;
+    status.expired_records = cursor.account().expired;
+    status.skipped_records = cursor.skipped();
+    status.pending_records = cursor.pending(last_);
+    status.records_in = status.forwarded_records + status.filtered_records + status.dead_lettered_records +
+                        status.expired_records + status.skipped_records + status.pending_records;
     status.oldest_pending_ms = 0;
     if (status.pending_records == 0) continue;
-    const LogPosition next{cursor.completed.value + 1};
+    const LogPosition next = cursor.past_gaps({cursor.completed().value + 1});
+    std::int64_t received = outline_.received_unix_ms(next);
     if (const RecordBlockPtr block = spool_.read(next)) {
       const std::uint64_t first = block->first_position().value;
-      const std::size_t index = next.value > first ? next.value - first : 0;
-      status.oldest_pending_ms = std::max<std::int64_t>(now - (*block)[index].received_unix_ms, 0);
+      received = (*block)[next.value > first ? next.value - first : 0].received_unix_ms;
     }
+    if (received > 0) status.oldest_pending_ms = std::max<std::int64_t>(now - received, 0);
   }
   return statuses;
 }
 
-void UplinkLog::durable_advanced() {
-  {
-    const MutexLock lock(mutex_);
-    trim();
-  }
-  tell();
-}
-
 RecordBlockPtr UplinkLog::read(std::size_t lane, LogPosition from) {
   const MutexLock lock(mutex_);
-  Cursor& cursor = cursors_[lane];
+  Place& place = places_[lane];
+  if (place.paused) return nullptr;
+  from = place.cursor.past_gaps(from);
   RecordBlockPtr block = spool_.read(from);
-  if (block) cursor.handed = std::max(cursor.handed, block->last_position());
+  while (block) {
+    // The first block kept after `from` may itself have been given up.
+    const LogPosition next = place.cursor.past_gaps(block->last_position());
+    if (next == block->last_position()) break;
+    block = spool_.read(next);
+  }
+  place.waiting = !block && from <= last_;
+  if (block) place.cursor.hand(block->last_position());
   return block;
 }
 
 void UplinkLog::completed(std::size_t lane, LogPosition through, const LaneOutcome& outcome) {
   {
     const MutexLock lock(mutex_);
-    Cursor& cursor = cursors_[lane];
-    const std::uint64_t records = sum(outcome);
-    assert(through >= cursor.completed && through <= cursor.handed);
-    const std::uint64_t span = through.value - cursor.completed.value;
-    assert(records <= span && (records == span || !cursor.required));
-    cursor.completed = through;
-    cursor.account.forwarded += outcome.forwarded;
-    cursor.account.filtered += outcome.filtered;
-    cursor.account.dead_lettered += outcome.dead_lettered;
-    cursor.account.expired += outcome.expired;
-    // What the lane passed over without a word was skipped: mostly booked so
-    // already; the rest it had read, dropped, and not found again.
-    const std::uint64_t passed_over = span - records;
-    const std::uint64_t booked = std::min(passed_over, cursor.skipped_ahead);
-    cursor.skipped_ahead -= booked;
-    cursor.skipped += passed_over - booked;
+    places_[lane].cursor.complete(through, outcome);
+    lanes_changed_ = true;
+    save_lanes(false);
     trim();
   }
-  tell();
-}
-
-std::uint64_t UplinkLog::pending(const Cursor& cursor) const {
-  return last_.value - cursor.completed.value - cursor.skipped_ahead;
+  tell(Track::forwarded);
+  tell(Track::levels);
 }
 
 // Precondition: there is a required lane.
 LogPosition UplinkLog::forwarded_through() const {
   LogPosition low = last_;
-  for (const Cursor& cursor : cursors_) {
-    if (cursor.required) low = std::min(low, cursor.completed);
+  for (const Place& place : places_) {
+    if (place.cursor.required()) low = std::min(low, place.cursor.completed());
   }
   return low;
 }
@@ -202,102 +239,75 @@ LogPosition UplinkLog::told_through() const {
 // records that only they still hold.
 void UplinkLog::make_room() {
   const SpoolUsage usage = spool_.usage();
-  if (level_at(usage, level()) == UplinkLevel::normal) return;
-  const LogPosition limit = told_through();
+  if (level_at(usage.bytes, usage.bytes_max, level()) == UplinkLevel::normal) return;
+  // What has been given up already must be gone first, or it would be counted again.
+  if (usage.first <= trimmed_) return;
   const std::uint64_t enough = usage.bytes_max / 100 * k_reduce_until;
-  std::uint64_t bytes = usage.bytes;
-  LogPosition through = trimmed_;
-  while (bytes > enough) {
-    const RecordBlockPtr block = spool_.read({through.value + 1});
-    if (!block || block->last_position() > limit) break;
-    through = block->last_position();
-    bytes -= block->bytes();
+  if (usage.bytes <= enough) return;
+  // On disk a record may take another space than in memory.
+  const double scale = static_cast<double>(outline_.bytes()) / static_cast<double>(usage.bytes);
+  const auto excess = static_cast<std::uint64_t>(static_cast<double>(usage.bytes - enough) * scale);
+  const auto through = outline_.through_bytes(excess, told_through());
+  if (!through) return;
+  for (Place& place : places_) {
+    if (place.cursor.required()) continue;
+    place.cursor.release(*through);
+    untold_skips_ += place.cursor.give_up(*through, LaneCursor::Cause::skipped);
   }
-  for (Cursor& cursor : cursors_) {
-    if (cursor.required || through <= cursor.given_up) continue;
-    const LogPosition seen = std::max(cursor.handed, cursor.given_up);
-    if (through > seen) {
-      const std::uint64_t unread = through.value - seen.value;
-      cursor.skipped += unread;
-      cursor.skipped_ahead += unread;
-      untold_skips_ += unread;
-    }
-    cursor.given_up = through;
+}
+
+void UplinkLog::expire() {
+  const std::int64_t now = clock_.unix_ms();
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const std::chrono::milliseconds max_age = lanes_[i].spec.max_age;
+    if (max_age.count() == 0) continue;
+    const auto through = outline_.through_time(now - max_age.count());
+    if (!through) continue;
+    const std::uint64_t records = places_[i].cursor.give_up(*through, LaneCursor::Cause::expired);
+    untold_expiries_ += records;
+    lanes_changed_ = lanes_changed_ || records > 0;
   }
 }
 
 void UplinkLog::trim() {
   make_room();
   LogPosition through = told_through();
-  for (const Cursor& cursor : cursors_) through = std::min(through, std::max(cursor.completed, cursor.given_up));
+  if (durable_) through = std::min(through, spool_.checkpoint());
+  for (const Place& place : places_) through = std::min(through, place.cursor.floor());
   if (through > trimmed_) {
     spool_.trim(through);
+    outline_.trim(through);
     trimmed_ = through;
   }
-  level_.store(level_at(spool_.usage(), level()), std::memory_order_relaxed);
+  refresh_level();
 }
 
-// Whoever comes while another thread is telling leaves it to that one, which looks
-// again after each word.
-void UplinkLog::tell() {
-  for (bool mine = false;; mine = true) {
-    Word word;
-    {
-      const MutexLock lock(mutex_);
-      if (!mine && telling_) return;
-      telling_ = next_word(word);
-      if (!telling_) return;
-    }
-    say(word);
-  }
+void UplinkLog::refresh_level() {
+  SpoolUsage usage = spool_.usage();
+  state_ = usage.state;
+  error_ = std::move(usage.error);
+  failed_.store(state_ == SpoolState::failed, std::memory_order_relaxed);
+  UplinkLevel level = level_at(usage.bytes, usage.bytes_max, this->level());
+  level = std::max(level, level_at(usage.unsaved_bytes, usage.unsaved_bytes_max, this->level()));
+  if (state_ != SpoolState::ok) level = UplinkLevel::withheld;
+  level_.store(level, std::memory_order_relaxed);
 }
 
-bool UplinkLog::next_word(Word& word) {
-  word.skipped = std::exchange(untold_skips_, 0);
-  if (word.skipped > 0) return true;
-  word.level = level();
-  if (word.level != told_level_) {
-    told_level_ = word.level;
-    return true;
+// `now`: however short ago they were saved last.
+void UplinkLog::save_lanes(bool now) {
+  if (!durable_) return;
+  const Monotonic at = clock_.now();
+  if (!now && at - lanes_saved_ < k_save_lanes_every) return;
+  lanes_saved_ = at;
+  lanes_changed_ = false;
+  const LogPosition durable = spool_.durable_through();
+  std::vector<SavedLane> saved;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    // The spool keeps less of it than that: once more, later.
+    lanes_changed_ = lanes_changed_ || places_[i].cursor.completed() > durable;
+    saved.push_back({lanes_[i].spec.lane->name(), lanes_[i].slot, places_[i].cursor.completed(), places_[i].paused});
   }
-  if (durable_ && told_spooled_ < spool_.durable_through()) {
-    word.block = spool_.read({told_spooled_.value + 1});
-    if (word.block && word.block->last_position() <= spool_.durable_through()) {
-      word.stage = AckStage::spooled;
-      told_spooled_ = word.block->last_position();
-      trim();
-      return true;
-    }
-  }
-  if (required_ && told_forwarded_ < forwarded_through()) {
-    word.block = spool_.read({told_forwarded_.value + 1});
-    if (!word.block) return false;
-    word.stage = AckStage::forwarded;
-    told_forwarded_ = word.block->last_position();
-    trim();
-    return true;
-  }
-  return false;
-}
-
-void UplinkLog::say(const Word& word) {
-  if (word.skipped > 0) {
-    log_.warn("uplink_records_skipped", {{"records", word.skipped}});
-    return;
-  }
-  if (!word.block) {
-    if (word.level == UplinkLevel::normal) {
-      log_.info("uplink_level", {{"level", to_string(word.level)}});
-    } else {
-      log_.warn("uplink_level", {{"level", to_string(word.level)}});
-    }
-    for (StageSink* sink : sinks_) {
-      if (sink != nullptr) sink->level_changed(word.level);
-    }
-    return;
-  }
-  const std::uint32_t shard = word.block->shard();
-  if (shard < sinks_.size() && sinks_[shard] != nullptr) sinks_[shard]->staged(word.stage, word.block);
+  spool_.save_lanes(std::move(saved));
 }
 
 }  // namespace fieldgate::uplink

@@ -4,6 +4,7 @@
 #include "adapters/spool/memory_spool.h"
 #include "gateway/core/mutex.h"
 #include "gateway/uplink/uplink_log.h"
+#include "tests/support/fake_dead_letters.h"
 
 #include <gtest/gtest.h>
 
@@ -149,10 +150,19 @@ inline std::shared_ptr<RecordBlock> make_block(std::uint32_t shard, std::uint64_
 
 inline std::uint64_t block_bytes() { return make_block(0, 1)->bytes(); }
 
+// Lanes that take everything, forever.
+inline std::vector<LaneSpec> specs(const std::vector<Lane*>& lanes) {
+  std::vector<LaneSpec> specs;
+  for (Lane* lane : lanes) specs.push_back({lane, {}, std::chrono::seconds{0}});
+  return specs;
+}
+
 // A log over memory with two shards' sinks, and room for a hundred equal blocks.
 struct Bench {
-  explicit Bench(std::vector<Lane*> lanes, std::uint64_t blocks_max = 100)
-      : spool(blocks_max * block_bytes()), log(spool, std::move(lanes), clock, no_log) {
+  explicit Bench(const std::vector<Lane*>& lanes, std::uint64_t blocks_max = 100) : Bench(blocks_max, specs(lanes)) {}
+  Bench(std::uint64_t blocks_max, std::vector<LaneSpec> lanes)
+      : spool(blocks_max * block_bytes()), log(spool, letters, std::move(lanes), {}, clock, no_log) {
+    EXPECT_TRUE(log.recover());
     log.attach(0, sinks[0]);
     log.attach(1, sinks[1]);
     log.start();
@@ -164,6 +174,7 @@ struct Bench {
   FakeClock clock;
   NoLog no_log;
   spool::MemorySpool spool;
+  test::FakeDeadLetters letters;
   FakeSink sinks[2];
   UplinkLog log;
   std::uint64_t seq = 0;

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/uplink/stream_ledger.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace fieldgate::uplink {
+namespace {
+
+// A stream that is not known, or that is not the current one, becomes so; the older
+// of two others is forgotten.
+StreamMark& current_stream(DeviceMarks& marks, StreamId id) {
+  auto& [current, other] = marks.streams;
+  if (current.id != id) {
+    std::swap(current, other);
+    if (current.id != id) current = {id, {}, {}};
+  }
+  return current;
+}
+
+void raise(StreamMark& mark, Seq seq, LogPosition position) {
+  if (seq <= mark.logged) return;
+  mark.logged = seq;
+  mark.position = position;
+}
+
+}  // namespace
+
+void StreamLedger::restore(std::vector<DeviceMarks> devices) {
+  devices_.reserve(devices.size());
+  for (DeviceMarks& marks : devices) {
+    const LogPosition newest = std::max(marks.streams[0].position, marks.streams[1].position);
+    const DeviceId id = marks.device;
+    devices_.insert_or_assign(id, Entry{std::move(marks), newest});
+  }
+  if (devices_.size() > devices_max_) make_room();
+}
+
+void StreamLedger::apply(const RecordBlock& block) {
+  std::string_view last;  // neighbours are often of one device
+  Entry* entry = nullptr;
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    const RecordView record = block[i];
+    if (entry == nullptr || record.device != last) {
+      entry = find(record.device);
+      last = record.device;
+    }
+    if (entry != nullptr) apply(record, {block.first_position().value + i}, *entry);
+  }
+}
+
+// nullptr: not a device's id, so no device will ever ask for it.
+StreamLedger::Entry* StreamLedger::find(std::string_view device) {
+  if (const auto at = devices_.find(device); at != devices_.end()) return &at->second;
+  auto id = DeviceId::parse(device);
+  if (!id) return nullptr;
+  if (devices_.size() >= devices_max_) make_room();
+  return &devices_.emplace(*id, Entry{DeviceMarks{*id, {}, {}, false, 0, 0}, {}}).first->second;
+}
+
+void StreamLedger::apply(const RecordView& record, LogPosition position, Entry& entry) {
+  DeviceMarks& marks = entry.marks;
+  if (!entry.changed) {
+    entry.changed = true;
+    changed_.push_back(&entry);
+  }
+  entry.newest = std::max(entry.newest, position);
+  // Of an earlier connection: a dead letter that was put back, or a record that was
+  // applied before.
+  const bool stale = record.epoch < marks.epoch;
+  if (!stale) marks.epoch = record.epoch;
+  if (record.kind == RecordKind::presence) {
+    if (stale) return;
+    marks.online = record.name == "online";
+    marks.since_unix_ms = record.received_unix_ms;
+    return;
+  }
+  marks.last_data_unix_ms = std::max(marks.last_data_unix_ms, record.received_unix_ms);
+  if (record.stream.value == 0) return;
+  if (!stale) return raise(current_stream(marks, record.stream), record.seq, position);
+  for (StreamMark& mark : marks.streams) {
+    if (mark.id == record.stream) raise(mark, record.seq, position);
+  }
+}
+
+void StreamLedger::make_room() {
+  std::vector<Entry*> oldest;
+  oldest.reserve(devices_.size());
+  for (auto& [id, entry] : devices_) oldest.push_back(&entry);
+  const std::size_t over = devices_.size() > devices_max_ ? devices_.size() - devices_max_ : 0;
+  const std::size_t goes = std::min(over + 1 + devices_max_ / 64, oldest.size());
+  std::ranges::nth_element(oldest, oldest.begin() + static_cast<std::ptrdiff_t>(goes - 1), {}, &Entry::newest);
+  oldest.resize(goes);
+  for (Entry* entry : oldest) entry->gone = true;
+  std::erase_if(changed_, [](const Entry* entry) { return entry->gone; });
+  for (const Entry* entry : oldest) {
+    gone_.push_back(entry->marks.device);
+    devices_.erase(gone_.back());
+  }
+}
+
+StreamLedger::Changes StreamLedger::take_changes() {
+  Changes changes;
+  changes.changed.reserve(changed_.size());
+  for (Entry* entry : changed_) {
+    entry->changed = false;
+    changes.changed.push_back(entry->marks);
+  }
+  changed_.clear();
+  // Who came back since is not gone.
+  std::erase_if(gone_, [&](const DeviceId& id) { return devices_.contains(id); });
+  changes.gone = std::exchange(gone_, {});
+  return changes;
+}
+
+std::vector<DeviceMarks> StreamLedger::all() const {
+  std::vector<DeviceMarks> devices;
+  devices.reserve(devices_.size());
+  for (const auto& [id, entry] : devices_) devices.push_back(entry.marks);
+  return devices;
+}
+
+}  // namespace fieldgate::uplink
