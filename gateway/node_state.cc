@@ -18,10 +18,19 @@ Readiness NodeState::readiness() const {
   // A lost broker is a reason shown, not unready: or one outage would take every
   // replica out of service at once.
   for (const LaneStatus& lane : uplink_.lanes()) {
+    if (lane.held) {
+      readiness.reasons.push_back({"lane_held", "lane " + lane.name + " is paused by an operator", false});
+    }
     if (lane.state == LaneState::running) continue;
     std::string text = "lane " + lane.name + " to " + lane.destination + " is " + std::string(to_string(lane.state));
     if (!lane.last_error.empty()) text += ": " + lane.last_error;
     readiness.reasons.push_back({"lane_down", std::move(text), false});
+  }
+  // One that has failed ends with this process: others may still take devices.
+  if (const SpoolUsage usage = uplink_.usage(); usage.state != SpoolState::ok) {
+    readiness.reasons.push_back(
+        {"spool_" + std::string(to_string(usage.state)), usage.error, usage.state == SpoolState::failed});
+    if (usage.state == SpoolState::failed) readiness.ready = false;
   }
   if (const UplinkLevel level = uplink_.level(); level != UplinkLevel::normal) {
     readiness.reasons.push_back(

@@ -5,16 +5,13 @@
 #include "adapters/http/api_server.h"
 #include "adapters/identity/file_authenticator.h"
 #include "adapters/log/process_log.h"
-#include "adapters/mqtt/mqtt_lane.h"
 #include "adapters/prometheus/exporter.h"
-#include "adapters/spool/memory_dead_letters.h"
-#include "adapters/spool/memory_spool.h"
 #include "adapters/wire/protobuf_wire.h"
 #include "gateway/config/print.h"
 #include "gateway/net/epoch_source.h"
 #include "gateway/net/gateway.h"
 #include "gateway/node_state.h"
-#include "gateway/uplink/uplink_log.h"
+#include "gateway/northbound_part.h"
 
 #include <openssl/rand.h>
 #include <unistd.h>
@@ -35,6 +32,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds k_poll{50};
+constexpr std::chrono::seconds k_tick{1};
 constexpr milliseconds k_farewell_max{2'000};
 
 std::string random_id() {
@@ -75,12 +73,6 @@ class FleetRelay final : public FleetSink {
   FleetSink* to_ = nullptr;
 };
 
-struct MqttPart {
-  std::string name;
-  std::unique_ptr<MqttLaneProbe> probe;
-  std::unique_ptr<mqtt::MqttLane> lane;
-};
-
 // The process: made once, run once. Members are destroyed in reverse, so each
 // stands above those that borrow it.
 class Process {
@@ -93,15 +85,17 @@ class Process {
  private:
   Result<void> build();
   Result<void> open();
-  Result<void> build_lanes(const std::string& node, const std::string& boot_id);
   void build_servers(NodeInfo info);
   metrics::Sources sources();
+  void tick();
   void wait_signal();
   void on_signal(int number);
   void reload();
   void drain();
   void poll_drain();
   void flush_uplink();
+  bool lanes_may_take_more() const;
+  void account_for_the_rest();
   void finish();
   milliseconds until(Monotonic deadline) const {
     return std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline - clock_.now()));
@@ -122,13 +116,12 @@ class Process {
   boost::asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
   std::unique_ptr<ProcessLog> log_;
   boost::asio::steady_timer timer_{io_};
+  boost::asio::steady_timer tick_timer_{io_};
   std::unique_ptr<net::EpochSource> epochs_;
   std::unique_ptr<FileAuthenticator> authenticator_;
   std::unique_ptr<wire::ProtobufWire> wire_;
-  std::unique_ptr<spool::MemorySpool> spool_;
-  std::unique_ptr<DeadLetterStore> dead_letters_;
-  std::vector<MqttPart> mqtt_;
-  std::unique_ptr<uplink::UplinkLog> uplink_;
+  std::unique_ptr<NorthboundPart> northbound_;
+  uplink::UplinkLog* uplink_ = nullptr;  // northbound_'s
   FleetRelay fleet_;
   HttpProbe http_probe_;
   std::unique_ptr<net::Gateway> gateway_;
@@ -138,27 +131,11 @@ class Process {
   std::unique_ptr<http::AdminServer> admin_;
   Monotonic drain_end_;
   bool draining_ = false;
+  bool durable_ = false;  // the spool outlives the process
   int status_ = 0;
 };
 
 // --- start
-
-Result<void> Process::build_lanes(const std::string& node, const std::string& boot_id) {
-  dead_letters_ = std::make_unique<spool::MemoryDeadLetters>(settings_.uplink.dead_letter_bytes_max);
-  for (const MqttLaneSettings& settings : settings_.mqtt) {
-    MqttPart part{settings.name, std::make_unique<MqttLaneProbe>(), nullptr};
-    auto lane = mqtt::make_mqtt_lane(settings, {node, boot_id, FIELDGATE_VERSION, clock_.unix_ms()}, clock_, *log_,
-                                     *part.probe, *dead_letters_);
-    if (!lane) return lane.error();
-    part.lane = std::move(*lane);
-    mqtt_.push_back(std::move(part));
-  }
-  std::vector<Lane*> lanes;
-  for (const MqttPart& part : mqtt_) lanes.push_back(part.lane.get());
-  spool_ = std::make_unique<spool::MemorySpool>(settings_.uplink.memory_bytes_max);
-  uplink_ = std::make_unique<uplink::UplinkLog>(*spool_, std::move(lanes), clock_, *log_);
-  return {};
-}
 
 Result<void> Process::build() {
   const auto node = node_name(settings_);
@@ -171,15 +148,16 @@ Result<void> Process::build() {
   authenticator_ = std::move(*authenticator);
   wire_ = std::make_unique<wire::ProtobufWire>(settings_.limits);
   const std::string boot_id = random_id();
-  if (const auto lanes = build_lanes(*node, boot_id); !lanes) return lanes.error();
+  auto northbound = NorthboundPart::make(settings_, *node, boot_id, clock_, *log_);
+  if (!northbound) return northbound.error();
+  northbound_ = std::move(*northbound);
+  uplink_ = &northbound_->uplink();
+  durable_ = settings_.uplink.spool.enabled;
 
-  std::vector<PresenceView*> views;
-  for (std::size_t i = 0; i < mqtt_.size(); ++i) {
-    if (settings_.mqtt[i].presence_retained) views.push_back(mqtt_[i].lane.get());
-  }
-  auto gateway = net::Gateway::make(
-      settings_, {*node, boot_id},
-      {clock_, *log_, *wire_, *authenticator_, *uplink_, fleet_, std::move(views), [this] { return epochs_->next(); }});
+  auto gateway =
+      net::Gateway::make(settings_, {*node, boot_id},
+                         {clock_, *log_, *wire_, *authenticator_, *uplink_, fleet_, northbound_->presence_views(),
+                          [this] { return epochs_->next(); }, uplink_->filters()});
   if (!gateway) return gateway.error();
   gateway_ = std::move(*gateway);
   for (std::uint32_t i = 0; i < gateway_->shards(); ++i) uplink_->attach(i, gateway_->stage_sink(i));
@@ -197,7 +175,7 @@ void Process::build_servers(NodeInfo info) {
   state_ = std::make_unique<NodeState>(std::move(info), *gateway_, *uplink_, clock_);
   if (settings_.api.enabled) {
     api_ = std::make_unique<http::ApiServer>(settings_.api, settings_.session.inactive_after, *gateway_, *state_,
-                                             clock_, *log_, http_probe_);
+                                             *uplink_, clock_, *log_, http_probe_);
     fleet_.connect(*api_);
   }
   exporter_ = std::make_unique<metrics::Exporter>(sources());
@@ -209,11 +187,9 @@ void Process::build_servers(NodeInfo info) {
 metrics::Sources Process::sources() {
   metrics::Sources from;
   for (std::uint32_t i = 0; i < gateway_->shards(); ++i) from.shards.push_back(&gateway_->probe(i));
-  for (const MqttPart& part : mqtt_) from.lanes.push_back({part.name, part.probe.get()});
+  northbound_->describe_to(from);
   if (api_) from.http = &http_probe_;
   from.status = state_.get();
-  from.spool = [this] { return uplink_->usage(); };
-  from.uplink_level = [this] { return uplink_->level(); };
   from.certificates = [this]() -> std::vector<metrics::CertificateExpiry> {
     const std::int64_t until = gateway_->certificate_not_after();
     if (until == 0) return {};
@@ -226,6 +202,8 @@ metrics::Sources Process::sources() {
 Result<void> Process::open() {
   const auto admin_port = admin_->start();
   if (!admin_port) return admin_port.error();
+  // The fleet hears of the devices of earlier processes before it hears of any other.
+  gateway_->restore(uplink_->take_restored());
   uplink_->start();
   const auto device_port = gateway_->open();
   if (!device_port) return device_port.error();
@@ -262,8 +240,17 @@ int Process::run() {
     return k_exit_start_failed;
   }
   wait_signal();
+  tick();
   io_.run();
   return status_;
+}
+
+void Process::tick() {
+  uplink_->tick();
+  tick_timer_.expires_after(k_tick);
+  tick_timer_.async_wait([this](error_code ec) {
+    if (!ec) tick();
+  });
 }
 
 // --- signals
@@ -314,7 +301,7 @@ void Process::reload() {
   if (!failed) log_->info("reloaded");
 }
 
-// --- drain: devices first, then what they sent, then the farewells
+// --- drain: devices first, then what they sent, then the farewells, then the spool
 
 void Process::drain() {
   draining_ = true;
@@ -333,25 +320,50 @@ void Process::poll_drain() {
   flush_uplink();
 }
 
+// With a spool on disk nothing need be waited for, but whatever the lanes can still
+// take need not wait for the next start.
 void Process::flush_uplink() {
-  const std::uint64_t pending = uplink_->pending();
-  if (pending > 0 && until(drain_end_) > milliseconds(0)) return later([this] { flush_uplink(); });
-  if (pending > 0) {
-    log_->error("records_lost_at_stop", {{"records", pending},
-                                         {"hint",
-                                          "the lane could not take them in time; devices that asked "
-                                          "for FORWARDED still hold theirs"}});
-    status_ = k_exit_unflushed;
+  if (uplink_->pending() > 0 && until(drain_end_) > milliseconds(0) && lanes_may_take_more()) {
+    return later([this] { flush_uplink(); });
   }
   finish();
+  account_for_the_rest();
   log_->info("stopped", {{"status", status_}});
+  tick_timer_.cancel();
   signals_.cancel();
+}
+
+bool Process::lanes_may_take_more() const {
+  if (!durable_) return true;
+  const auto lanes = uplink_->lanes();
+  return std::ranges::any_of(lanes, [](const LaneStatus& lane) { return !lane.held && lane.pending_records > 0; });
+}
+
+// Once the spool is closed: what is in it survives, and what is neither there nor
+// forwarded is lost. Both are the newest records, so the smaller number is both.
+void Process::account_for_the_rest() {
+  std::uint64_t pending = uplink_->pending();
+  if (durable_) {
+    for (const LaneStatus& lane : uplink_->lanes()) pending = std::max(pending, lane.pending_records);
+  }
+  const std::uint64_t lost = durable_ ? std::min(pending, uplink_->unsaved()) : pending;
+  if (pending > lost) {
+    log_->info("records_kept",
+               {{"records", pending - lost}, {"hint", "in the spool; the next start goes on with them"}});
+  }
+  if (lost == 0) return;
+  log_->error("records_lost_at_stop",
+              {{"records", lost},
+               {"hint", durable_ ? "the spool could not write them; devices that asked for SPOOLED still hold theirs"
+                                 : "the lane could not take them in time; devices that asked for FORWARDED still hold "
+                                   "theirs"}});
+  status_ = k_exit_unflushed;
 }
 
 void Process::finish() {
   if (api_) api_->stop();
   if (gateway_) gateway_->stop();
-  if (uplink_) uplink_->stop(k_farewell_max);
+  if (uplink_ != nullptr) uplink_->stop(k_farewell_max);
   if (admin_) admin_->stop();
 }
 

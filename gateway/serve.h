@@ -10,7 +10,7 @@
 namespace fieldgate {
 
 // Exit statuses of serve(), beside those of the command line.
-inline constexpr int k_exit_unflushed = 1;      // stopped, but the memory log could not be flushed
+inline constexpr int k_exit_unflushed = 1;      // stopped, but records were lost: neither forwarded nor on disk
 inline constexpr int k_exit_start_failed = 69;  // EX_UNAVAILABLE: a port, a file or a lane is not to be had
 
 // Runs the gateway until SIGTERM or SIGINT, on the calling thread and those it

@@ -19,9 +19,9 @@ constexpr const char* k_about =
     "Fieldgate connects field devices (WebSocket over TLS, protobuf) to MQTT brokers and HTTP.";
 
 constexpr const char* k_exit_statuses =
-    "Exit status: 0 done; 1 check-config found problems, or serve could not forward all that\n"
-    "it held; 64 wrong command line; 66 the configuration file cannot be read; 69 serve could\n"
-    "not start; 70 a bug; 78 the configuration has problems.";
+    "Exit status: 0 done; 1 check-config found problems, or serve ended with records that were\n"
+    "neither forwarded nor on disk; 64 wrong command line; 66 the configuration file cannot be\n"
+    "read; 69 serve could not start; 70 a bug; 78 the configuration has problems.";
 
 class CommandLine {
  public:

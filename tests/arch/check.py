@@ -25,6 +25,7 @@ ARROWS = [
     ("gateway/cli/", ("gateway/", "adapters/")),
     ("gateway/main.cc", ("gateway/", "adapters/")),
     ("gateway/serve.", ("gateway/", "adapters/")),
+    ("gateway/northbound_part.", ("gateway/", "adapters/")),
     ("gateway/node_state.", ("gateway/node_state.h", "gateway/core/", "gateway/ports/", "gateway/net/", "gateway/uplink/")),
     ("adapters/yaml/", ("gateway/core/", "gateway/ports/", "gateway/config/")),
     ("adapters/wire/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),

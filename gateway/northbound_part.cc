@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/northbound_part.h"
+
+#include "adapters/spool/memory_dead_letters.h"
+#include "adapters/spool/memory_spool.h"
+#include "gateway/core/lane_filter.h"
+
+#include <utility>
+
+namespace fieldgate {
+
+Result<std::unique_ptr<NorthboundPart>> NorthboundPart::make(const Settings& settings, const std::string& node,
+                                                             const std::string& boot_id, const Clock& clock, Log& log) {
+  std::unique_ptr<NorthboundPart> part(new NorthboundPart);
+  if (const auto spool = part->make_spool(settings, clock, log); !spool) return spool.error();
+  if (const auto lanes = part->make_lanes(settings, node, boot_id, clock, log); !lanes) return lanes.error();
+  if (const auto recovered = part->uplink_->recover(); !recovered) return recovered.error();
+  return part;
+}
+
+Result<void> NorthboundPart::make_spool(const Settings& settings, const Clock& /*clock*/, Log& /*log*/) {
+  spool_ = std::make_unique<spool::MemorySpool>(settings.uplink.memory_bytes_max);
+  own_dead_letters_ = std::make_unique<spool::MemoryDeadLetters>(settings.uplink.dead_letter_bytes_max);
+  dead_letters_ = own_dead_letters_.get();
+  return {};
+}
+
+Result<void> NorthboundPart::make_lanes(const Settings& settings, const std::string& node, const std::string& boot_id,
+                                        const Clock& clock, Log& log) {
+  std::vector<uplink::LaneSpec> specs;
+  const auto add = [&specs](Lane& lane, const auto& of) -> Result<void> {
+    auto filter = LaneFilter::make(of.filter);
+    if (!filter) return Error{filter.error().code, "lane " + of.name + ": " + filter.error().detail};
+    specs.push_back({&lane, std::move(*filter), of.max_age});
+    return {};
+  };
+  for (const MqttLaneSettings& of : settings.mqtt) {
+    MqttLanePart& part = mqtt_.emplace_back();
+    part.name = of.name;
+    part.probe = std::make_unique<MqttLaneProbe>();
+    auto lane = mqtt::make_mqtt_lane(of, {node, boot_id, FIELDGATE_VERSION, clock.unix_ms()}, clock, log, *part.probe,
+                                     *dead_letters_);
+    if (!lane) return lane.error();
+    part.lane = std::move(*lane);
+    if (of.presence_retained) presence_views_.push_back(part.lane.get());
+    if (auto added = add(*part.lane, of); !added) return added;
+  }
+  uplink_ =
+      std::make_unique<uplink::UplinkLog>(*spool_, *dead_letters_, std::move(specs),
+                                          uplink::UplinkTiming{settings.uplink.spool.checkpoint_every}, clock, log);
+  return {};
+}
+
+void NorthboundPart::describe_to(metrics::Sources& sources) const {
+  for (const MqttLanePart& part : mqtt_) sources.lanes.push_back({part.name, part.probe.get()});
+  sources.spool = [this] { return uplink_->usage(); };
+  sources.uplink_level = [this] { return uplink_->level(); };
+}
+
+}  // namespace fieldgate
