@@ -8,6 +8,9 @@ namespace fieldgate {
 namespace {
 
 constexpr std::size_t k_pattern_bytes_max = 256;
+// What labels of a Hello may be.
+constexpr std::size_t k_label_key_bytes_max = 64;
+constexpr std::size_t k_label_value_bytes_max = 256;
 
 // `*` and `?` only; linear in the product of the lengths, which are small.
 bool glob(std::string_view pattern, std::string_view text) noexcept {
@@ -34,7 +37,8 @@ bool glob(std::string_view pattern, std::string_view text) noexcept {
 }
 
 const std::string* value_of(const std::vector<std::pair<std::string, std::string>>& labels, std::string_view key) {
-  const auto at = std::ranges::lower_bound(labels, key, {}, [](const auto& label) { return std::string_view(label.first); });
+  const auto at =
+      std::ranges::lower_bound(labels, key, {}, [](const auto& label) { return std::string_view(label.first); });
   return at != labels.end() && at->first == key ? &at->second : nullptr;
 }
 
@@ -43,6 +47,15 @@ std::optional<RecordKind> kind_of(std::string_view name) {
     if (to_string(static_cast<RecordKind>(i)) == name) return static_cast<RecordKind>(i);
   }
   return std::nullopt;
+}
+
+std::string kinds() {
+  std::string text = "one of ";
+  for (std::size_t i = 0; i < k_record_kinds; ++i) {
+    if (i > 0) text += ", ";
+    text += to_string(static_cast<RecordKind>(i));
+  }
+  return text;
 }
 
 }  // namespace
@@ -57,14 +70,33 @@ std::string device_pattern_fault(std::string_view pattern) {
   return "may hold what device ids may (letters, digits, . _ : -) and the wildcards * and ?";
 }
 
+std::optional<LaneFilter::Label> LaneFilter::parse_label(std::string_view selector) {
+  Label label;
+  std::string_view key = selector;
+  if (selector.starts_with('!')) {
+    label.test = Label::Test::absent;
+    key.remove_prefix(1);
+    if (key.find_first_of("=!") != std::string_view::npos) return std::nullopt;
+  } else if (const std::size_t at = selector.find_first_of("=!"); at == std::string_view::npos) {
+    label.test = Label::Test::present;
+  } else {
+    const bool equal = selector[at] == '=';
+    if (!equal && selector.substr(at, 2) != "!=") return std::nullopt;
+    label.test = equal ? Label::Test::equal : Label::Test::not_equal;
+    key = selector.substr(0, at);
+    label.value = selector.substr(at + (equal ? 1 : 2));
+  }
+  if (key.empty() || key.size() > k_label_key_bytes_max || label.value.size() > k_label_value_bytes_max) {
+    return std::nullopt;
+  }
+  label.key = key;
+  return label;
+}
+
 std::string label_selector_fault(std::string_view selector) {
-  std::string_view key = selector.substr(0, selector.find_first_of("=!", 1));
-  if (key.starts_with('!')) key.remove_prefix(1);
-  const std::string_view rest = selector.substr(static_cast<std::size_t>(key.data() + key.size() - selector.data()));
-  const bool negated = selector.starts_with('!');
-  const bool right = !key.empty() && key.size() <= k_pattern_bytes_max &&
-                     (rest.empty() || (!negated && (rest.starts_with("=") || rest.starts_with("!="))));
-  return right ? std::string() : "must be KEY=VALUE, KEY!=VALUE, KEY or !KEY";
+  if (LaneFilter::parse_label(selector)) return {};
+  return "must be KEY=VALUE, KEY!=VALUE, KEY or !KEY, with a KEY of 1 to 64 bytes without = and !, and a VALUE of at "
+         "most 256 bytes";
 }
 
 Result<LaneFilter> LaneFilter::make(const LaneFilterSettings& settings) {
@@ -73,7 +105,7 @@ Result<LaneFilter> LaneFilter::make(const LaneFilterSettings& settings) {
     filter.kinds_.fill(false);
     for (const std::string& name : settings.kinds) {
       const auto kind = kind_of(name);
-      if (!kind) return make_error(Errc::invalid_argument, "'" + name + "' is not a kind of record");
+      if (!kind) return make_error(Errc::invalid_argument, "'" + name + "' is not a kind of record: " + kinds());
       filter.kinds_[static_cast<std::size_t>(*kind)] = true;
     }
   }
@@ -84,25 +116,18 @@ Result<LaneFilter> LaneFilter::make(const LaneFilterSettings& settings) {
   }
   filter.devices_ = settings.devices;
   for (const std::string& selector : settings.labels) {
-    if (const std::string fault = label_selector_fault(selector); !fault.empty()) {
-      return make_error(Errc::invalid_argument, "the label condition '" + selector + "' " + fault);
+    auto label = parse_label(selector);
+    if (!label) {
+      return make_error(Errc::invalid_argument,
+                        "the label condition '" + selector + "' " + label_selector_fault(selector));
     }
-    Label label;
-    const std::size_t at = selector.find_first_of("=!", 1);
-    label.key = selector.substr(0, at);
-    if (at == std::string::npos) {
-      label.test = selector.starts_with('!') ? Label::Test::absent : Label::Test::present;
-      if (label.test == Label::Test::absent) label.key.erase(0, 1);
-    } else {
-      label.test = selector[at] == '=' ? Label::Test::equal : Label::Test::not_equal;
-      label.value = selector.substr(at + (selector[at] == '=' ? 1 : 2));
-    }
-    filter.labels_.push_back(std::move(label));
+    filter.labels_.push_back(std::move(*label));
   }
   return filter;
 }
 
-bool LaneFilter::matches(std::string_view device, const std::vector<std::pair<std::string, std::string>>& labels) const {
+bool LaneFilter::matches(std::string_view device,
+                         const std::vector<std::pair<std::string, std::string>>& labels) const {
   const auto fits = [&](const std::string& pattern) { return glob(pattern, device); };
   if (!devices_.empty() && std::ranges::none_of(devices_, fits)) return false;
   return std::ranges::all_of(labels_, [&](const Label& label) {

@@ -7,7 +7,9 @@
 #include "gateway/core/settings.h"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +40,9 @@ class LaneFilter {
     std::string value;
     enum class Test : std::uint8_t { equal, not_equal, present, absent } test = Test::equal;
   };
+  static std::optional<Label> parse_label(std::string_view selector);
+  friend std::string label_selector_fault(std::string_view selector);
+
   static constexpr std::array<bool, k_record_kinds> k_all = {true, true, true, true, true, true};
   std::array<bool, k_record_kinds> kinds_ = k_all;
   std::vector<std::string> devices_;
