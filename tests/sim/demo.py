@@ -7,6 +7,8 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import random
+import re
 import resource
 import secrets
 import shutil
@@ -15,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -34,17 +37,30 @@ def arguments() -> argparse.Namespace:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
         return int(text)
 
+    def duration(text: str) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", text)
+        seconds = float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, None: 1}[found[2]] if found else 0
+        if seconds < 0.1:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a duration of at least 100ms, such as 5s")
+        return seconds
+
     parser = argparse.ArgumentParser(prog="./dev run", allow_abbrev=False)
     parser.add_argument("--devices", type=number, default=100, help="simulated devices (100)")
     parser.add_argument("--seconds", type=number, help="end after this long; without it: at Ctrl-C")
     parser.add_argument("--rate", type=float, default=1.0, help="frames per second and device (1)")
+    parser.add_argument("--spool", action="store_true", help="records on disk; devices are acknowledged at SPOOLED")
+    parser.add_argument("--kill-every", type=duration, metavar="TIME",
+                        help="kill -9 the gateway again and again, such as every 5s, and start it anew; with --spool")
     parser.add_argument("--preset", default="release", choices=["dev", "release", "asan", "tsan"])
     # For tests: what is built already, and where the variables for a shell go.
     parser.add_argument("--bin", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--environment", type=pathlib.Path, default=ROOT / "build/run/env", help=argparse.SUPPRESS)
     parser.add_argument("--keep", action="store_true", help="leave logs, certificates and configuration in place")
     parser.add_argument("simulator", nargs="*", metavar="-- OPTIONS", help="further options of `fieldgate-sim run`")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.kill_every and not options.spool:
+        parser.error("--kill-every needs --spool: without it, what the gateway has in memory dies with it")
+    return options
 
 
 def raise_descriptors(devices: int) -> None:
@@ -58,7 +74,8 @@ def raise_descriptors(devices: int) -> None:
 
 
 def free_port(preferred: int) -> int:
-    for port in (preferred, 0):
+    # Below those that the kernel gives to outgoing connections: a gateway that is killed needs its port again.
+    for port in (preferred, *random.sample(range(20_000, 30_000), 20)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
@@ -72,6 +89,7 @@ class Run:
         self.options, self.folder = options, folder
         self.bin = options.bin or ROOT / "build" / options.preset / "bin"
         self.processes: list[tuple[str, subprocess.Popen]] = []
+        self.kills = 0
         self.broker, self.devices, self.api, self.admin = map(free_port, (11883, 18443, 18080, 19090))
         self.api_token, self.device_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
 
@@ -87,7 +105,7 @@ class Run:
 
     def start(self, name: str, *command: str) -> subprocess.Popen:
         """In a session of its own, so that Ctrl-C ends the simulator first; gone when this process is gone."""
-        with open(self.folder / f"{name}.log", "wb") as log:
+        with open(self.folder / f"{name}.log", "ab") as log:
             process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, command)], stdin=subprocess.DEVNULL,
                                        stdout=log, stderr=log, start_new_session=True)
         self.processes.append((name, process))
@@ -135,7 +153,7 @@ class Run:
     def start_gateway(self) -> None:
         pki = self.folder / "pki"
         (self.folder / "state").mkdir()
-        config = self.write("fieldgate.yaml", f"""\
+        self.config = self.write("fieldgate.yaml", f"""\
 node:
   name: demo
   state_dir: {self.folder}/state
@@ -150,6 +168,9 @@ tokens:
   file: {self.folder}/device-tokens
 limits:
   sessions_max: {self.options.devices + 100}
+uplink:
+  spool:
+    enabled: {str(self.options.spool).lower()}
 mqtt:
   - name: main
     host: 127.0.0.1
@@ -160,7 +181,10 @@ api:
 admin:
   listen: 127.0.0.1:{self.admin}
 """)
-        gateway = self.start("gateway", self.bin / "fieldgate", "serve", "--config", config)
+        self.launch_gateway()
+
+    def launch_gateway(self) -> None:
+        gateway = self.start("gateway", self.bin / "fieldgate", "serve", "--config", self.config)
         self.wait_for("gateway", gateway, self.gateway_ready, 30)
 
     def publish_environment(self) -> None:
@@ -183,20 +207,59 @@ shell    source build/run/env     (the variables that README.md uses)
 """, flush=True)
 
     def simulate(self) -> int:
-        command = [self.bin / "fieldgate-sim", "run", "--devices", self.options.devices, "--rate", self.options.rate,
+        options = self.options
+        command = [self.bin / "fieldgate-sim", "run", "--devices", options.devices, "--rate", options.rate,
                    "--gateway", f"127.0.0.1:{self.devices}", "--pki", self.folder / "pki",
                    "--verify", f"mqtt://127.0.0.1:{self.broker}"]
-        if self.options.seconds:
-            command += ["--seconds", self.options.seconds]
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, command), *self.options.simulator])
+        if options.seconds:
+            command += ["--seconds", options.seconds]
+        if options.spool:
+            command += ["--ack-stage", "spooled"]
+        if options.kill_every:
+            # No device would see a connection hold for long, and each would stay away for longer and longer.
+            command += ["--backoff-base", 0.2, "--backoff-max", 2, "--grace", 60, "--settle", 20]
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, command), *options.simulator],
+                                   stdout=subprocess.PIPE, text=True)
         self.processes.append(("simulator", process))
+        printer = threading.Thread(target=self.print_lines, args=(process.stdout,))
+        printer.start()
         # Ctrl-C reaches the simulator too; it ends with its summary, and then so do we.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        interrupted = threading.Event()
+        signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+        if options.kill_every:
+            self.kill_again_and_again(process, interrupted)
         status = process.wait()
+        printer.join()
         for name, other in self.processes:
             if other.poll() is not None and other is not process:
                 raise Failure(f"{name} ended before its time, with status {other.returncode}; see {self.folder}/{name}.log")
         return status
+
+    def print_lines(self, lines) -> None:
+        for line in lines:
+            if line.startswith("summary:") and self.options.kill_every:
+                line = f"{line.rstrip()} kills={self.kills}\n"
+            print(line, end="", flush=True)
+
+    def kill_again_and_again(self, simulator: subprocess.Popen, interrupted: threading.Event) -> None:
+        """As long as devices send. The last second is the devices' own, to be back by."""
+        began = time.monotonic()
+        end = began + self.options.seconds - 1 if self.options.seconds else float("inf")
+        due = began
+        while simulator.poll() is None:
+            due = max(due + self.options.kill_every, time.monotonic())
+            while time.monotonic() < due and simulator.poll() is None and not interrupted.is_set():
+                time.sleep(0.05)
+            if due >= end or simulator.poll() is not None or interrupted.is_set():
+                return
+            gateway = self.processes.pop(next(i for i, (name, _) in enumerate(self.processes) if name == "gateway"))[1]
+            gateway.kill()
+            gateway.wait()
+            killed = time.monotonic()
+            self.launch_gateway()
+            self.kills += 1
+            print(f"kill {self.kills}: kill -9 after {killed - began:.1f} s, ready again {time.monotonic() - killed:.2f} s "
+                  "later", flush=True)
 
     def stop(self) -> int:
         """The last started first. Returns the gateway's exit status."""

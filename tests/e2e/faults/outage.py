@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """One outage of the broker under load, and what is claimed of the gateway during and after it."""
 
-import hashlib
-import importlib
-import json
 import pathlib
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import recording_proxy
+from judge import Verdict, accounts, imbalances, missing, read_ledger, read_pubacked
 from probe import Probes
-from parts import ROOT, Broker, Fleet, Gateway, Verifier, end, is_sanitized, start_proxy, wait_for
+from parts import Broker, Fleet, Gateway, Proxy, Verifier, end, is_sanitized, load_protocol, make_pki, wait_for
+from samples import Sample, Sampler, take_sample
 
 FAULTS = {
     "clean": "the broker is stopped in good order, and started again",
@@ -27,7 +22,6 @@ FAULTS = {
     "absent": "the broker is not there when the gateway starts, and comes later",
 }
 PROBES = 3
-API_TOKEN = "for-loopback-only"
 # Copies of records beside the uplink log: the lane's outbox (4 MiB), and the window of 100 batches of 32 KiB, once
 # for the lane and once for its MQTT library. The rest is the allocator's, and what the API's answers take.
 LANE_BYTES_MAX = (4 << 20) + 2 * 100 * (32 << 10)
@@ -49,69 +43,6 @@ class Settings:
     backoff_max_s: int = 1
     warm_up_s: float = 1.5
     patience_s: float = 30  # for the return to normal
-
-    @property
-    def api_token_sha256(self) -> str:
-        return hashlib.sha256(API_TOKEN.encode()).hexdigest()
-
-
-@dataclass
-class Sample:
-    began: float
-    at: float  # when all of it was there
-    metrics: dict[str, float]
-    online: int
-    ready: int
-    reasons: list[str]
-
-    def total(self, name: str) -> float:
-        """Over all values of its labels."""
-        return sum(value for key, value in self.metrics.items() if key.split("{")[0] == name)
-
-    def get(self, name: str, **labels: str) -> float:
-        return sum(value for key, value in self.metrics.items()
-                   if key.split("{")[0] == name and all(f'{label}="{text}"' in key for label, text in labels.items()))
-
-
-def take_sample(gateway: Gateway) -> Sample:
-    began = time.monotonic()
-    status, reasons = gateway.readiness()
-    metrics, online = gateway.metrics(), gateway.online(API_TOKEN)
-    return Sample(began, time.monotonic(), metrics, online, status, reasons)
-
-
-class Sampler:
-    """Looks at the gateway again and again, on a thread of its own."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway, self.samples, self.error = gateway, [], None
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self) -> None:
-        try:
-            while not self.stopping.wait(0.2):
-                self.samples.append(take_sample(self.gateway))
-        except Exception as error:  # whoever waits for a sample raises it
-            self.error = error
-
-    def stop(self) -> None:
-        self.stopping.set()
-        self.thread.join()
-
-    def between(self, begin: float, until: float) -> list[Sample]:
-        return [sample for sample in self.samples if begin <= sample.began and sample.at <= until]
-
-
-@dataclass
-class Verdict:
-    figures: dict[str, object] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-
-    def claim(self, holds: bool, what: str) -> None:
-        if not holds:
-            self.broken.append(what)
 
 
 class Outage:
@@ -157,38 +88,37 @@ class Outage:
 
     def prepare(self) -> None:
         """What takes time and is the same for everyone."""
-        simulator, pki = self.settings.bin / "fieldgate-sim", self.folder / "pki"
-        probes = [argument for i in range(1, PROBES + 1) for argument in ("--device", f"probe-{i}")]
-        subprocess.run([simulator, "pki", "--dir", pki, *probes], check=True, stdout=subprocess.DEVNULL)
-        generated = self.folder / "generated"
-        generated.mkdir()
-        subprocess.run(["protoc", f"--proto_path={ROOT}/proto", f"--python_out={generated}",
-                        "fieldgate/v1/device.proto", "fieldgate/v1/northbound.proto"], check=True)
-        sys.path.insert(0, str(generated))
-        self.pb = importlib.import_module("fieldgate.v1.device_pb2")
-        self.northbound = importlib.import_module("fieldgate.v1.northbound_pb2")
+        self.pki = make_pki(self.folder, self.settings.bin, [f"probe-{i}" for i in range(1, PROBES + 1)])
+        self.pb, self.northbound = load_protocol(self.folder)
 
     def set_up(self) -> None:
         settings = self.settings
-        simulator, pki = settings.bin / "fieldgate-sim", self.folder / "pki"
+        simulator, pki = settings.bin / "fieldgate-sim", self.pki
         self.broker = Broker(self.folder, refusable=settings.fault == "refuse")
         self.broker.start()
         port = self.broker.port
         if settings.fault == "kill":
-            self.proxy, port = start_proxy(self.folder, port)
+            self.proxy = Proxy(self.folder, port)
+            port = self.proxy.port
         self.verifier = Verifier(self.folder, simulator, self.broker.port, settle_s=3)
         if settings.fault == "absent":
             self.broker.stop()
-        self.gateway = Gateway(self.folder, settings.bin / "fieldgate", pki, port, settings)
+        self.gateway = Gateway(self.folder, settings.bin / "fieldgate", pki, {
+            "uplink": {"memory_bytes_max": settings.memory_bytes_max},
+            "mqtt": [{"host": "127.0.0.1", "port": port, "username": Broker.USER,
+                      "keep_alive": f"{settings.keep_alive_s}s", "connect_timeout": f"{settings.connect_timeout_s}s",
+                      "backoff_min": "200ms", "backoff_max": f"{settings.backoff_max_s}s"}]})
         self.gateway.start()
         self.descriptors_idle = None if settings.fault == "absent" else self.descriptors_at_rest()
         self.probes = Probes(self.pb, f"wss://localhost:{self.gateway.devices}/v1/connect", pki, PROBES)
         wait_for("the probes are welcome", lambda: all(probe.welcomed for probe in self.probes.probes), 30)
         if settings.fault == "absent":
             self.probes.send_frame()  # before the fleet uses up all there is
-        self.fleet = Fleet(self.folder, simulator, pki, self.gateway.devices, settings)
+        self.fleet = Fleet(self.folder, simulator, pki, self.gateway.devices, "--devices", settings.devices, "--rate",
+                           settings.rate, "--payload-bytes", settings.payload_bytes, "--stage", "forwarded",
+                           "--connect-rate", settings.connect_rate)
         self.all_devices = settings.devices + PROBES
-        wait_for("all devices are online", lambda: self.gateway.online(API_TOKEN) == self.all_devices,
+        wait_for("all devices are online", lambda: self.gateway.online() == self.all_devices,
                  30 + settings.devices / settings.connect_rate)
         self.sampler = Sampler(self.gateway)
 
@@ -350,9 +280,7 @@ class Outage:
     def finish(self) -> None:
         verdict, figures = self.verdict, self.verdict.figures
         self.probes.stop()
-        self.fleet.process.send_signal(signal.SIGTERM)
-        self.fleet.process.wait(60)
-        fleet = self.fleet.summary()
+        fleet = self.fleet.finish()
         figures.update(frames_sent=fleet["frames_sent"], frames_acked=fleet["frames_acked"],
                        frames_unacked=fleet["unacked_at_end"])
         verdict.claim(fleet["ok"], f"the fleet has nothing to complain of: {fleet['fault']} {fleet['violations']}")
@@ -372,17 +300,13 @@ class Outage:
 
         sample = wait_for("the gateway is idle", quiet, 20)
         self.telemetry = int(sample.get("fieldgate_records_total", kind="telemetry"))
-        account = {"records_in": sample.total("fieldgate_records_total"),
-                   "appended": sample.total("fieldgate_uplink_appended_records_total"),
-                   "lane": sample.total("fieldgate_lane_records_total"),
-                   "forwarded": sample.get("fieldgate_lane_records_total", outcome="forwarded"),
-                   "filtered": sample.get("fieldgate_lane_records_total", outcome="filtered"),
-                   "dead_lettered": sample.get("fieldgate_lane_records_total", outcome="dead_lettered")}
-        self.verdict.figures.update({name: int(value) for name, value in account.items() if name not in ("appended", "lane")})
-        balanced = account["records_in"] == account["appended"] == account["lane"]
-        self.verdict.claim(balanced, f"records in = forwarded + filtered + dead-lettered + pending: {account}")
-        self.verdict.claim(account["dead_lettered"] == 0, "nothing becomes a dead letter")
-        self.verdict.claim(account["filtered"] == 0, "nothing is filtered out")
+        books = accounts(sample.metrics)
+        book = books["main"]
+        self.verdict.figures.update(records_in=book["in"], forwarded=book["forwarded"])
+        for wrong in imbalances(books):
+            self.verdict.claim(False, f"the accounts are exact: {wrong}")
+        self.verdict.claim(book["in"] == sample.total("fieldgate_records_total"), f"the lane saw every record: {books}")
+        self.verdict.claim(book["in"] == book["forwarded"], f"every record is forwarded: {books}")
 
         def at_rest() -> bool:
             return int(self.gateway.metrics()["process_open_fds"]) == self.descriptors_idle
@@ -413,7 +337,7 @@ class Outage:
 
     def acknowledged_without_puback(self) -> int:
         """Records that a device was told are forwarded, and that no PUBACK stands for."""
-        pubacked = read_pubacked(self.folder / "pubacked", self.northbound)
+        pubacked = read_pubacked(self.proxy.pubacked, self.northbound)
         self.verdict.figures["pubacked"] = sum(map(len, pubacked.values()))
         self.verdict.claim(self.verdict.figures["pubacked"] == self.telemetry, f"every record taken in is PUBACKed: {self.telemetry}")
         probes = [(probe.device, 77, max(probe.acked_at, default=0), ()) for probe in self.probes.probes]
@@ -424,32 +348,6 @@ class Outage:
             self.sampler.stop()
         if self.probes is not None:
             self.probes.stop()
-        for part in (self.fleet, self.verifier, self.gateway, self.broker):
+        for part in (self.fleet, self.verifier, self.gateway, self.broker, self.proxy):
             if part is not None:
                 end(part.process)
-        end(self.proxy)
-
-
-def read_pubacked(path, northbound) -> dict[tuple[str, int], set[int]]:
-    """Sequence numbers by device and stream."""
-    pubacked: dict[tuple[str, int], set[int]] = {}
-    for topic, payload in recording_proxy.read_entries(path):
-        if "/batches/" not in topic:
-            continue
-        for record in northbound.RecordBatch.FromString(payload).records:
-            pubacked.setdefault((record.device_id, record.stream_id), set()).add(record.seq)
-    return pubacked
-
-
-def read_ledger(path) -> list[tuple[str, int, int, list[int]]]:
-    """Device, stream, acknowledged through, and what of that was rejected."""
-    lines = [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()[1:]]
-    return [(line["device"], int(line["stream"]), line["acked"], line["rejected"]) for line in lines]
-
-
-def missing(acknowledged, pubacked) -> int:
-    count = 0
-    for device, stream, through, rejected in acknowledged:
-        there = pubacked.get((device, stream), set())
-        count += sum(1 for seq in range(1, through + 1) if seq not in there and seq not in rejected)
-    return count

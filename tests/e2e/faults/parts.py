@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an outage is played on: a broker that can be hurt, the gateway, a fleet, and the verifier."""
+"""What a fault is played on: a broker that can be hurt, the gateway, a fleet, and the verifier."""
 
 import contextlib
+import hashlib
 import http.client
+import importlib
 import json
 import os
 import pathlib
@@ -16,12 +18,19 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HERE = pathlib.Path(__file__).resolve().parent
+API_TOKEN = "for-loopback-only"
+
+_reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Ours until this process ends, whoever looks for one meanwhile: it stays bound here, and only those who set
+    SO_REUSEADDR, as servers do, may listen on it."""
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _reserved.append(holder)
+    return holder.getsockname()[1]
 
 
 def wait_for(what: str, condition, seconds: float, every: float = 0.05):
@@ -33,16 +42,16 @@ def wait_for(what: str, condition, seconds: float, every: float = 0.05):
     return value
 
 
-def listens(port: int) -> bool:
+def listens(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
+        return s.connect_ex((address, port)) == 0
 
 
-def start(log: pathlib.Path, *command) -> subprocess.Popen:
-    """Gone when this process is gone, even if it is stopped just then."""
+def start(log: pathlib.Path, *command, environment: dict | None = None) -> subprocess.Popen:
+    """Gone when this process is gone, even if it is stopped just then. On the main thread only."""
     with open(log, "ab") as out:
         return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, command)], stdin=subprocess.DEVNULL,
-                                stdout=out, stderr=out)
+                                stdout=out, stderr=out, env={**os.environ, **environment} if environment else None)
 
 
 def end(process: subprocess.Popen | None, seconds: float = 20) -> int | None:
@@ -59,16 +68,44 @@ def end(process: subprocess.Popen | None, seconds: float = 20) -> int | None:
     return process.wait()
 
 
+def merged(base: dict, over: dict) -> dict:
+    out = dict(base)
+    for key, value in over.items():
+        out[key] = merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+    return out
+
+
+def make_pki(folder: pathlib.Path, binaries: pathlib.Path, devices: list[str], names: tuple[str, ...] = ()) -> pathlib.Path:
+    pki = folder / "pki"
+    options = [option for device in devices for option in ("--device", device)]
+    options += [option for name in names for option in ("--name", name)]
+    subprocess.run([binaries / "fieldgate-sim", "pki", "--dir", pki, *options], check=True, stdout=subprocess.DEVNULL)
+    return pki
+
+
+def load_protocol(folder: pathlib.Path):
+    """The modules of device.proto and northbound.proto."""
+    generated = folder / "generated"
+    generated.mkdir()
+    subprocess.run(["protoc", f"--proto_path={ROOT}/proto", f"--python_out={generated}",
+                    "fieldgate/v1/device.proto", "fieldgate/v1/northbound.proto"], check=True)
+    sys.path.insert(0, str(generated))
+    return importlib.import_module("fieldgate.v1.device_pb2"), importlib.import_module("fieldgate.v1.northbound_pb2")
+
+
 class Broker:
     """A mosquitto whose state outlives a clean stop."""
 
     USER = "gateway"
 
-    def __init__(self, folder: pathlib.Path, refusable: bool) -> None:
-        self.folder, self.port, self.process = folder, free_port(), None
-        self.acl = folder / "acl"
-        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence true",
-                 f"persistence_location {folder}/", "set_tcp_nodelay true", "max_inflight_messages 1000"]
+    def __init__(self, folder: pathlib.Path, *, refusable: bool = False, name: str = "mosquitto",
+                 address: str = "127.0.0.1", wrap: tuple = ()) -> None:
+        self.folder, self.name, self.address, self.wrap = folder / name, name, address, wrap
+        self.folder.mkdir()
+        self.port, self.process = free_port(), None
+        self.acl = self.folder / "acl"
+        lines = [f"listener {self.port} {address}", "allow_anonymous true", "persistence true",
+                 f"persistence_location {self.folder}/", "set_tcp_nodelay true", "max_inflight_messages 1000"]
         if refusable:
             # Only where it is needed: a session that mosquitto has restored has no rights, and so queues nothing,
             # until its client is back. And with max_queued_messages 0 mosquitto 2.0.11 hangs up on whoever sends a
@@ -78,13 +115,13 @@ class Broker:
             lines.append("max_queued_messages 0")
         if os.geteuid() == 0:
             lines.append("user root")  # else it gives up the right to read this folder
-        (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+        (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
         self.allow()
 
     def start(self) -> None:
         program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
-        self.process = start(self.folder / "mosquitto.log", program, "-c", self.folder / "mosquitto.conf")
-        wait_for("the broker listens", lambda: listens(self.port), 10)
+        self.process = start(self.folder / "log", *self.wrap, program, "-c", self.folder / "mosquitto.conf")
+        wait_for(f"{self.name} listens", lambda: listens(self.port, self.address), 20)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -99,6 +136,10 @@ class Broker:
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    def forget(self) -> None:
+        """Everything it kept. Precondition: it does not run."""
+        (self.folder / "mosquitto.db").unlink(missing_ok=True)
 
     def allow(self) -> None:
         """Anonymous clients read, the gateway writes."""
@@ -116,51 +157,48 @@ class Broker:
 
 
 class Gateway:
-    """The real binary, and what it says about itself."""
+    """The real binary, and what it says about itself. `settings` go over the defaults below."""
 
-    def __init__(self, folder: pathlib.Path, binary: pathlib.Path, pki: pathlib.Path, broker_port: int, settings) -> None:
+    def __init__(self, folder: pathlib.Path, binary: pathlib.Path, pki: pathlib.Path, settings: dict) -> None:
         self.folder, self.binary, self.process = folder, binary, None
         self.devices, self.api, self.admin = free_port(), free_port(), free_port()
         self.log = folder / "gateway.log"
         (folder / "state").mkdir()
-        (folder / "api-tokens").write_text(f"test sha256:{settings.api_token_sha256}\n")
+        hashed = hashlib.sha256(API_TOKEN.encode()).hexdigest()
+        (folder / "api-tokens").write_text(f"test sha256:{hashed}\n")
+        self.settings = merged({
+            "node": {"name": "faults", "state_dir": f"{folder}/state", "drain_period": "4s"},
+            "devices": {"listen": f"127.0.0.1:{self.devices}", "tls": {
+                "certificate_file": f"{pki}/server.pem", "key_file": f"{pki}/server-key.pem",
+                "client_ca_file": f"{pki}/ca.pem"}},
+            "api": {"listen": f"127.0.0.1:{self.api}", "token_file": f"{folder}/api-tokens"},
+            "admin": {"listen": f"127.0.0.1:{self.admin}"},
+        }, settings)
         self.config = folder / "fieldgate.yaml"
-        self.config.write_text(f"""\
-node:
-  name: outage
-  state_dir: {folder}/state
-  drain_period: 4s
-devices:
-  listen: 127.0.0.1:{self.devices}
-  tls:
-    certificate_file: {pki}/server.pem
-    key_file: {pki}/server-key.pem
-    client_ca_file: {pki}/ca.pem
-uplink:
-  memory_bytes_max: {settings.memory_bytes_max}
-mqtt:
-  - host: 127.0.0.1
-    port: {broker_port}
-    username: {Broker.USER}
-    keep_alive: {settings.keep_alive_s}s
-    connect_timeout: {settings.connect_timeout_s}s
-    backoff_min: 200ms
-    backoff_max: {settings.backoff_max_s}s
-api:
-  listen: 127.0.0.1:{self.api}
-  token_file: {folder}/api-tokens
-admin:
-  listen: 127.0.0.1:{self.admin}
-""")
+        self.write_config()
 
-    def start(self) -> None:
-        self.process = start(self.log, self.binary, "serve", "--config", self.config)
-        wait_for("the gateway is ready", self.is_ready, 30)
+    def write_config(self) -> None:
+        """JSON, which is YAML as well."""
+        self.config.write_text(json.dumps(self.settings, indent=1))
+
+    def spawn(self, environment: dict | None = None) -> None:
+        self.process = start(self.log, self.binary, "serve", "--config", self.config, environment=environment)
+
+    def start(self, environment: dict | None = None, seconds: float = 40) -> None:
+        self.spawn(environment)
+        wait_for("the gateway is ready", self.is_ready, seconds, every=0.02)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        return end(self.process, 60)
 
     def is_ready(self) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(f"the gateway ended with status {self.process.returncode}: {self.log.read_text()[-2000:]}")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, http.client.HTTPException):
             return self.get(self.admin, "/readyz")[0] == 200
         return False
 
@@ -181,10 +219,12 @@ admin:
         status, body = self.get(self.admin, "/readyz")
         return status, [reason["name"] for reason in json.loads(body)["reasons"]]
 
-    def online(self, token: str) -> int:
-        body = self.get(self.api, "/api/v1/devices?online=true&count=true&limit=1",
-                        {"Authorization": f"Bearer {token}"})[1]
-        return json.loads(body)["count"]
+    def ask(self, path: str) -> dict:
+        """Of the API."""
+        return json.loads(self.get(self.api, path, {"Authorization": f"Bearer {API_TOKEN}"})[1])
+
+    def online(self) -> int:
+        return self.ask("/api/v1/devices?online=true&count=true&limit=1")["count"]
 
     def memory(self, key: str) -> int:
         """VmRSS, or VmHWM: its peak since forget_peak()."""
@@ -196,46 +236,59 @@ admin:
 
 
 class Fleet:
-    """`fieldgate-sim run`, whose ledger the verifier judges."""
+    """`fieldgate-sim run`, whose ledger the verifiers judge."""
 
-    def __init__(self, folder: pathlib.Path, binary: pathlib.Path, pki: pathlib.Path, gateway_port: int, settings) -> None:
-        self.folder, self.ledger = folder, folder / "ledger"
-        self.process = start(folder / "fleet.log", binary, "run", "--gateway", f"localhost:{gateway_port}", "--pki", pki,
-                             "--devices", settings.devices, "--rate", settings.rate, "--payload-bytes",
-                             settings.payload_bytes, "--stage", "forwarded", "--connect-rate", settings.connect_rate,
+    def __init__(self, folder: pathlib.Path, binary: pathlib.Path, pki: pathlib.Path, gateway_port: int, *options,
+                 host: str = "localhost", name: str = "fleet", wrap: tuple = ()) -> None:
+        self.ledger, self.log, self.json = folder / f"{name}.ledger", folder / f"{name}.log", folder / f"{name}.json"
+        self.process = start(self.log, *wrap, binary, "run", "--gateway", f"{host}:{gateway_port}", "--pki", pki,
                              "--buffer-frames", 100_000, "--buffer-bytes", 100_000_000, "--progress", "--ledger",
-                             self.ledger, "--json", folder / "fleet.json")
+                             self.ledger, "--json", self.json, *options)
 
     def unacknowledged(self) -> int | None:
         """What the devices still hold, as of the last second."""
-        seen = re.findall(r"unacked (\d+)", (self.folder / "fleet.log").read_text())
+        seen = re.findall(r"unacked (\d+)", self.log.read_text())
         return int(seen[-1]) if seen else None
 
-    def summary(self) -> dict:
-        return json.loads((self.folder / "fleet.json").read_text())
+    def finish(self, seconds: float = 90) -> dict:
+        """Has it wait for its last acknowledgements and say farewell; its summary."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(seconds)
+        return json.loads(self.json.read_text())
 
 
 class Verifier:
     """`fieldgate-sim verify`: a subscriber whose session outlives the broker's absence."""
 
-    def __init__(self, folder: pathlib.Path, binary: pathlib.Path, broker_port: int, settle_s: float) -> None:
-        self.folder = folder
-        self.process = start(folder / "verifier.log", binary, "verify", "--broker", f"mqtt://127.0.0.1:{broker_port}",
-                             "--ledger", folder / "ledger", "--ready-file", folder / "ready", "--settle", settle_s,
-                             "--json", folder / "verifier.json")
-        wait_for("the verifier has subscribed", (folder / "ready").exists, 20)
+    def __init__(self, folder: pathlib.Path, binary: pathlib.Path, broker_port: int, *, settle_s: float,
+                 ledger: str = "fleet.ledger", name: str = "verifier", host: str = "127.0.0.1", wrap: tuple = (),
+                 options: tuple = ()) -> None:
+        self.json, ready = folder / f"{name}.json", folder / f"{name}.ready"
+        self.process = start(folder / f"{name}.log", *wrap, binary, "verify", "--broker", f"mqtt://{host}:{broker_port}",
+                             "--ledger", folder / ledger, "--ready-file", ready, "--settle", settle_s, "--json",
+                             self.json, "--client-id", f"{name}-{os.getpid()}", *options)
+        wait_for("the verifier has subscribed", ready.exists, 20)
 
     def verdict(self, seconds: float) -> dict:
         self.process.wait(seconds)
-        return json.loads((self.folder / "verifier.json").read_text())["verify"]
+        return json.loads(self.json.read_text())["verify"]
 
 
-def start_proxy(folder: pathlib.Path, broker_port: int) -> tuple[subprocess.Popen, int]:
-    port = free_port()
-    process = start(folder / "proxy.log", sys.executable, HERE / "recording_proxy.py", port, broker_port, folder / "pubacked")
-    wait_for("the proxy listens", lambda: listens(port), 10)
-    return process, port
+class Proxy:
+    """recording_proxy.py: passes on, writes down what was PUBACKed, and is as slow as it is told."""
+
+    def __init__(self, folder: pathlib.Path, broker_port: int, name: str = "proxy") -> None:
+        self.port, self.pubacked, self.rate = free_port(), folder / f"{name}.pubacked", folder / f"{name}.rate"
+        self.process = start(folder / f"{name}.log", sys.executable, HERE / "recording_proxy.py", self.port, broker_port,
+                             self.pubacked, self.rate)
+        wait_for("the proxy listens", lambda: listens(self.port), 20)
+
+    def slow_down(self, bytes_per_second: int) -> None:
+        """Of what the gateway sends; 0: no limit."""
+        beside = self.rate.with_suffix(".new")
+        beside.write_text(str(bytes_per_second))
+        beside.rename(self.rate)
 
 
 def is_sanitized(binary: pathlib.Path) -> bool:
-    return re.search(r"lib[at]san", subprocess.run(["ldd", binary], capture_output=True, text=True, check=True).stdout) is not None
+    return re.search(r"lib[at]san", subprocess.run(["ldd", binary], capture_output=True, text=True, check=False).stdout) is not None

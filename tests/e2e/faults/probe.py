@@ -37,8 +37,8 @@ class Probe:
 class Probes:
     """`count` of them, on a thread of their own, each connected once: one that is lost stays lost."""
 
-    def __init__(self, pb, url: str, pki, count: int) -> None:
-        self.pb, self.url, self.pki = pb, url, pki
+    def __init__(self, pb, url: str, pki, count: int, stage: str = "ACK_STAGE_FORWARDED") -> None:
+        self.pb, self.url, self.pki, self.stage = pb, url, pki, getattr(pb, stage)
         self.probes = [Probe(f"probe-{i}") for i in range(1, count + 1)]
         self.loop = asyncio.new_event_loop()
         self.sockets: dict[str, websockets.WebSocketClientProtocol] = {}
@@ -71,11 +71,11 @@ class Probes:
         try:
             async with websockets.connect(self.url, ssl=tls, subprotocols=["fieldgate.v1"], compression=None,
                                           ping_interval=None, open_timeout=PATIENCE_S) as ws:
-                hello = self.pb.Hello(device_id=probe.device, stream_id=77, ack_stage=self.pb.ACK_STAGE_FORWARDED)
+                hello = self.pb.Hello(device_id=probe.device, stream_id=77, ack_stage=self.stage)
                 await ws.send(self.pb.DeviceFrame(hello=hello).SerializeToString())
                 welcome = self.pb.GatewayFrame.FromString(await ws.recv()).welcome
-                if welcome.ack_stage != self.pb.ACK_STAGE_FORWARDED:
-                    raise ValueError("the gateway does not grant FORWARDED")
+                if welcome.ack_stage != self.stage:
+                    raise ValueError(f"the gateway grants stage {welcome.ack_stage}, not {self.stage}")
                 self.sockets[probe.device] = ws
                 probe.welcomed = True
                 receiving = asyncio.ensure_future(self.receive(probe, ws))

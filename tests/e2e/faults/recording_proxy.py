@@ -6,11 +6,14 @@ Debian's mosquitto loses messages that it has PUBACKed when it is killed, so suc
 subscriber sees. It is judged here: an entry is on file before the gateway can have read the PUBACK, so what the
 gateway tells a device to be forwarded must be on file.
 
-Usage: recording_proxy.py PORT BROKER_PORT FILE
+Usage: recording_proxy.py PORT BROKER_PORT FILE [RATE_FILE]
+
+RATE_FILE may come and change at any time: bytes per second of what the gateway sends, 0 or none for as fast as it goes.
 """
 
 import asyncio
 import contextlib
+import pathlib
 import struct
 import sys
 from collections.abc import Iterator
@@ -103,16 +106,43 @@ def read_entries(path) -> Iterator[tuple[str, bytes]]:
             yield file.read(name).decode(), file.read(payload)
 
 
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, note) -> None:
+class Throttle:
+    """One budget for all connections."""
+
+    PIECE_S = 0.1
+
+    def __init__(self, path: pathlib.Path | None) -> None:
+        self.path, self.free_at = path, 0.0
+
+    def rate(self) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return int(self.path.read_text()) if self.path else 0
+        return 0
+
+    def piece_bytes(self) -> int:
+        """No more than this at a time, so that the far side sees a trickle and not gulps."""
+        rate = self.rate()
+        return max(1, min(65_536, int(rate * self.PIECE_S))) if rate else 65_536
+
+    async def pay(self, count: int) -> None:
+        if rate := self.rate():
+            now = asyncio.get_running_loop().time()
+            self.free_at = max(self.free_at, now) + count / rate
+            await asyncio.sleep(self.free_at - now)
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, note, throttle: Throttle) -> None:
     # An error ends a direction as an end of stream does.
     with contextlib.suppress(OSError):
-        while piece := await reader.read(65_536):
+        while piece := await reader.read(throttle.piece_bytes()):
+            await throttle.pay(len(piece))
             note(piece)
             writer.write(piece)
             await writer.drain()
 
 
-async def main(port: int, broker_port: int, path: str) -> None:
+async def main(port: int, broker_port: int, path: str, rate_file: str | None = None) -> None:
+    up, down = Throttle(pathlib.Path(rate_file) if rate_file else None), Throttle(None)
     with open(path, "wb") as out:
 
         async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,8 +152,8 @@ async def main(port: int, broker_port: int, path: str) -> None:
                 writer.transport.abort()  # as near to "refused" as it can be told here
                 return
             recorder = Recorder(lambda topic, payload: write_entry(out, topic, payload))
-            directions = [asyncio.ensure_future(pump(reader, far_writer, recorder.from_gateway)),
-                          asyncio.ensure_future(pump(far_reader, writer, recorder.from_broker))]
+            directions = [asyncio.ensure_future(pump(reader, far_writer, recorder.from_gateway, up)),
+                          asyncio.ensure_future(pump(far_reader, writer, recorder.from_broker, down))]
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             for direction in directions:
                 direction.cancel()
@@ -131,10 +161,11 @@ async def main(port: int, broker_port: int, path: str) -> None:
             for end in (writer, far_writer):
                 end.close()
 
-        server = await asyncio.start_server(connection, "127.0.0.1", port)
+        # A small buffer: what is not read yet is the sender's to keep.
+        server = await asyncio.start_server(connection, "127.0.0.1", port, limit=65_536)
         async with server:
             await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))
