@@ -4,6 +4,8 @@
 import statistics
 import time
 
+from parts import wait_for
+from presence import PresenceLog, rebuild
 from proof import Proof
 from samples import Sampler, take_sample
 
@@ -20,6 +22,8 @@ class Kills(Proof):
             devices, rate = 40, 5
         broker = self.broker()
         verifier = self.verifier(broker)
+        presence = PresenceLog(self.folder, broker.port)
+        self.stack.callback(presence.process.kill)
         gateway = self.gateway({
             # Checkpoints often enough that most restarts find one, and records after it.
             "uplink": {"spool": {"enabled": True, "checkpoint_every": "2s"}},
@@ -59,6 +63,21 @@ class Kills(Proof):
         self.verdict.claim(summary["stages"].keys() == {"ACK_STAGE_SPOOLED"}, f"devices are at SPOOLED: {summary['stages']}")
         self.verdict.claim(summary["reconnects"] >= devices, "the devices lived through it")
         self.stop_gateway(gateway)
+        self.judge_presence(presence, devices)
+
+    def judge_presence(self, presence: PresenceLog, devices: int) -> None:
+        """Whoever has the records alone knows in the end that everybody is gone, and never saw time go backwards."""
+        truth = wait_for("by the presence records, everybody is gone", lambda: self.all_gone(presence), self.patience)
+        figures = self.verdict.figures
+        figures.update(presence_sessions=truth.sessions, node_lost=truth.reasons.get("node_lost", 0),
+                       presence_unpaired=truth.unpaired)
+        self.verdict.claim_zero(presence_backwards=truth.backwards)
+        self.verdict.claim(truth.reasons.get("node_lost", 0) >= devices, f"a kill takes devices offline: {truth.reasons}")
+
+    @staticmethod
+    def all_gone(presence: PresenceLog):
+        truth = rebuild(presence.events())
+        return truth if truth.sessions and not truth.online else None
 
     @staticmethod
     def last_look(sampler: Sampler) -> int:
