@@ -1,42 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/node_state.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace fieldgate {
 namespace {
 
 constexpr std::chrono::seconds k_standstill{10};
 
+void add_lane(const LaneStatus& lane, std::vector<Readiness::Reason>& reasons) {
+  if (lane.held) {
+    reasons.push_back(
+        {"lane_held",
+         "lane " + lane.name + " is paused by an operator; POST /api/v1/lanes/" + lane.name + "/resume lets it go on",
+         false});
+  }
+  if (lane.state == LaneState::running) return;
+  std::string text = "lane " + lane.name + " to " + lane.destination + " is " + std::string(to_string(lane.state));
+  if (!lane.last_error.empty()) text += ": " + lane.last_error;
+  reasons.push_back({"lane_down", std::move(text), false});
+}
+
+void add_spool(const SpoolUsage& spool, std::vector<Readiness::Reason>& reasons) {
+  switch (spool.state) {
+    case SpoolState::ok: break;
+    case SpoolState::full:
+      reasons.push_back({"spool_full",
+                         "the spool's disk is full: " + spool.error +
+                             "; make room on the volume, and it goes on by itself. Nothing becomes SPOOLED until then",
+                         false});
+      break;
+    case SpoolState::failed:
+      reasons.push_back({"spool_failed",
+                         "the spool has failed: " + spool.error +
+                             "; mend or replace the disk and restart. What was acknowledged as SPOOLED is in its file",
+                         true});
+      break;
+  }
+}
+
 }  // namespace
 
 Readiness NodeState::readiness() const {
-  Readiness readiness;
-  switch (phase_.load()) {
-    case Phase::starting: readiness.reasons.push_back({"starting", "not listening for devices yet", true}); break;
-    case Phase::draining: readiness.reasons.push_back({"draining", "sending devices away, then stopping", true}); break;
-    case Phase::running: readiness.ready = true; break;
+  return readiness(phase_.load(), uplink_.lanes(), uplink_.usage(), uplink_.level());
+}
+
+Readiness NodeState::readiness(Phase phase, const std::vector<LaneStatus>& lanes, const SpoolUsage& spool,
+                               UplinkLevel level) {
+  Readiness out;
+  switch (phase) {
+    case Phase::starting: out.reasons.push_back({"starting", "not listening for devices yet", true}); break;
+    case Phase::draining: out.reasons.push_back({"draining", "sending devices away, then stopping", true}); break;
+    case Phase::running: break;
   }
-  // A lost broker is a reason shown, not unready: or one outage would take every
-  // replica out of service at once.
-  for (const LaneStatus& lane : uplink_.lanes()) {
-    if (lane.held) {
-      readiness.reasons.push_back({"lane_held", "lane " + lane.name + " is paused by an operator", false});
-    }
-    if (lane.state == LaneState::running) continue;
-    std::string text = "lane " + lane.name + " to " + lane.destination + " is " + std::string(to_string(lane.state));
-    if (!lane.last_error.empty()) text += ": " + lane.last_error;
-    readiness.reasons.push_back({"lane_down", std::move(text), false});
+  for (const LaneStatus& lane : lanes) add_lane(lane, out.reasons);
+  add_spool(spool, out.reasons);
+  if (level != UplinkLevel::normal) {
+    out.reasons.push_back({"uplink_backlog",
+                           "records wait for a lane or for the disk, and devices' credit is " +
+                               std::string(to_string(level)) + "; GET /api/v1/lanes says which lane is behind",
+                           false});
   }
-  // One that has failed ends with this process: others may still take devices.
-  if (const SpoolUsage usage = uplink_.usage(); usage.state != SpoolState::ok) {
-    readiness.reasons.push_back(
-        {"spool_" + std::string(to_string(usage.state)), usage.error, usage.state == SpoolState::failed});
-    if (usage.state == SpoolState::failed) readiness.ready = false;
-  }
-  if (const UplinkLevel level = uplink_.level(); level != UplinkLevel::normal) {
-    readiness.reasons.push_back(
-        {"uplink_backlog", "records wait for a lane; devices' credit is " + std::string(to_string(level)), false});
-  }
-  return readiness;
+  out.ready = std::none_of(out.reasons.begin(), out.reasons.end(), [](const auto& reason) { return reason.blocks; });
+  return out;
 }
 
 NodeInfo NodeState::node() const {

@@ -26,6 +26,11 @@ class NodeState final : public NodeStatus {
   void enter(Phase phase) noexcept { phase_.store(phase); }
 
   Readiness readiness() const override;
+  // Of a process in that phase. Only what is wrong with the process itself blocks:
+  // a lost broker, a full disk or an operator's pause is shown and no more, or one
+  // outage would take every replica out of service at once.
+  static Readiness readiness(Phase phase, const std::vector<LaneStatus>& lanes, const SpoolUsage& spool,
+                             UplinkLevel level);
   NodeInfo node() const override;
   std::vector<LaneStatus> lanes() const override { return uplink_.lanes(); }
 

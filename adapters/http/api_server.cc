@@ -24,27 +24,6 @@ ServerSettings server_settings(const ApiSettings& api) {
 
 bool is_loopback(const std::string& address) { return address.starts_with("127.") || address == "::1"; }
 
-class NoLanes final : public LaneControl, public DeadLetterStore {
- public:
-  Result<void> pause(std::string_view) override { return none(); }
-  Result<void> resume(std::string_view) override { return none(); }
-  const DeadLetterStore& dead_letters() const override { return *this; }
-  Result<void> replay(std::uint64_t) override { return none(); }
-  Result<void> discard(std::uint64_t) override { return none(); }
-  Bulk replay_all(const DeadLetterQuery&) override { return {}; }
-  Bulk discard_all(const DeadLetterQuery&) override { return {}; }
-  std::uint64_t add(DeadLetter) override { return 0; }
-  DeadLetterPage list(const DeadLetterQuery&) const override { return {}; }
-  std::optional<DeadLetter> find(std::uint64_t) const override { return std::nullopt; }
-  bool remove(std::uint64_t) override { return false; }
-  std::vector<DeadLetterUsage> usage() const override { return {}; }
-
- private:
-  static Error none() { return make_error(Errc::not_found, "no lanes"); }
-};
-
-NoLanes no_lanes;
-
 // The handler needs the server's loop and the server the handler.
 class HandlerSlot final : public Handler {
  public:
@@ -109,9 +88,6 @@ class ApiServer::Impl {
 ApiServer::ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
                      LaneControl& lanes, const Clock& clock, Log& log, HttpProbe& probe)
     : impl_(std::make_unique<Impl>(settings, inactive_after, live, status, lanes, clock, log, probe)) {}
-ApiServer::ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
-                     const Clock& clock, Log& log, HttpProbe& probe)
-    : ApiServer(settings, inactive_after, live, status, no_lanes, clock, log, probe) {}
 ApiServer::~ApiServer() = default;
 Result<std::uint16_t> ApiServer::start() { return impl_->start(); }
 void ApiServer::stop() { impl_->stop(); }

@@ -28,9 +28,6 @@ class ApiServer final : public FleetSink {
   // `inactive_after`: SessionSettings::inactive_after.
   ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
             LaneControl& lanes, const Clock& clock, Log& log, HttpProbe& probe);
-  // The same without lanes to act on.
-  ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
-            const Clock& clock, Log& log, HttpProbe& probe);
   ~ApiServer() override;  // stops
 
   // Listens and serves; gives the port. Errors: token file missing or wrong,

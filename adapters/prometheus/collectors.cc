@@ -2,7 +2,7 @@
 #include "adapters/prometheus/collectors.h"
 
 #include <array>
-#include <cstdio>
+#include <string>
 
 namespace fieldgate::metrics {
 namespace {
@@ -79,79 +79,6 @@ void shard_loop_turns(const Snapshot& in, Samples& out) {
   }
 }
 
-// -------------------------------------------------------------------- lanes
-
-void lane_connection_attempts(const Snapshot& in, Samples& out) {
-  for (const LaneProbe& lane : in.sources.lanes) {
-    out.add(static_cast<double>(lane.probe->connects.get()), {lane.lane, "connected"});
-    out.add(static_cast<double>(lane.probe->connect_failures.get()), {lane.lane, "failed"});
-  }
-}
-
-void lane_in_flight(const Snapshot& in, Samples& out) {
-  for (const LaneProbe& lane : in.sources.lanes) {
-    out.add(static_cast<double>(lane.probe->in_flight.load(std::memory_order_relaxed)), {lane.lane});
-  }
-}
-
-// The codes that MQTT 5.0 section 3.4.2.1 has for PUBACK, and whatever else a
-// broker came up with.
-
-void lane_refusals(const Snapshot& in, Samples& out) {
-  constexpr std::array<std::size_t, 7> k_standard = {0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99};
-  for (const LaneProbe& lane : in.sources.lanes) {
-    for (std::size_t code = 0; code < lane.probe->refusals.size(); ++code) {
-      const std::uint64_t count = lane.probe->refusals[code].get();
-      bool standard = false;
-      for (const std::size_t known : k_standard) standard = standard || known == code;
-      if (count == 0 && !standard) continue;
-      std::array<char, 8> text;
-      std::snprintf(text.data(), text.size(), "0x%02x", static_cast<unsigned>(code & 0xff));
-      out.add(static_cast<double>(count), {lane.lane, text.data()});
-    }
-  }
-}
-
-void lane_state(const Snapshot& in, Samples& out) {
-  constexpr std::array<LaneState, 5> k_states = {LaneState::connecting, LaneState::running, LaneState::backing_off,
-                                                 LaneState::paused, LaneState::stopped};
-  for (const LaneStatus& lane : in.lanes) {
-    for (const LaneState state : k_states) out.add(lane.state == state ? 1 : 0, {lane.name, to_string(state)});
-  }
-}
-
-void lane_pending(const Snapshot& in, Samples& out) {
-  for (const LaneStatus& lane : in.lanes) out.add(static_cast<double>(lane.pending_records), {lane.name});
-}
-
-void lane_oldest_pending(const Snapshot& in, Samples& out) {
-  for (const LaneStatus& lane : in.lanes) out.add(static_cast<double>(lane.oldest_pending_ms) / 1e3, {lane.name});
-}
-
-void lane_records(const Snapshot& in, Samples& out) {
-  for (const LaneStatus& lane : in.lanes) {
-    out.add(static_cast<double>(lane.forwarded_records), {lane.name, "forwarded"});
-    out.add(static_cast<double>(lane.filtered_records), {lane.name, "filtered"});
-    out.add(static_cast<double>(lane.dead_lettered_records), {lane.name, "dead_lettered"});
-  }
-}
-
-// --------------------------------------------------------------- uplink log
-
-void uplink_appended(const Snapshot& in, Samples& out) {
-  if (!in.sources.spool) return;
-  const std::uint64_t next = in.sources.spool().next.value;
-  out.add(static_cast<double>(next > 0 ? next - 1 : 0));
-}
-
-void uplink_level(const Snapshot& in, Samples& out) {
-  if (!in.sources.uplink_level) return;
-  const UplinkLevel now = in.sources.uplink_level();
-  for (const UplinkLevel level : {UplinkLevel::normal, UplinkLevel::reduced, UplinkLevel::withheld}) {
-    out.add(now == level ? 1 : 0, {to_string(level)});
-  }
-}
-
 // --------------------------------------------------------------------- HTTP
 
 void http_responses(const Snapshot& in, Samples& out) {
@@ -183,13 +110,13 @@ void http_refused(const Snapshot& in, Samples& out) {
 void build_info(const Snapshot&, Samples& out) { out.add(1, {FIELDGATE_VERSION}); }
 
 void ready(const Snapshot& in, Samples& out) {
-  if (in.sources.status != nullptr) out.add(in.sources.status->readiness().ready ? 1 : 0);
+  if (in.sources.status != nullptr) out.add(in.readiness.ready ? 1 : 0);
 }
 
 void readiness_reasons(const Snapshot& in, Samples& out) {
   if (in.sources.status == nullptr) return;
   std::vector<std::string> seen;  // several lanes may be down for one reason
-  for (const Readiness::Reason& reason : in.sources.status->readiness().reasons) {
+  for (const Readiness::Reason& reason : in.readiness.reasons) {
     bool repeated = false;
     for (const std::string& name : seen) repeated = repeated || name == reason.name;
     if (!repeated) out.add(1, {reason.name});

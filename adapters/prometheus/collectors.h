@@ -4,6 +4,8 @@
 #include "adapters/prometheus/metric_table.h"
 
 #include <array>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 // Where each metric of the table gets its values.
@@ -31,24 +33,51 @@ void shard_histogram(const Snapshot& in, Samples& out) {
   if (!all.empty()) out.add(all);
 }
 
-// A cell of each lane.
-template <Cell MqttLaneProbe::*cell>
-void lane_counter(const Snapshot& in, Samples& out) {
-  for (const LaneProbe& lane : in.sources.lanes) out.add(static_cast<double>((lane.probe->*cell).get()), {lane.lane});
+// Calls `fn` with name and probe of each lane of one sort.
+template <class Probe, class Fn>
+void for_each_lane(const Snapshot& in, Fn fn) {
+  for (const LaneProbe& lane : in.sources.lanes) {
+    if (const auto* probe = std::get_if<const Probe*>(&lane.probe)) fn(std::string_view(lane.lane), **probe);
+  }
 }
 
-template <HistogramCell MqttLaneProbe::*cell>
+// A cell of each lane of one sort.
+template <class Probe, Cell Probe::*cell>
+void lane_counter(const Snapshot& in, Samples& out) {
+  for_each_lane<Probe>(in, [&](std::string_view lane, const Probe& probe) {
+    out.add(static_cast<double>((probe.*cell).get()), {lane});
+  });
+}
+
+template <class Probe, HistogramCell Probe::*cell>
 void lane_histogram(const Snapshot& in, Samples& out) {
-  for (const LaneProbe& lane : in.sources.lanes) {
-    const std::array<const HistogramCell*, 1> one = {&(lane.probe->*cell)};
-    out.add(one, {lane.lane});
-  }
+  for_each_lane<Probe>(in, [&](std::string_view lane, const Probe& probe) {
+    const std::array<const HistogramCell*, 1> one = {&(probe.*cell)};
+    out.add(one, {lane});
+  });
+}
+
+// What the uplink log counts of each lane.
+template <std::uint64_t LaneStatus::*value>
+void lane_value(const Snapshot& in, Samples& out) {
+  for (const LaneStatus& lane : in.lanes) out.add(static_cast<double>(lane.*value), {lane.name});
+}
+
+void dead_letter_value(const Snapshot& in, Samples& out, std::uint64_t DeadLetterUsage::*value);
+template <std::uint64_t DeadLetterUsage::*value>
+void dead_letters(const Snapshot& in, Samples& out) {
+  dead_letter_value(in, out, value);
 }
 
 // Plain values.
 template <std::uint64_t SpoolUsage::*value>
 void spool_value(const Snapshot& in, Samples& out) {
-  if (in.sources.spool) out.add(static_cast<double>(in.sources.spool().*value));
+  if (in.spool) out.add(static_cast<double>((*in.spool).*value));
+}
+
+template <Cell SpoolProbe::*cell>
+void spool_counter(const Snapshot& in, Samples& out) {
+  if (in.sources.spool_probe != nullptr) out.add(static_cast<double>((in.sources.spool_probe->*cell).get()));
 }
 
 template <auto ProcessStats::*value>
@@ -63,15 +92,24 @@ void records(const Snapshot& in, Samples& out);
 void rejects(const Snapshot& in, Samples& out);
 void shard_sessions(const Snapshot& in, Samples& out);
 void shard_loop_turns(const Snapshot& in, Samples& out);
-void lane_connection_attempts(const Snapshot& in, Samples& out);
-void lane_in_flight(const Snapshot& in, Samples& out);
-void lane_refusals(const Snapshot& in, Samples& out);
 void lane_state(const Snapshot& in, Samples& out);
-void lane_pending(const Snapshot& in, Samples& out);
+void lane_held(const Snapshot& in, Samples& out);
 void lane_oldest_pending(const Snapshot& in, Samples& out);
 void lane_records(const Snapshot& in, Samples& out);
+void lane_connection_attempts(const Snapshot& in, Samples& out);
+void lane_record_time(const Snapshot& in, Samples& out);
+void lane_in_flight_messages(const Snapshot& in, Samples& out);
+void lane_refusals(const Snapshot& in, Samples& out);
+void lane_requests(const Snapshot& in, Samples& out);
+void lane_responses(const Snapshot& in, Samples& out);
+void lane_in_flight_requests(const Snapshot& in, Samples& out);
 void uplink_appended(const Snapshot& in, Samples& out);
 void uplink_level(const Snapshot& in, Samples& out);
+void spool_state(const Snapshot& in, Samples& out);
+void spool_undurable(const Snapshot& in, Samples& out);
+void spool_uncheckpointed(const Snapshot& in, Samples& out);
+void spool_file_bytes(const Snapshot& in, Samples& out);
+void spool_commit_time(const Snapshot& in, Samples& out);
 void http_responses(const Snapshot& in, Samples& out);
 void http_request_time(const Snapshot& in, Samples& out);
 void http_connections(const Snapshot& in, Samples& out);

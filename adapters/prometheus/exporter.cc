@@ -28,8 +28,15 @@ class Exporter::Impl final : public ::prometheus::Collectable {
   explicit Impl(Sources sources) : sources_(std::move(sources)) {}
 
   std::vector<::prometheus::MetricFamily> Collect() const override {
-    Snapshot snapshot{sources_, {}, process_.read()};
-    if (sources_.status != nullptr) snapshot.lanes = sources_.status->lanes();
+    Snapshot snapshot{sources_, {}, {}, {}, {}, {}, process_.read()};
+    if (sources_.status != nullptr) {
+      snapshot.lanes = sources_.status->lanes();
+      snapshot.readiness = sources_.status->readiness();
+    }
+    // Marks before usage: nothing is durable that was not appended.
+    if (sources_.spool_marks) snapshot.spool_marks = sources_.spool_marks();
+    if (sources_.spool) snapshot.spool = sources_.spool();
+    if (sources_.dead_letters) snapshot.dead_letters = sources_.dead_letters();
     std::vector<::prometheus::MetricFamily> families;
     families.reserve(metric_table().size());
     for (const MetricInfo& info : metric_table()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/ports/dead_letters.h"
 #include "gateway/ports/node_status.h"
 #include "gateway/ports/probes.h"
 #include "gateway/ports/spool.h"
@@ -10,13 +11,21 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace fieldgate::metrics {
 
+// A lane's own counters, by what sort of lane it is; never nullptr.
 struct LaneProbe {
   std::string lane;
-  const MqttLaneProbe* probe = nullptr;
+  std::variant<const MqttLaneProbe*, const WebhookLaneProbe*> probe;
+};
+
+// How far a spool on disk has come.
+struct SpoolMarks {
+  LogPosition durable_through;
+  LogPosition checkpoint;  // of the devices' marks
 };
 
 struct CertificateExpiry {
@@ -25,7 +34,7 @@ struct CertificateExpiry {
 };
 
 // Where the numbers come from. Everything outlives the Exporter; the functions
-// may be called from any thread and do not wait. An empty function or a nullptr
+// may be called from any thread and wait for no far side. An empty function or a nullptr
 // leaves its metrics out.
 struct Sources {
   std::vector<const ShardProbe*> shards;
@@ -33,6 +42,10 @@ struct Sources {
   const HttpProbe* http = nullptr;
   const NodeStatus* status = nullptr;
   std::function<SpoolUsage()> spool;
+  // A spool on disk only.
+  std::function<SpoolMarks()> spool_marks;
+  const SpoolProbe* spool_probe = nullptr;
+  std::function<std::vector<DeadLetterUsage>()> dead_letters;
   std::function<UplinkLevel()> uplink_level;
   std::function<std::vector<CertificateExpiry>()> certificates;
   std::function<std::uint64_t()> log_dropped_lines;

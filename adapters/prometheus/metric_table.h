@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,10 +21,15 @@ namespace fieldgate::metrics {
 enum class MetricType : std::uint8_t { counter, gauge, histogram };
 std::string_view to_string(MetricType type) noexcept;
 
-// What is read from the sources once for a whole exposition.
+// What is read from the sources once for a whole exposition, so that the values of
+// one exposition agree with each other.
 struct Snapshot {
   const Sources& sources;
   std::vector<LaneStatus> lanes;
+  Readiness readiness;
+  std::optional<SpoolUsage> spool;
+  SpoolMarks spool_marks;
+  std::vector<DeadLetterUsage> dead_letters;
   ProcessStats process;
 };
 

@@ -102,4 +102,17 @@ struct HttpProbe {
   Cell refused_connections;
 };
 
+// Of a spool on disk. Written by its writer's thread, the last two by its reader's.
+struct SpoolProbe {
+  Cell commits;  // transactions that became durable
+  Cell committed_blocks;
+  Cell committed_records;
+  Cell trimmed_records;
+  HistogramCell commit_time;  // one transaction, from its begin to durable
+  Cell full_events;           // the disk or the file turned out full
+  Cell file_bytes;            // allocated now: set, may not shrink
+  Cell fetches;               // looks at the disk for a lane
+  Cell fetched_blocks;
+};
+
 }  // namespace fieldgate

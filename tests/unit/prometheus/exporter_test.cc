@@ -25,7 +25,7 @@ class ExporterTest : public testing::Test {
   ExporterTest() {
     Sources sources;
     sources.shards = {&shards[0], &shards[1]};
-    sources.lanes = {{"main", &lane}};
+    sources.lanes = {{"main", &lane}, {"archive", &webhook}};
     sources.http = &http;
     sources.status = &status;
     sources.spool = [] {
@@ -35,8 +35,14 @@ class ExporterTest : public testing::Test {
       usage.bytes_max = 4'000;
       usage.first = {1};
       usage.next = {11};
+      usage.unsaved_bytes = 300;
+      usage.unsaved_bytes_max = 1'000;
+      usage.state = SpoolState::full;
       return usage;
     };
+    sources.spool_marks = [] { return SpoolMarks{{8}, {3}}; };
+    sources.spool_probe = &spool;
+    sources.dead_letters = [] { return std::vector<DeadLetterUsage>{{"main", 4, 400, 1}, {"gone", 2, 20, 0}}; };
     sources.uplink_level = [] { return UplinkLevel::reduced; };
     sources.certificates = [] { return std::vector<CertificateExpiry>{{"device_listener", 1'800'000'000}}; };
     sources.log_dropped_lines = [] { return std::uint64_t{3}; };
@@ -64,6 +70,8 @@ class ExporterTest : public testing::Test {
 
   ShardProbe shards[2];
   MqttLaneProbe lane;
+  WebhookLaneProbe webhook;
+  SpoolProbe spool;
   HttpProbe http;
   FakeNodeStatus status;
   std::unique_ptr<Exporter> exporter;
@@ -123,6 +131,99 @@ TEST_F(ExporterTest, ShowsLanesWithTheirStateAndAccount) {
   EXPECT_EQ(all.at("fieldgate_lane_refusals_total{lane=\"main\",code=\"0x97\"}"), 2);
   EXPECT_EQ(all.at("fieldgate_lane_refusals_total{lane=\"main\",code=\"0x87\"}"), 0);
   EXPECT_EQ(all.at("fieldgate_lane_refusals_total{lane=\"main\",code=\"0xa0\"}"), 1);
+}
+
+TEST_F(ExporterTest, NamesWhatBothSortsOfLaneHaveAlikeAndTheRestApart) {
+  lane.connects.add(2);
+  webhook.connects.add(3);
+  webhook.connect_failures.add();
+  lane.record_time.observe(100);
+  webhook.record_time.observe(200);
+  webhook.requests[static_cast<std::size_t>(WebhookOutcome::throttled)].add(4);
+  webhook.responses[3].add(5);
+  webhook.batch_records.add(6);
+  const GaugeHold sent(webhook.in_flight);
+  const auto all = series();
+  EXPECT_EQ(all.at("fieldgate_lane_connection_attempts_total{lane=\"main\",outcome=\"connected\"}"), 2);
+  EXPECT_EQ(all.at("fieldgate_lane_connection_attempts_total{lane=\"archive\",outcome=\"connected\"}"), 3);
+  EXPECT_EQ(all.at("fieldgate_lane_connection_attempts_total{lane=\"archive\",outcome=\"failed\"}"), 1);
+  EXPECT_EQ(all.at("fieldgate_lane_record_seconds_count{lane=\"main\"}"), 1);
+  EXPECT_EQ(all.at("fieldgate_lane_record_seconds_count{lane=\"archive\"}"), 1);
+  EXPECT_EQ(all.at("fieldgate_lane_requests_total{lane=\"archive\",outcome=\"throttled\"}"), 4);
+  EXPECT_EQ(all.at("fieldgate_lane_responses_total{lane=\"archive\",class=\"4xx\"}"), 5);
+  EXPECT_EQ(all.at("fieldgate_lane_request_records_total{lane=\"archive\"}"), 6);
+  EXPECT_EQ(all.at("fieldgate_lane_in_flight_requests{lane=\"archive\"}"), 1);
+  EXPECT_EQ(all.count("fieldgate_lane_requests_total{lane=\"main\",outcome=\"accepted\"}"), 0U);
+  EXPECT_EQ(all.count("fieldgate_lane_publishes_total{lane=\"archive\"}"), 0U);
+}
+
+TEST_F(ExporterTest, ShowsDeadLettersOfEveryLaneAndOfThoseThatAreNoMore) {
+  status.hold("archive", true);
+  const auto all = series();
+  EXPECT_EQ(all.at("fieldgate_dead_letters{lane=\"main\"}"), 4);
+  EXPECT_EQ(all.at("fieldgate_dead_letter_bytes{lane=\"main\"}"), 400);
+  EXPECT_EQ(all.at("fieldgate_dead_letters_evicted_total{lane=\"main\"}"), 1);
+  EXPECT_EQ(all.at("fieldgate_dead_letters{lane=\"archive\"}"), 0);
+  EXPECT_EQ(all.at("fieldgate_dead_letters{lane=\"gone\"}"), 2);
+  EXPECT_EQ(all.at("fieldgate_lane_held{lane=\"archive\"}"), 1);
+  EXPECT_EQ(all.at("fieldgate_lane_held{lane=\"main\"}"), 0);
+}
+
+TEST_F(ExporterTest, ShowsTheSpool) {
+  spool.commit_time.observe(2'000);
+  spool.commits.add();
+  spool.file_bytes.set(65'536);
+  spool.fetched_blocks.add(7);
+  const auto all = series();
+  EXPECT_EQ(all.at("fieldgate_spool_state{state=\"full\"}"), 1);
+  EXPECT_EQ(all.at("fieldgate_spool_state{state=\"ok\"}"), 0);
+  EXPECT_EQ(all.at("fieldgate_spool_state{state=\"failed\"}"), 0);
+  EXPECT_EQ(all.at("fieldgate_spool_unsaved_bytes"), 300);
+  EXPECT_EQ(all.at("fieldgate_spool_unsaved_limit_bytes"), 1'000);
+  EXPECT_EQ(all.at("fieldgate_spool_undurable_records"), 2);
+  EXPECT_EQ(all.at("fieldgate_spool_uncheckpointed_records"), 7);
+  EXPECT_EQ(all.at("fieldgate_spool_file_bytes"), 65'536);
+  EXPECT_EQ(all.at("fieldgate_spool_commits_total"), 1);
+  EXPECT_EQ(all.at("fieldgate_spool_commit_seconds_sum"), 0.002);
+  EXPECT_EQ(all.at("fieldgate_spool_fetched_blocks_total"), 7);
+}
+
+// Lanes that are busy: every figure has moved at each look.
+class BusyStatus final : public NodeStatus {
+ public:
+  Readiness readiness() const override { return {}; }
+  NodeInfo node() const override { return {}; }
+  std::vector<LaneStatus> lanes() const override {
+    const std::uint64_t n = ++looks_;
+    LaneStatus lane;
+    lane.name = "main";
+    lane.forwarded_records = 7 * n;
+    lane.filtered_records = 5 * n;
+    lane.dead_lettered_records = 3 * n;
+    lane.expired_records = 2 * n;
+    lane.skipped_records = n;
+    lane.pending_records = 100 - n;
+    lane.records_in = 17 * n + 100;
+    return {lane};
+  }
+
+ private:
+  mutable std::uint64_t looks_ = 0;
+};
+
+TEST_F(ExporterTest, TakesAllOfALanesAccountAtOneMoment) {
+  const BusyStatus busy;
+  Sources sources;
+  sources.status = &busy;
+  exporter = std::make_unique<Exporter>(sources);
+  for (int scrape = 0; scrape < 3; ++scrape) {
+    const auto all = series();
+    double sum = all.at("fieldgate_lane_pending_records{lane=\"main\"}");
+    for (const auto& [name, value] : all) {
+      if (name.starts_with("fieldgate_lane_records_total{")) sum += value;
+    }
+    EXPECT_EQ(all.at("fieldgate_lane_records_in_total{lane=\"main\"}"), sum);
+  }
 }
 
 TEST_F(ExporterTest, ShowsUplinkNodeAndCertificates) {
