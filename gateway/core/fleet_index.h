@@ -51,8 +51,8 @@ struct FleetPage {
   std::optional<std::size_t> count;    // of all that match, whatever the page
 };
 
-// Every device that has been here since the process started, as it was last heard
-// of; answers list queries.
+// Every device that has been here since the process started, or that the log knows
+// from before, as it was last heard of; answers list queries.
 // Thread: every member on one thread.
 // Bounds: k_devices_max devices; beyond it those that have been offline longest
 //         are forgotten. A query looks at each device once at most; by id and

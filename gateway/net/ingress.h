@@ -15,13 +15,12 @@ namespace fieldgate::net {
 // Shard:  every member.
 // Bounds: a data block is due at k_records_max or k_bytes_max. Presence that the
 //         log cannot take is kept for the next attempt, and never dropped, or
-//         consumers would be left with a lie: from k_presence_max on the shard lets
-//         no device connect, and what is connected has one end each to tell.
+//         consumers would be left with a lie: while there is too much of it, the
+//         shard lets no device connect.
 class Ingress {
  public:
   static constexpr std::size_t k_records_max = 512;
   static constexpr std::size_t k_bytes_max = 262'144;
-  static constexpr std::size_t k_presence_max = 65'536;
 
   Ingress(std::uint32_t shard, Uplink& uplink) : shard_(shard), uplink_(uplink) {}
 

@@ -4,6 +4,8 @@
 #include "gateway/core/settings.h"
 #include "gateway/net/tls_context.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +22,8 @@ struct SessionConfig {
   std::string node;
   std::string boot_id;
   std::uint32_t shards = 1;
+  // Records of presence that a shard keeps while the log refuses them.
+  std::size_t presence_backlog_max = 65'536;
 };
 using SessionConfigPtr = std::shared_ptr<const SessionConfig>;
 

@@ -45,14 +45,14 @@ class FakeUplink final : public Uplink {
   Result<void> submit(std::shared_ptr<RecordBlock> block) override {
     if (full) {
       full = !full_once;
-      return make_error(Errc::full, "full");
+      return make_error(refusal, "no room, or no disk");
     }
     block->set_first_position({next});
     next += block->size();
     blocks.push_back(std::move(block));
     return {};
   }
-  UplinkLevel level() const noexcept override { return UplinkLevel::normal; }
+  UplinkLevel level() const noexcept override { return level_now; }
   AckStage grant(AckStage wanted) const noexcept override {
     return wanted == AckStage::unspecified ? AckStage::forwarded : wanted;
   }
@@ -69,6 +69,8 @@ class FakeUplink final : public Uplink {
 
   bool full = false;
   bool full_once = false;  // there is room again after one refusal
+  Errc refusal = Errc::full;
+  UplinkLevel level_now = UplinkLevel::normal;
   std::uint64_t next = 1;
   std::vector<std::shared_ptr<RecordBlock>> blocks;
 };

@@ -5,8 +5,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <stdexcept>
 
 namespace fieldgate::test {
@@ -60,11 +62,17 @@ void ShardBench::pass(std::chrono::seconds time) {
 
 void ShardBench::stage_all(AckStage stage) {
   run();
-  for (; staged_blocks_ < uplink.blocks.size(); ++staged_blocks_) {
-    const auto& block = uplink.blocks[staged_blocks_];
+  for (std::size_t& next = staged_blocks_[static_cast<std::size_t>(stage)]; next < uplink.blocks.size(); ++next) {
+    const auto& block = uplink.blocks[next];
     shards_[block->shard()]->staged(stage, block);
   }
   run();
+}
+
+void ShardBench::restore(std::vector<RestoredDevice> devices) {
+  std::vector<std::vector<RestoredDevice>> homes(shards_.size());
+  for (auto& device : devices) homes[home_shard(device.id, homes.size())].push_back(std::move(device));
+  for (std::size_t i = 0; i < homes.size(); ++i) shards_[i]->restore(std::move(homes[i]));
 }
 
 void ShardBench::level(UplinkLevel level) {
@@ -208,6 +216,13 @@ std::uint64_t TestDevice::acked() {
     if (frame.has_ack()) through = frame.ack().through();
   }
   return through;
+}
+
+std::uint64_t TestDevice::acked_in_time(std::uint64_t through) {
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::uint64_t last = 0;
+  while (last < through && std::chrono::steady_clock::now() < patience) last = std::max(last, acked());
+  return last;
 }
 
 void TestDevice::pump() {

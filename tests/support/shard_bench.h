@@ -8,6 +8,7 @@
 
 #include "fieldgate/v1/device.pb.h"
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -29,8 +30,10 @@ class ShardBench {
   void run();
   // Turns the clock in steps of a second, with a tick of each shard at each.
   void pass(std::chrono::seconds time);
-  // Every block in the log that has not been before reaches `stage`.
+  // Every block in the log that has not been before reaches `stage`, in order.
   void stage_all(AckStage stage);
+  // Of an earlier process, each at its home shard. Before any device.
+  void restore(std::vector<RestoredDevice> devices);
   void level(UplinkLevel level);
 
   net::Shard& shard(std::uint32_t i = 0) { return *shards_[i]; }
@@ -49,7 +52,7 @@ class ShardBench {
   net::AddressBook addresses_;
   std::atomic<std::uint32_t> connections_{1'000};  // adopted sockets were not counted in
   std::uint64_t epoch_ = 0;
-  std::size_t staged_blocks_ = 0;
+  std::array<std::size_t, 4> staged_blocks_{};  // by stage
   std::vector<std::unique_ptr<net::Shard>> shards_;
 };
 
@@ -86,6 +89,8 @@ class TestDevice {
   std::optional<v1::GatewayFrame> next();
   // The last Ack among all that came.
   std::uint64_t acked();
+  // The same, once it is `through` at least: an Ack may wait for a timer of the shard's.
+  std::uint64_t acked_in_time(std::uint64_t through);
   std::vector<v1::GatewayFrame> all();
 
   static v1::DeviceFrame make_telemetry(std::uint64_t seq, double value);

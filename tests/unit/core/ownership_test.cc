@@ -5,6 +5,7 @@
 
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -170,6 +171,92 @@ TEST_F(OwnershipTest, KeepsWhatWasForwardedWhileTheStateWasAway) {
   EXPECT_EQ(ownership.staged("d", {7}, AckStage::forwarded, {8}), std::nullopt);
   ownership.claim(id("d"), session(2), {}, now);
   EXPECT_EQ(recorder.grants.back().state->streams.find({7})->forwarded, Seq{8});
+}
+
+TEST_F(OwnershipTest, WhatReachedAStageWhileTheStateWasOnItsWayIsMarkedWhenItArrives) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  auto& state = recorder.grants[0].state;
+  state->streams.open({7}, {1}, {0})->received = {9};
+  state->streams.open({8}, {1}, {0})->received = {90};
+  ownership.staged("d", {7}, AckStage::spooled, {6});
+  ownership.staged("d", {7}, AckStage::forwarded, {5});
+  ownership.staged("d", {8}, AckStage::spooled, {80});
+  ownership.staged("d", {8}, AckStage::spooled, {70});
+  // The session was told the same, or has gone before it could be.
+  ownership.release(recorder.grants[0].epoch, std::move(state), EndReason::bye);
+  const auto found = ownership.find(id("d"));
+  ASSERT_TRUE(found && found->parked != nullptr);
+  const auto& streams = found->parked->streams.all();
+  EXPECT_EQ(streams[0].spooled, Seq{80});
+  EXPECT_EQ(streams[0].forwarded, Seq{0});
+  EXPECT_EQ(streams[1].spooled, Seq{6});
+  EXPECT_EQ(streams[1].forwarded, Seq{5});
+}
+
+// After an outage the records of streams that the device has left for good come first.
+TEST_F(OwnershipTest, OfMoreThanTwoStreamsTheOnesMarkedLastAreKept) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), session(1), {}, now);
+  auto& state = recorder.grants[0].state;
+  state->streams.open({8}, {1}, {0})->received = {9};
+  state->streams.open({9}, {1}, {0})->received = {3};
+  ownership.staged("d", {7}, AckStage::forwarded, {1'000});
+  ownership.staged("d", {8}, AckStage::forwarded, {9});
+  ownership.staged("d", {9}, AckStage::forwarded, {2});
+  ownership.staged("d", {9}, AckStage::forwarded, {3});
+  ownership.release(recorder.grants[0].epoch, std::move(state), EndReason::bye);
+  ownership.claim(id("d"), session(2), {}, now);
+  StreamTable& streams = recorder.grants.back().state->streams;
+  EXPECT_EQ(streams.find({8})->forwarded, Seq{9});
+  EXPECT_EQ(streams.find({9})->forwarded, Seq{3});
+}
+
+// --- what an earlier process left
+
+TEST_F(OwnershipTest, SaysTheEndOfARestoredDeviceOnceAndBeforeItsNextBeginning) {
+  Ownership ownership = make();
+  for (const char* name : {"a", "b", "c", "quiet"}) {
+    ownership.restore(std::make_unique<DeviceState>(id(name), 1'024), {50}, name != std::string("quiet"));
+  }
+  EXPECT_TRUE(recorder.presences.empty());
+  EXPECT_EQ(ownership.find(id("a"))->last_end, EndReason::node_lost);
+  EXPECT_EQ(ownership.find(id("quiet"))->last_end, std::nullopt);
+  ownership.claim(id("b"), session(1), {}, now);
+  ASSERT_EQ(recorder.presences.size(), 2U);
+  EXPECT_FALSE(recorder.presences[0].online);
+  EXPECT_EQ(recorder.presences[0].epoch, Epoch{50});
+  EXPECT_EQ(recorder.presences[0].reason, EndReason::node_lost);
+  EXPECT_TRUE(recorder.presences[1].online);
+  EXPECT_EQ(recorder.presences[1].epoch, Epoch{101});
+  while (ownership.tell_ends(1) > 0) {
+  }
+  ASSERT_EQ(recorder.presences.size(), 4U);
+  EXPECT_EQ(std::set<std::string>({recorder.presences[2].device, recorder.presences[3].device}),
+            std::set<std::string>({"a", "c"}));
+}
+
+TEST_F(OwnershipTest, AClaimThatGetsNoEpochLeavesTheEndOfARestoredDeviceToBeSaid) {
+  epochs_left = 0;
+  Ownership ownership = make();
+  ownership.restore(std::make_unique<DeviceState>(id("a"), 1'024), {50}, true);
+  ownership.claim(id("a"), session(1), {}, now);
+  EXPECT_TRUE(recorder.presences.empty());
+  EXPECT_EQ(ownership.tell_ends(10), 0U);
+  EXPECT_EQ(recorder.presences.size(), 1U);
+}
+
+TEST_F(OwnershipTest, RestoresNoMoreThanThereIsRoomForAndSaysWhatItForgets) {
+  Ownership ownership = make({.devices_max = 2});
+  for (const char* name : {"a", "b", "c"}) {
+    ownership.restore(std::make_unique<DeviceState>(id(name), 1'024), {50}, true);
+  }
+  EXPECT_EQ(ownership.devices(), 2U);
+  EXPECT_FALSE(ownership.find(id("a")));
+  ASSERT_EQ(recorder.presences.size(), 1U) << "or nobody would ever say it";
+  EXPECT_EQ(recorder.presences[0].device, "a");
+  ownership.tell_ends(10);
+  EXPECT_EQ(recorder.presences.size(), 3U);
 }
 
 TEST_F(OwnershipTest, ForgetsTheLongestOfflineDeviceToMakeRoom) {

@@ -42,5 +42,17 @@ TEST(AckThrough, CoversRejectedFramesOnlyOnceNothingBeforeThemIsInTheLog) {
   EXPECT_EQ(ack_through(marks, {4}), Seq{5});
 }
 
+TEST(StreamMarks, RiseAndNeverFall) {
+  StreamMarks marks;
+  marks.received = {9};
+  marks.raise(AckStage::spooled, {5});
+  marks.raise(AckStage::spooled, {4});
+  marks.raise(AckStage::forwarded, {3});
+  marks.raise(AckStage::accepted, {100});
+  EXPECT_EQ(marks.through(AckStage::spooled), Seq{5});
+  EXPECT_EQ(marks.through(AckStage::forwarded), Seq{3});
+  EXPECT_EQ(marks.through(AckStage::accepted), Seq{9});
+}
+
 }  // namespace
 }  // namespace fieldgate
