@@ -69,18 +69,23 @@ void StreamLedger::apply(const RecordView& record, LogPosition position, Entry& 
   // applied before.
   const bool stale = record.epoch < marks.epoch;
   if (!stale) marks.epoch = record.epoch;
-  if (record.kind == RecordKind::presence) {
-    if (stale) return;
-    marks.online = record.name == "online";
-    marks.since_unix_ms = record.received_unix_ms;
-    return;
-  }
+  if (record.kind == RecordKind::presence) return apply_presence(record, entry);
   marks.last_data_unix_ms = std::max(marks.last_data_unix_ms, record.received_unix_ms);
   if (record.stream.value == 0) return;
   if (!stale) return raise(current_stream(marks, record.stream), record.seq, position);
   for (StreamMark& mark : marks.streams) {
     if (mark.id == record.stream) raise(mark, record.seq, position);
   }
+}
+
+// A connection goes online once and offline once, whatever is said again later.
+void StreamLedger::apply_presence(const RecordView& record, Entry& entry) {
+  const bool online = record.name == "online";
+  if (record.epoch < entry.marks.epoch) return;
+  if (record.epoch == entry.presence && online && !entry.marks.online) return;
+  entry.presence = record.epoch;
+  entry.marks.online = online;
+  entry.marks.since_unix_ms = record.received_unix_ms;
 }
 
 void StreamLedger::make_room() {

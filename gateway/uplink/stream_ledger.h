@@ -50,12 +50,14 @@ class StreamLedger {
   struct Entry {
     DeviceMarks marks;
     LogPosition newest;  // its newest record; restored: the newest with data
+    Epoch presence{};    // of the newest presence record; restored: 0
     bool changed = false;
     bool gone = false;  // about to be forgotten
   };
 
   Entry* find(std::string_view device);
   void apply(const RecordView& record, LogPosition position, Entry& entry);
+  static void apply_presence(const RecordView& record, Entry& entry);
   void make_room();
 
   const std::size_t devices_max_;

@@ -88,7 +88,7 @@ void UplinkLog::stop(std::chrono::milliseconds patience) {
   if (!std::exchange(started_, false)) return;
   {
     const MutexLock lock(mutex_);
-    if (lanes_changed_) save_lanes(true);
+    save_lanes(true);
     checkpoint_wanted_ = true;
   }
   // If the spool's own thread is telling, it finds the wish there.
@@ -103,6 +103,7 @@ void UplinkLog::tick() {
     trim();
     if (lanes_changed_) save_lanes(false);
   }
+  notify_waiting();  // what a lane waits for may have been given up
   tell(Track::spooled);
   tell(Track::forwarded);
   tell(Track::levels);

@@ -157,6 +157,7 @@ class UplinkLog final : public Uplink, public LaneControl, private SpoolEvents {
   Result<void> set_paused(std::string_view lane, bool paused);
   Result<void> replay(const DeadLetter& letter);
 
+  void notify_waiting();
   void tell(Track track);
   Word next_word(Track track) REQUIRES(mutex_);
   Word next_level_word() REQUIRES(mutex_);

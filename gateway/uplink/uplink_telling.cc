@@ -23,6 +23,13 @@ void UplinkLog::durable_advanced() {
 }
 
 void UplinkLog::readable() {
+  notify_waiting();
+  tell(Track::spooled);
+  tell(Track::forwarded);
+  tell(Track::levels);
+}
+
+void UplinkLog::notify_waiting() {
   std::vector<Lane*> waiting;
   {
     const MutexLock lock(mutex_);
@@ -31,9 +38,6 @@ void UplinkLog::readable() {
     }
   }
   for (Lane* lane : waiting) lane->notify();
-  tell(Track::spooled);
-  tell(Track::forwarded);
-  tell(Track::levels);
 }
 
 void UplinkLog::usage_changed() {
@@ -168,8 +172,11 @@ void UplinkLog::say_state(const Word& word) {
 }
 
 void UplinkLog::say_level(UplinkLevel level) {
-  log_.write(level == UplinkLevel::normal ? LogLevel::info : LogLevel::warn, "uplink_level",
-             {{"level", to_string(level)}});
+  if (level == UplinkLevel::normal) {
+    log_.info("uplink_level", {{"level", to_string(level)}});
+  } else {
+    log_.warn("uplink_level", {{"level", to_string(level)}});
+  }
   for (StageSink* sink : sinks_) {
     if (sink != nullptr) sink->level_changed(level);
   }

@@ -23,7 +23,7 @@ namespace fieldgate::uplink {
 struct FakeClock final : Clock {
   Monotonic now() const noexcept override { return Monotonic{} + std::chrono::milliseconds(ms); }
   std::int64_t unix_ms() const noexcept override { return ms; }
-  std::int64_t ms = 1'000'000;
+  std::atomic<std::int64_t> ms = 1'000'000;
 };
 
 struct NoLog final : Log {
@@ -41,6 +41,7 @@ class FakeLane final : public Lane {
   void start(LaneFeed& feed) override {
     feed_ = &feed;
     next_ = feed.start();
+    completed_ = {next_.value - 1};
   }
   void notify() noexcept override { notified.fetch_add(1); }
   void hold(bool held) noexcept override { is_held = held; }
@@ -74,6 +75,23 @@ class FakeLane final : public Lane {
     completed_ = through;
     feed_->completed(through, outcome);
   }
+  // As complete(), but does with each record what the log says.
+  void work(std::size_t blocks = 1) {
+    LaneOutcome outcome;
+    for (std::size_t i = 0; i < blocks; ++i) {
+      for (std::size_t j = 0; j < in_hand[i]->size(); ++j) {
+        const RecordView record = (*in_hand[i])[j];
+        const LaneFeed::Fate fate = feed_->fate(record);
+        if (fate == LaneFeed::Fate::filter) ++outcome.filtered;
+        if (fate == LaneFeed::Fate::expire) ++outcome.expired;
+        if (fate == LaneFeed::Fate::send && on_send) on_send(record);
+      }
+    }
+    complete(blocks, outcome);
+  }
+  void work_all() {
+    while (take()) work(in_hand.size());
+  }
   void complete_all() {
     while (take()) complete(in_hand.size());
   }
@@ -83,7 +101,10 @@ class FakeLane final : public Lane {
     next_ = {completed_.value + 1};
   }
 
+  LaneFeed& feed() { return *feed_; }
+
   std::vector<RecordBlockPtr> in_hand;
+  std::function<void(const RecordView&)> on_send;
   std::atomic<int> notified{0};
   std::atomic<bool> is_held{false};
   std::chrono::milliseconds stopped_with{-1};

@@ -168,59 +168,6 @@ TEST(UplinkLog, GrantsWhatItCanKeep) {
   }
 }
 
-// A memory spool that claims to be durable as far as the test says.
-class DurableSpool final : public Spool {
- public:
-  Result<SpoolRecovery> recover() override { return SpoolRecovery{}; }
-  Result<RecordBlockPtr> load(LogPosition from) const override { return inner_.read(from); }
-  void open(SpoolEvents& events) override { events_ = &events; }
-  void close() override {}
-  void save_lanes(std::vector<SavedLane> /*lanes*/) override {}
-  void save_devices(std::vector<DeviceMarks> /*changed*/, std::vector<DeviceId> /*gone*/,
-                    LogPosition /*through*/) override {}
-  LogPosition checkpoint() const override { return through_; }
-  Result<LogPosition> append(std::shared_ptr<RecordBlock> block) override { return inner_.append(std::move(block)); }
-  RecordBlockPtr read(LogPosition from) const override { return inner_.read(from); }
-  void trim(LogPosition through) override { inner_.trim(through); }
-  SpoolUsage usage() const override { return inner_.usage(); }
-  LogPosition durable_through() const override { return through_; }
-  bool durable() const noexcept override { return true; }
-  void commit(LogPosition through) {
-    through_ = through;
-    events_->durable_advanced();
-  }
-
- private:
-  spool::MemorySpool inner_{1'000'000};
-  LogPosition through_;
-  SpoolEvents* events_ = nullptr;
-};
-
-TEST(UplinkLog, TellsOfSpooledBlocksOnceTheSpoolIsDurableThatFar) {
-  FakeLane lane("mqtt", true);
-  const FakeClock clock;
-  NoLog no_log;
-  DurableSpool spool;
-  FakeSink sink;
-  test::FakeDeadLetters letters;
-  UplinkLog log(spool, letters, specs({&lane}), {}, clock, no_log);
-  ASSERT_TRUE(log.recover());
-  log.attach(0, sink);
-  log.start();
-  for (std::uint64_t seq = 1; seq <= 3; ++seq) ASSERT_TRUE(log.submit(make_block(0, seq)));
-  EXPECT_EQ(log.grant(AckStage::unspecified), AckStage::spooled);
-  EXPECT_EQ(log.grant(AckStage::forwarded), AckStage::forwarded);
-  EXPECT_EQ(sink.seqs(AckStage::spooled), Seqs{});
-  spool.commit({25});  // in the middle of the third
-  EXPECT_EQ(sink.seqs(AckStage::spooled), (Seqs{1, 2}));
-  lane.complete_all();
-  EXPECT_EQ(sink.seqs(AckStage::forwarded), (Seqs{1, 2, 3}));
-  EXPECT_EQ(log.usage().first, LogPosition{21});  // the third is not given up yet
-  spool.commit({30});
-  EXPECT_EQ(sink.seqs(AckStage::spooled), (Seqs{1, 2, 3}));
-  EXPECT_EQ(log.usage().records, 0U);
-}
-
 TEST(UplinkLog, ReportsALanesAgeByItsFirstPendingRecord) {
   FakeLane lane("mqtt", true);
   Bench bench({&lane});
