@@ -23,13 +23,27 @@ BatchWriter::Added BatchWriter::add(const RecordView& record, std::size_t bytes_
     if (any_ && body_.size() + northbound::record_bytes(record) + end > bytes_max) return Added::no_room;
     northbound::append_record(record, body_);
   } else {
-    if (!json_.write(record, scratch_)) return Added::unwritable;
+    if (!write_json(record)) return Added::unwritable;
     if (any_ && body_.size() + scratch_.size() + 3 > bytes_max) return Added::no_room;
     if (any_) body_.push_back(',');
     body_ += scratch_;
   }
   any_ = true;
   return Added::yes;
+}
+
+// Presence by itself does not say whose it is.
+bool BatchWriter::write_json(const RecordView& record) {
+  if (!json_.write(record, scratch_)) return false;
+  if (record.kind != RecordKind::presence) return true;
+  std::string envelope = "{";
+  northbound::append_json_key("device", envelope);
+  northbound::append_json_string(record.device, envelope);
+  northbound::append_json_key("received_unix_ms", envelope);
+  northbound::append_number(record.received_unix_ms, envelope);
+  northbound::append_json_key("presence", envelope);
+  scratch_ = envelope + scratch_ + "}";
+  return true;
 }
 
 std::string BatchWriter::finish() {

@@ -24,7 +24,8 @@ struct Batch {
 };
 
 // Writes the body of a batch, record by record: {"node":"gw-1","records":[...]} in
-// JSON, or a RecordBatch in protobuf.
+// JSON, with records as northbound::JsonWriter writes them, presence in an envelope
+// {"device":..,"received_unix_ms":..,"presence":{..}}; or a RecordBatch in protobuf.
 // Thread: one.
 class BatchWriter {
  public:
@@ -40,6 +41,8 @@ class BatchWriter {
   std::string finish();
 
  private:
+  bool write_json(const RecordView& record);
+
   WebhookPayload payload_;
   std::string node_;
   northbound::JsonWriter json_;

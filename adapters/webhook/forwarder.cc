@@ -38,10 +38,11 @@ bool Forwarder::hungry(const Line& line) const {
 bool Forwarder::fill() {
   if (feed_ == nullptr) return false;
   const Monotonic now = parts_.clock.now();
+  const std::size_t ledger_bytes_max = std::max(k_ledger_bytes_max, 2 * parts_.bytes_max);
   bool any = false;
   while (std::ranges::any_of(lines_, [this](const Line& line) { return hungry(line); })) {
     if (!block_) {
-      if (ledger_.size() >= k_ledger_blocks_max || ledger_.bytes() >= k_ledger_bytes_max) break;
+      if (ledger_.size() >= k_ledger_blocks_max || ledger_.bytes() >= ledger_bytes_max) break;
       block_ = feed_->read(next_);
       if (!block_) break;
       const std::uint64_t first = block_->first_position().value;

@@ -34,7 +34,7 @@ namespace fieldgate::webhook {
 // a single offender.
 // Thread: one.
 // Bounds: reads on while a line lacks records for its next batch and the blocks
-// being worked on are within k_ledger_*_max. So a line that stands still stops the
+// being worked on are within k_ledger_*_max (or two batches, if that is more). So a line that stands still stops the
 // others only once that much was read past it.
 class Forwarder {
  public:

@@ -4,6 +4,8 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include <charconv>
+
 namespace fieldgate::webhook {
 namespace {
 
@@ -11,6 +13,13 @@ namespace urls = boost::urls;
 
 constexpr std::string_view k_host_characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
 constexpr std::size_t k_host_bytes_max = 253;  // RFC 1035 section 2.3.4
+
+// 0: not one that can be connected to.
+std::uint16_t to_port(std::string_view digits) {
+  std::uint16_t port = 0;
+  const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  return ec == std::errc() && end == digits.data() + digits.size() ? port : std::uint16_t{0};
+}
 
 Error bad(std::string_view why) { return make_error(Errc::invalid_argument, "url " + std::string(why)); }
 
@@ -37,7 +46,7 @@ Result<TargetUrl> TargetUrl::parse(std::string_view text) {
     return bad("must have a host of letters, digits, - and . alone (write other names in their xn-- form)");
   }
   const std::uint16_t usual = target.tls ? 443 : 80;
-  target.port = url.has_port() && !url.port().empty() ? url.port_number() : usual;
+  target.port = url.port().empty() ? usual : to_port(url.port());
   if (target.port == 0) return bad("must have a port from 1 to 65535");
 
   const std::string host = v6 ? "[" + target.host + "]" : target.host;

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small real HTTP/1.1 server that takes what a webhook lane sends, and behaves as it is told.
 
-    webhook_target.py [--port 0] [--record FILE] [--certificate PEM --key PEM [--client-ca PEM]]
+    webhook_target.py [--address 127.0.0.1] [--port 0] [--record FILE] [--certificate PEM --key PEM [--client-ca PEM]]
 
-Listens on 127.0.0.1 and prints one line once it does: {"port": 40001, "control_port": 40002}. It ends when its
+Listens and prints one line once it does: {"port": 40001, "control_port": 40002}. It ends when its
 standard input does, so that it never outlives who started it. In Python: `with Target(record=FILE) as target:`.
 
 What it got: each request that was read whole is one JSON line in FILE (and in GET /got of the control port, from
@@ -32,7 +32,7 @@ default. Members:
             endless    status, with a chunked body that never ends
             drip       status, one byte of the answer every `interval` seconds
             interim    100 Continue and 103 Early Hints, then as answer
-            early      answer with `status` before the body is read
+            early      answer with `status` without reading the body (at all: it is not among what came)
             chunked    as answer, with the body in chunks
             until_close  as answer, in HTTP/1.0, without length: the body ends with the connection
             last       as answer, with Connection: close
@@ -59,6 +59,7 @@ import http.server
 import itertools
 import json
 import pathlib
+import select
 import socket
 import socketserver
 import ssl
@@ -75,9 +76,9 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, target: "Target", handler, port: int):
+    def __init__(self, target: "Target", handler, address: str, port: int):
         self.target = target
-        super().__init__(("127.0.0.1", port), handler)
+        super().__init__((address, port), handler)
 
     def handle_error(self, request, client_address):
         """A peer that hangs up is what this server is for."""
@@ -113,7 +114,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if behaviour.get("do") == "early":
             self.answer(behaviour)
             self.close_connection = True
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))  # or the answer would be lost to a reset
+            # Closing on what is unread would reset the connection, and the answer might be lost.
+            poller = select.poll()
+            poller.register(self.connection, select.POLLRDHUP)
+            poller.poll(60_000)
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         behaviour = self.target.next_behaviour(body)
@@ -254,7 +258,7 @@ class Target:
     """The server in this process. Any thread."""
 
     def __init__(self, port: int = 0, record: str | None = None, certificate: str | None = None, key: str | None = None,
-                 client_ca: str | None = None):
+                 client_ca: str | None = None, address: str = "127.0.0.1"):
         self.tls = None
         if certificate:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -273,9 +277,10 @@ class Target:
         self._loud.set()
         self.hanging = threading.Event()
         self._listener: _Listener | None = None
+        self.address = address
         self.port = port
         self.up()
-        self._control = _Listener(self, _Control, 0)
+        self._control = _Listener(self, _Control, "127.0.0.1", 0)
         self.control_port = self._control.server_address[1]
         self._serve(self._control)
 
@@ -325,7 +330,7 @@ class Target:
 
     def up(self):
         if self._listener is None:
-            self._listener = _Listener(self, _Handler, self.port)
+            self._listener = _Listener(self, _Handler, self.address, self.port)
             self.port = self._listener.server_address[1]
             self._serve(self._listener)
 
@@ -398,12 +403,14 @@ class Target:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="takes webhooks, and behaves as it is told")
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--record", type=pathlib.Path)
     for name in ("certificate", "key", "client-ca"):
         parser.add_argument("--" + name)
     options = parser.parse_args()
-    with Target(options.port, options.record, options.certificate, options.key, options.client_ca) as target:
+    with Target(options.port, options.record, options.certificate, options.key, options.client_ca,
+                options.address) as target:
         print(json.dumps({"port": target.port, "control_port": target.control_port}), flush=True)
         sys.stdin.buffer.read()
     return 0
