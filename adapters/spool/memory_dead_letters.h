@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/spool/dead_letter_index.h"
 #include "gateway/core/mutex.h"
 #include "gateway/ports/dead_letters.h"
 
-#include <cstdint>
 #include <map>
-#include <optional>
-#include <string>
-#include <vector>
 
 namespace fieldgate::spool {
 
-// Dead letters in memory, gone with the process.
-// Thread: any; nothing waits.
-// Bounds: bytes_max over all letters, each counted with what its texts take and a
-// fixed share; one that alone is larger is evicted at once.
+// Keeps dead letters in this process's memory: they die with it.
 class MemoryDeadLetters final : public DeadLetterStore {
  public:
-  explicit MemoryDeadLetters(std::uint64_t bytes_max) : bytes_max_(bytes_max) {}
+  explicit MemoryDeadLetters(std::uint64_t bytes_max) : index_(bytes_max) {}
 
   std::uint64_t add(DeadLetter letter) override;
   DeadLetterPage list(const DeadLetterQuery& query) const override;
@@ -27,14 +21,10 @@ class MemoryDeadLetters final : public DeadLetterStore {
   std::vector<DeadLetterUsage> usage() const override;
 
  private:
-  void forget(const DeadLetter& letter) REQUIRES(mutex_);
-
-  const std::uint64_t bytes_max_;
   mutable Mutex mutex_;
-  std::uint64_t last_id_ GUARDED_BY(mutex_) = 0;
-  std::uint64_t bytes_ GUARDED_BY(mutex_) = 0;
+  DeadLetterIndex index_ GUARDED_BY(mutex_);
   std::map<std::uint64_t, DeadLetter> letters_ GUARDED_BY(mutex_);
-  std::map<std::string, DeadLetterUsage> usage_ GUARDED_BY(mutex_);  // by lane
+  std::uint64_t next_ GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace fieldgate::spool

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/spool/memory_spool.h"
 
-#include "tests/unit/spool/spool_contract.h"
+#include "tests/unit/spool/spool_support.h"
 
 #include <gtest/gtest.h>
 
 namespace fieldgate::spool {
 namespace {
-
-INSTANTIATE_TEST_SUITE_P(Memory, SpoolContract,
-                         testing::Values(SpoolMaker{"memory", [](std::uint64_t bytes_max) {
-                                                      return std::make_unique<MemorySpool>(bytes_max);
-                                                    }}));
 
 TEST(MemorySpool, DoesNotOutliveTheProcess) {
   const MemorySpool spool(1'000);
