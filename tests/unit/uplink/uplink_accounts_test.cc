@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <random>
 #include <thread>
@@ -112,73 +114,157 @@ TEST(BestEffortLane, AloneNeverHoldsADeviceUp) {
   EXPECT_LE(bench.log.lanes()[0].pending_records, 500U);
 }
 
-// Lanes that read, complete, lose their connection and lag as they like, under a
-// log that overflows now and then.
-TEST(UplinkAccount, ReconcilesExactlyWhateverTheLanesDo) {
-  for (unsigned run = 0; run < 60; ++run) {
-    std::mt19937 random(run);
-    FakeLane one("one", true);
-    FakeLane two("two", true);
-    FakeLane extra("extra", false);
-    std::vector<FakeLane*> lanes = {&extra};
-    if (run % 3 != 0) lanes.push_back(&one);
-    if (run % 3 == 2) lanes.push_back(&two);
-    Bench bench(std::vector<Lane*>(lanes.begin(), lanes.end()), 30);
-    std::uint64_t in = 0;
-    std::vector<std::uint64_t> skipped_before(lanes.size(), 0);
-    for (int step = 0; step < 3'000; ++step) {
-      if (random() % 2 == 0) {
-        const std::size_t records = 1 + random() % 10;
-        if (bench.log.submit(make_block(random() % 2, ++bench.seq, records))) in += records;
-      }
-      FakeLane& lane = *lanes[random() % lanes.size()];
-      const bool lags = &lane == &extra && step % 1'000 < 500;
-      switch (random() % 8) {
-        case 0:
-        case 1:
-        case 2: lane.take(); break;
-        case 3:
-        case 4:
-        case 5:
-          if (!lane.in_hand.empty() && !lags) {
-            LaneOutcome outcome;
-            const std::size_t blocks = 1 + random() % lane.in_hand.size();
-            outcome.filtered = random() % 2;  // every block has at least one record
-            lane.complete(blocks, outcome);
-          }
-          break;
-        case 6:
-          if (random() % 50 == 0) lane.start_over();
-          break;
-        default: break;
-      }
-      const std::vector<LaneStatus> statuses = bench.log.lanes();
+// Lanes that read, complete, lose their connection, are paused and lag as they like,
+// some with records that expire, under a log that overflows now and then and gets
+// dead letters back.
+class Turmoil {
+ public:
+  explicit Turmoil(unsigned run) : run_(run), random_(run), lanes_(lanes_of(run)), bench_(30, specs_of(run)) {}
+
+  void pass(int steps) {
+    std::vector<std::uint64_t> skipped_before(lanes_.size(), 0);
+    std::vector<std::uint64_t> expired_before(lanes_.size(), 0);
+    for (int step = 0; step < steps; ++step) {
+      if (random_() % 2 == 0) submit();
+      act(*lanes_[random_() % lanes_.size()], step % 1'000 < 500);
+      const std::vector<LaneStatus> statuses = bench_.log.lanes();
       for (std::size_t i = 0; i < statuses.size(); ++i) {
-        ASSERT_EQ(records_in(statuses[i]), in) << statuses[i].name << " at step " << step << " of run " << run;
+        ASSERT_EQ(statuses[i].records_in, in_) << statuses[i].name << " at step " << step << " of run " << run_;
+        ASSERT_EQ(records_in(statuses[i]), in_);
         ASSERT_GE(statuses[i].skipped_records, skipped_before[i]);
+        ASSERT_GE(statuses[i].expired_records, expired_before[i]);
         skipped_before[i] = statuses[i].skipped_records;
+        expired_before[i] = statuses[i].expired_records;
         if (statuses[i].required) {
           ASSERT_EQ(statuses[i].skipped_records, 0U);
         }
       }
     }
-    for (FakeLane* lane : lanes) {
+  }
+
+  void settle() {
+    for (FakeLane* lane : lanes_) {
+      ASSERT_TRUE(bench_.log.resume(lane->name()));
       if (!lane->in_hand.empty()) lane->complete(lane->in_hand.size());
       lane->complete_all();
     }
-    for (const LaneStatus& status : bench.log.lanes()) {
+    for (const LaneStatus& status : bench_.log.lanes()) {
       ASSERT_EQ(status.pending_records, 0U) << status.name;
-      ASSERT_EQ(records_in(status), in);
+      ASSERT_EQ(records_in(status), in_);
+      expired += status.expired_records;
+      skipped += status.skipped_records;
     }
-    ASSERT_EQ(bench.log.usage().records, 0U);
-    ASSERT_EQ(bench.log.level(), UplinkLevel::normal);
-    for (const FakeSink& sink : bench.sinks) {
-      ASSERT_TRUE(std::ranges::is_sorted(sink.seqs()));
+    ASSERT_EQ(bench_.log.usage().records, 0U);
+    ASSERT_EQ(bench_.log.level(), UplinkLevel::normal);
+    for (const FakeSink& sink : bench_.sinks) {
+      LogPosition before;
+      for (const auto& [stage, block] : sink.staged()) {
+        ASSERT_GT(block->first_position(), before);
+        before = block->last_position();
+      }
       if (!sink.levels().empty()) {
         ASSERT_EQ(sink.levels().back(), UplinkLevel::normal);
       }
     }
   }
+
+  std::uint64_t expired = 0;
+  std::uint64_t skipped = 0;
+  std::uint64_t replayed = 0;
+
+ private:
+  std::vector<FakeLane*> lanes_of(unsigned run) {
+    std::vector<FakeLane*> lanes = {&extra_};
+    if (run % 3 != 0) lanes.push_back(&one_);
+    if (run % 3 == 2) lanes.push_back(&two_);
+    return lanes;
+  }
+  // Every other run, all but the last lane let records expire.
+  std::vector<LaneSpec> specs_of(unsigned run) const {
+    std::vector<LaneSpec> lanes = specs(std::vector<Lane*>(lanes_.begin(), lanes_.end()));
+    for (std::size_t i = 0; run % 2 == 1 && i + 1 < lanes.size(); ++i) lanes[i].max_age = std::chrono::seconds(5);
+    return lanes;
+  }
+
+  void submit() {
+    const std::size_t records = 1 + random_() % 10;
+    if (bench_.log.submit(make_block(random_() % 2, ++bench_.seq, records, bench_.clock.ms))) in_ += records;
+  }
+
+  void act(FakeLane& lane, bool extra_lags) {
+    const bool lags = &lane == &extra_ && extra_lags;
+    switch (random_() % 10) {
+      case 0:
+      case 1:
+      case 2: lane.take(); break;
+      case 3:
+      case 4:
+      case 5:
+        if (!lane.in_hand.empty() && !lags) complete(lane, 1 + random_() % lane.in_hand.size());
+        break;
+      case 6:
+        if (random_() % 50 == 0) lane.start_over();
+        break;
+      case 7:
+        bench_.clock.ms += static_cast<std::int64_t>(random_() % 400);
+        if (random_() % 3 == 0) bench_.log.tick();
+        break;
+      case 8:
+        if (random_() % 20 == 0) static_cast<void>(bench_.log.pause(lane.name()));
+        if (random_() % 8 == 0) static_cast<void>(bench_.log.resume(lane.name()));
+        break;
+      default:
+        if (random_() % 5 == 0) replay(lane);
+    }
+  }
+
+  void complete(FakeLane& lane, std::size_t blocks) {
+    if (random_() % 2 == 0) return lane.work(blocks);
+    LaneOutcome outcome;
+    outcome.filtered = random_() % 2;  // every block has at least one record
+    lane.complete(blocks, outcome);
+  }
+
+  void replay(const FakeLane& lane) {
+    DeadLetter letter;
+    letter.lane = lane.name();
+    letter.device = "device";
+    letter.received_unix_ms = bench_.clock.ms - static_cast<std::int64_t>(random_() % 6'000);
+    const std::uint64_t id = bench_.letters.add(letter);
+    if (bench_.log.replay(id)) {
+      ++in_;
+      ++replayed;
+    } else {
+      ASSERT_TRUE(bench_.log.discard(id));
+    }
+  }
+
+  const unsigned run_;
+  std::mt19937 random_;
+  FakeLane one_{"one", true};
+  FakeLane two_{"two", true};
+  FakeLane extra_{"extra", false};
+  std::vector<FakeLane*> lanes_;
+  Bench bench_;
+  std::uint64_t in_ = 0;
+};
+
+TEST(UplinkAccount, ReconcilesExactlyWhateverTheLanesDo) {
+  std::uint64_t expired = 0;
+  std::uint64_t skipped = 0;
+  std::uint64_t replayed = 0;
+  for (unsigned run = 0; run < 90 && !testing::Test::HasFailure(); ++run) {
+    Turmoil turmoil(run);
+    turmoil.pass(3'000);
+    turmoil.settle();
+    expired += turmoil.expired;
+    skipped += turmoil.skipped;
+    replayed += turmoil.replayed;
+  }
+  // It did happen.
+  EXPECT_GT(expired, 10'000U);
+  EXPECT_GT(skipped, 10'000U);
+  EXPECT_GT(replayed, 1'000U);
 }
 
 // Two shards and two lanes, each on a thread of its own.
