@@ -18,10 +18,10 @@ Response json_answer(std::string body) {
   return response;
 }
 
-// Why the log did not take a record. A letter that was there and cannot be sent
-// again has a lane that is no more.
+// Why a letter that was there could not be sent again.
 Problem problem_of(const Error& error) {
   if (error.code == Errc::not_found) return Problem::lane_not_found;
+  if (error.code == Errc::invalid_argument) return Problem::not_replayable;
   if (error.code == Errc::full) return Problem::log_full;
   if (error.code == Errc::unavailable) return Problem::log_unavailable;
   return Problem::internal_error;
@@ -31,6 +31,8 @@ std::string_view advice(Problem problem) {
   switch (problem) {
     case Problem::lane_not_found:
       return "the lane that refused it is not configured any more: configure it again, or delete the dead letter";
+    case Problem::not_replayable:
+      return "the dead letter is kept; change the lane's max_age or filter, or delete the dead letter";
     case Problem::log_full: return "the dead letter is kept; try again when the lanes have caught up";
     case Problem::log_unavailable:
       return "the dead letter is kept; /readyz says what is wrong with the log, and the process must start anew";
@@ -132,12 +134,9 @@ Response LaneDesk::do_all(const Request& request, All act) {
   if (const auto* wrong = std::get_if<ParameterFault>(&read)) return make_problem(*wrong, request.id);
   const auto& query = std::get<DeadLetterQuery>(read);
   const LaneControl::Bulk bulk = (control_.*act)(query);
-  if (bulk.done == 0 && bulk.stopped) return refusal(request, *bulk.stopped);
+  if (bulk.done == 0 && bulk.next_after == query.after && bulk.stopped) return refusal(request, *bulk.stopped);
   std::optional<std::string> next;
-  // Stopped at the very first, it has nowhere further to go on from.
-  if (bulk.next_after != 0 || bulk.stopped) {
-    next = dead_letter_cursor(query, bulk.next_after != 0 ? bulk.next_after : query.after, seal_);
-  }
+  if (bulk.next_after != 0) next = dead_letter_cursor(query, bulk.next_after, seal_);
   std::string_view stopped;
   if (bulk.stopped) stopped = problems()[static_cast<std::size_t>(problem_of(*bulk.stopped))].type;
   Response response = json_answer(done_json(bulk.done, next, stopped));

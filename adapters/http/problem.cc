@@ -23,6 +23,7 @@ constexpr std::array<ProblemInfo, k_problems> k_table = {{
     {dead_letter_not_found, 404, "/problems/dead-letter-not-found", "There is no such dead letter"},
     {method_not_allowed, 405, "/problems/method-not-allowed", "This path does not take that method"},
     {request_timeout, 408, "/problems/request-timeout", "The request did not arrive in time"},
+    {not_replayable, 409, "/problems/not-replayable", "The lane would not take the record any more"},
     {body_too_large, 413, "/problems/body-too-large", "The body is too large"},
     {headers_too_large, 431, "/problems/headers-too-large", "The request's head is too large"},
     {too_many_connections, 503, "/problems/too-many-connections", "All connections are in use"},

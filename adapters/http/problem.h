@@ -26,6 +26,7 @@ enum class Problem : std::uint8_t {
   dead_letter_not_found,
   method_not_allowed,
   request_timeout,
+  not_replayable,
   body_too_large,
   headers_too_large,
   too_many_connections,

@@ -94,8 +94,8 @@ struct WebhookLaneProbe {
 
 // Written by the HTTP thread.
 struct HttpProbe {
-  static constexpr std::array<std::uint16_t, 18> k_statuses = {200, 204, 206, 304, 400, 401, 403, 404, 405,
-                                                               406, 408, 412, 413, 415, 429, 431, 500, 503};
+  static constexpr std::array<std::uint16_t, 19> k_statuses = {200, 204, 206, 304, 400, 401, 403, 404, 405, 406,
+                                                               408, 409, 412, 413, 415, 429, 431, 500, 503};
   std::array<Cell, k_statuses.size() + 1> responses;  // the last: any other
   HistogramCell request_time;
   GaugeCell connections;

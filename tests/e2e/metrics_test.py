@@ -13,7 +13,7 @@ from gateway_fixture import SOURCE, Broker, Gateway, GatewayTestCase, wait_for
 from device_client import Device, pb
 
 PROMTOOL = os.environ.get("FIELDGATE_PROMTOOL") or shutil.which("promtool")
-LANE = "fieldgate_lane_records_total"
+OUTCOMES = ("forwarded", "filtered", "dead_lettered", "expired", "skipped")
 
 
 def documented() -> set[str]:
@@ -24,12 +24,27 @@ def exposed(text: str) -> set[str]:
     return set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
 
 
+def account(metrics: dict[str, float], lane: str) -> dict[str, float]:
+    """A lane's figures in one scrape, after a look at whether they add up."""
+    out = {outcome: metrics[f'fieldgate_lane_records_total{{lane="{lane}",outcome="{outcome}"}}'] for outcome in OUTCOMES}
+    out["pending"] = metrics[f'fieldgate_lane_pending_records{{lane="{lane}"}}']
+    records_in = metrics[f'fieldgate_lane_records_in_total{{lane="{lane}"}}']
+    assert records_in == sum(out.values()), f"{lane}: {records_in} records in, but {out}"
+    return {**out, "in": records_in}
+
+
+def taken(metrics: dict[str, float]) -> float:
+    return sum(value for name, value in metrics.items() if name.startswith("fieldgate_records_total"))
+
+
 class MetricsTest(GatewayTestCase):
     async def talkative(self) -> Gateway:
-        """Has something to tell of everything, a broker that is not there too."""
+        """Has something to tell of everything; of a broker and an endpoint that are not there, too."""
         lanes = [{"host": "127.0.0.1", "port": self.broker.port},
                  {"name": "away", "required": False, "host": "127.0.0.1", "port": 9}]
-        gateway = self.gateway({"mqtt": lanes, "node": {"drain_period": "1s"}})
+        hooks = [{"name": "hook", "url": "http://127.0.0.1:9/", "allowed_networks": ["127.0.0.0/8"]}]
+        gateway = self.gateway({"mqtt": lanes, "webhooks": hooks, "uplink": {"spool": {"enabled": True}},
+                                "node": {"drain_period": "1s"}})
         device = await Device.connect(gateway, "pump-1")
         await device.send(3)
         await device.acked()
@@ -83,19 +98,22 @@ class MetricsTest(GatewayTestCase):
             "host": "127.0.0.1", "port": broker.port, "backoff_min": "50ms", "backoff_max": "500ms",
             "routes": [{"kinds": ["telemetry", "opaque"], "payload": "batch"}]}]})
         self.addCleanup(gateway.process.kill)
+        replayed = 0
 
-        def account() -> dict:
+        def main() -> dict:
             metrics = gateway.metrics()
-            out = {outcome: metrics[f'{LANE}{{lane="main",outcome="{outcome}"}}']
-                   for outcome in ("forwarded", "filtered", "dead_lettered")}
-            out["pending"] = metrics['fieldgate_lane_pending_records{lane="main"}']
-            out["in"] = metrics["fieldgate_uplink_appended_records_total"]
-            taken = sum(value for name, value in metrics.items() if name.startswith("fieldgate_records_total"))
-            self.assertEqual(taken, out["in"])
-            return out
+            out = account(metrics, "main")
+            # From a source of its own: what the shards took, and not what the log gave.
+            self.assertEqual(out["in"], metrics["fieldgate_uplink_appended_records_total"])
+            self.assertEqual(out["in"], taken(metrics) + replayed)
+            return {**out, "kept": metrics['fieldgate_dead_letters{lane="main"}']}
 
-        def settled(condition) -> dict:
-            return wait_for(lambda: condition(a := account()) and a, "the account to settle")
+        async def settled(condition, **expected) -> None:
+            def reached():
+                found = main()
+                return condition(found) and found
+            found = await asyncio.to_thread(wait_for, reached, "the account to settle")
+            self.assertEqual(found, {"expired": 0, "skipped": 0, **expected})
 
         device = await Device.connect(gateway, "pump-1", ack_stage=pb.ACK_STAGE_ACCEPTED)
         await device.send(30)
@@ -105,22 +123,70 @@ class MetricsTest(GatewayTestCase):
             await device.ws.send(pb.DeviceFrame(seq=seq, opaque=pb.Opaque(schema_id="big", data=b"x" * 4_000)).SerializeToString())
         await device.acked(37)
         # The presence event and the five others go by no route.
-        self.assertEqual(await asyncio.to_thread(settled, lambda a: a["pending"] == 0),
-                         {"forwarded": 30, "filtered": 6, "dead_lettered": 2, "pending": 0, "in": 38})
+        await settled(lambda a: a["pending"] == 0, forwarded=30, filtered=6, dead_lettered=2, pending=0, kept=2, **{"in": 38})
         broker.kill()
         device.seq = 37
         await device.send(10)
         await device.acked()
-        self.assertEqual(await asyncio.to_thread(settled, lambda a: a["in"] == 48),
-                         {"forwarded": 30, "filtered": 6, "dead_lettered": 2, "pending": 10, "in": 48})
+        await settled(lambda a: a["in"] == 48, forwarded=30, filtered=6, dead_lettered=2, pending=10, kept=2, **{"in": 48})
         broker.start()
-        self.assertEqual(await asyncio.to_thread(settled, lambda a: a["pending"] == 0),
-                         {"forwarded": 40, "filtered": 6, "dead_lettered": 2, "pending": 0, "in": 48})
+        await settled(lambda a: a["pending"] == 0, forwarded=40, filtered=6, dead_lettered=2, pending=0, kept=2, **{"in": 48})
+
+        # Sent again without a cure, a dead letter comes back as a new one.
+        letters = (await asyncio.to_thread(gateway.api, "/api/v1/dead-letters?lane=main"))["dead_letters"]
+        self.assertEqual([(letter["device"], letter["kind"], letter["seq"]) for letter in letters],
+                         [("pump-1", "opaque", "36"), ("pump-1", "opaque", "37")])
+        done = await asyncio.to_thread(gateway.api, "/api/v1/dead-letters/replay?lane=main&limit=1", "POST")
+        self.assertEqual((done["done"], done["more"]), (1, True))
+        replayed = 1
+        await settled(lambda a: a["dead_lettered"] == 3, forwarded=40, filtered=6, dead_lettered=3, pending=0, kept=2,
+                      **{"in": 49})
+        done = await asyncio.to_thread(gateway.api, "/api/v1/dead-letters?lane=main", "DELETE")
+        self.assertEqual((done["done"], done["more"]), (2, False))
+        await settled(lambda a: a["kept"] == 0, forwarded=40, filtered=6, dead_lettered=3, pending=0, kept=0, **{"in": 49})
+
         lane = (await asyncio.to_thread(gateway.api, "/api/v1/lanes"))["lanes"][0]
-        self.assertEqual((lane["forwarded_records"], lane["filtered_records"], lane["dead_lettered_records"],
-                          lane["pending_records"]), (40, 6, 2, 0))
+        self.assertEqual({name: lane[name + "_records"] for name in (*OUTCOMES, "pending")} | {"in": lane["records_in"]},
+                         {"forwarded": 40, "filtered": 6, "dead_lettered": 3, "expired": 0, "skipped": 0, "pending": 0, "in": 49})
         await device.close()
         gateway.stop()
+
+    async def test_the_accounts_add_up_in_every_scrape_while_records_come_and_go(self):
+        lanes = [{"host": "127.0.0.1", "port": self.broker.port},
+                 {"name": "events", "required": False, "host": "127.0.0.1", "port": self.broker.port, "filter": {"kinds": ["event"]}},
+                 {"name": "away", "required": False, "host": "127.0.0.1", "port": 9}]
+        gateway = self.gateway({"mqtt": lanes, "node": {"drain_period": "1s"},
+                                "limits": {"frames_per_second": 10_000, "frames_burst": 10_000}})
+        devices = [await Device.connect(gateway, f"pump-{number}", ack_stage=pb.ACK_STAGE_ACCEPTED) for number in range(4)]
+        names, rounds = ("main", "events", "away"), 30
+        seen: dict[str, list[dict]] = {name: [] for name in names}
+
+        def scrape() -> None:
+            metrics = gateway.metrics()
+            for name in names:
+                seen[name].append(account(metrics, name))
+
+        for _ in range(rounds):
+            sending = [device.send(20) for device in devices]
+            await asyncio.gather(asyncio.to_thread(scrape), *sending)
+            await asyncio.gather(asyncio.to_thread(scrape), *(device.acked() for device in devices))
+        frames = rounds * 20 * len(devices)
+        for name in names:  # else nothing would have moved while we looked
+            self.assertGreaterEqual(len({one["in"] for one in seen[name]}), rounds // 2, name)
+
+        def at_rest() -> dict:
+            metrics = gateway.metrics()
+            found = {name: account(metrics, name) for name in names}
+            self.assertEqual({one["in"] for one in found.values()}, {taken(metrics)})
+            return found if found["main"]["pending"] == found["events"]["pending"] == 0 else {}
+
+        found = await asyncio.to_thread(wait_for, at_rest, "the lanes that work to be done")
+        everything = frames + len(devices)  # each has come online
+        self.assertEqual(found["main"], {"forwarded": everything, "filtered": 0, "dead_lettered": 0, "expired": 0, "skipped": 0,
+                                         "pending": 0, "in": everything})
+        self.assertEqual((found["events"]["filtered"], found["away"]["pending"]), (everything, everything))
+        await asyncio.gather(*(device.close() for device in devices))
+        gateway.process.kill()
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class FakeDeadLetters final : public DeadLetterStore {
 };
 
 // Lanes "main" and "archive", as FakeNodeStatus shows them. Takes `room` records,
-// then fails as told.
+// then fails as told; takes no record of kind state.
 class FakeLaneControl final : public LaneControl {
  public:
   explicit FakeLaneControl(FakeNodeStatus& status) : status_(status) {}
@@ -197,6 +197,7 @@ class FakeLaneControl final : public LaneControl {
     const auto letter = store.find(id);
     if (!letter) return make_error(Errc::not_found, "no such letter");
     if (!known(letter->lane)) return make_error(Errc::not_found, "no lane " + letter->lane);
+    if (letter->kind == RecordKind::state) return make_error(Errc::invalid_argument, "too old");
     if (room == 0) return make_error(failure, "the log says no");
     --room;
     store.remove(id);
@@ -232,6 +233,9 @@ class FakeLaneControl final : public LaneControl {
     for (const DeadLetter& letter : page.letters) {
       if (const Result<void> done = act(letter.id); !done) {
         bulk.stopped = done.error();
+        // What may succeed later is not passed over.
+        const bool later = bulk.stopped->code == Errc::full || bulk.stopped->code == Errc::unavailable;
+        if (!later) bulk.next_after = letter.id;
         return bulk;
       }
       ++bulk.done;

@@ -60,6 +60,9 @@ TEST_F(ApiServerTest, AnswersAsItsOpenApiDocumentSays) {
             "wall sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa read\n");
   lanes.store.add(letter_of("gone"));
   for (int i = 0; i < 8; ++i) lanes.store.add(letter_of("main"));
+  DeadLetter stale = letter_of("archive");
+  stale.kind = RecordKind::state;
+  lanes.store.add(stale);
   lanes.room = 4;
   start();
   const auto [exit_status, output] = run_command({"/usr/bin/python3", "tests/integration/http/check_openapi.py", base,

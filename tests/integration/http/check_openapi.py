@@ -8,7 +8,8 @@ Asks every path with every method the document has, and with every query
 parameter; provokes every problem that can be provoked from outside; and checks
 status, headers and body of each answer. Expects the devices sensor-1 (online)
 and sensor-2 (offline), the lanes main and archive, and dead letters: 1 of a lane
-that is no more, the rest of main, for which the log has room for four.
+that is no more, 10 that its lane would not take any more, the rest of main, for
+which the log has room for four.
 Prints each disagreement and exits with 1 if there is any.
 """
 import gzip
@@ -177,10 +178,14 @@ def every_write():
         FAULTS.append(f"a replay that the log stops answers {done}")
     ask(letters + "/replay", "POST", "lane=main&cursor=" + done["next_cursor"], expect=503)
     _, content = ask(letters)
-    left = json.loads(content)["dead_letters"]
-    ask(one + "/replay", "POST", expect=503, id=left[-1]["id"])
+    left = [letter["id"] for letter in json.loads(content)["dead_letters"] if letter["lane"] == "main"]
+    ask(one + "/replay", "POST", expect=503, id=left[0])
     ask(one + "/replay", "POST", expect=404, id="1")  # its lane is no more
-    ask(letters + "/replay", "POST", "lane=gone", expect=404)
+    ask(one + "/replay", "POST", expect=409, id="10")  # its lane would not take it
+    _, content = ask(letters + "/replay", "POST", "lane=gone")
+    done = json.loads(content)
+    if (done["done"], done["stopped"]) != (0, "/problems/lane-not-found"):
+        FAULTS.append(f"a replay for a lane that is no more answers {done}")
 
 
 def every_parameter():

@@ -207,13 +207,35 @@ TEST_F(LaneDeskTest, KeepsALetterThatTheLogDoesNotTakeAndSaysWhy) {
     EXPECT_EQ(header(answer, "Retry-After"), status_code == 503 ? "1" : "(none)");
   };
   expect("2", 404, "/problems/lane-not-found");
+  DeadLetter stale = letter_of("main");
+  stale.kind = RecordKind::state;
+  lanes.store.add(stale);
+  expect("3", 409, "/problems/not-replayable");
   lanes.room = 0;
   expect("1", 503, "/problems/log-full");
   lanes.failure = Errc::unavailable;
   expect("1", 503, "/problems/log-unavailable");
   lanes.failure = Errc::internal;
   expect("1", 500, "/problems/internal-error");
-  EXPECT_EQ(kept(), 2U);
+  EXPECT_EQ(kept(), 3U);
+}
+
+TEST_F(LaneDeskTest, GoesOnAfterALetterThatCannotBeSentAgainWhenAskedTo) {
+  add(1, "gone");
+  add(2);
+  std::string cursor;
+  std::vector<std::string> steps;
+  do {
+    const auto step = json(ask("POST", "/api/v1/dead-letters/replay?device=sensor-1" + cursor));
+    const auto& stopped = step.at("stopped");
+    steps.push_back(std::to_string(step.at("done").to_number<int>()) +
+                    (stopped.is_null() ? "" : std::string(stopped.as_string())));
+    const auto& next = step.at("next_cursor");
+    EXPECT_EQ(next.is_null(), !step.at("more").as_bool());
+    cursor = next.is_null() ? "" : "&cursor=" + std::string(next.as_string());
+  } while (!cursor.empty() && steps.size() < 9);
+  EXPECT_EQ(steps, (std::vector<std::string>{"0/problems/lane-not-found", "2"}));
+  EXPECT_EQ(kept(), 1U);
 }
 
 TEST_F(LaneDeskTest, DoesNothingToAllDeadLettersUnlessToldWhich) {
