@@ -57,6 +57,7 @@ class NorthboundPart {
   std::unique_ptr<Spool> spool_;
   std::unique_ptr<DeadLetterStore> own_dead_letters_;  // where the spool has none
   DeadLetterStore* dead_letters_ = nullptr;
+  const SpoolProbe* spool_probe_ = nullptr;  // of a spool on disk
   std::vector<MqttLanePart> mqtt_;
   std::vector<WebhookLanePart> webhooks_;
   std::vector<PresenceView*> presence_views_;

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The binary's commands and exit statuses, and two gateways that want the same thing."""
 
+import asyncio
 import os
+import pathlib
 import re
 import subprocess
 import unittest
@@ -11,7 +13,7 @@ import jsonschema
 import yaml
 
 from gateway_fixture import FIELDGATE, PATIENCE, SOURCE, GatewayTestCase, folder
-from device_client import Device
+from device_client import Device, pb
 
 FIVE_MISTAKES = """\
 node:
@@ -127,6 +129,46 @@ class SecondGatewayTest(GatewayTestCase):
         await device.send(3)
         await device.acked(3)
         await device.close()
+
+    async def test_a_second_gateway_on_the_same_spool_is_refused_and_the_first_is_unharmed(self):
+        folder_of_both = folder("spool") / "both"
+        spool = {"uplink": {"spool": {"enabled": True, "dir": str(folder_of_both), "bytes_max": "64MiB"}}}
+        first = self.gateway(spool)
+        device = await Device.connect(first, "pump-3", ack_stage=pb.ACK_STAGE_SPOOLED)
+        second = self.gateway({"node": {"name": "second"}, **spool}, start=False)
+        second.start(ready=False)
+        self.assertEqual(await asyncio.to_thread(second.process.wait), 69)
+        self.assertIn(str(folder_of_both), second.wait_event("start_failed")["error"])
+        self.assertIn("another", second.events("start_failed")[0]["error"])
+        await device.send(3)
+        await device.acked(3)
+        await device.close()
+
+
+class SpoolStartTest(GatewayTestCase):
+    def refused(self, spool: pathlib.Path) -> str:
+        """What the gateway says of a spool that it does not take."""
+        gateway = self.gateway({"uplink": {"spool": {"enabled": True, "dir": str(spool), "bytes_max": "64MiB"}}}, start=False)
+        gateway.start(ready=False)
+        self.assertEqual(gateway.process.wait(), 69)
+        gateway.check_log()
+        return gateway.wait_event("start_failed")["error"]
+
+    def test_a_file_that_is_no_spool_is_refused_and_left_as_it_is(self):
+        spool = folder("spool")
+        (spool / "data.mdb").write_bytes(b"somebody else's\n" * 1000)
+        self.assertIn(str(spool), self.refused(spool))
+        self.assertEqual((spool / "data.mdb").read_bytes(), b"somebody else's\n" * 1000)
+
+    def test_a_folder_that_cannot_be_made_is_named(self):
+        path = folder("spool") / "file"
+        path.write_text("not a folder")
+        self.assertIn(str(path / "spool"), self.refused(path / "spool"))
+
+    def test_the_spool_is_in_the_state_folder_unless_it_is_told_where(self):
+        gateway = self.gateway({"uplink": {"spool": {"enabled": True, "bytes_max": "64MiB"}}})
+        self.assertTrue((gateway.dir / "state/spool/data.mdb").exists())
+        self.assertEqual(gateway.stop(), 0)
 
 
 if __name__ == "__main__":

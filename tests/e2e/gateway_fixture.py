@@ -213,7 +213,7 @@ class Gateway:
         self.port, self.api_port, self.admin_port = free_port(), free_port(), free_port()
         self.tokens: dict[str, str] = {}
         self.write_tokens()
-        (self.dir / "api-tokens").write_text(f"test sha256:{hashlib.sha256(API_TOKEN.encode()).hexdigest()}\n")
+        (self.dir / "api-tokens").write_text(f"test sha256:{hashlib.sha256(API_TOKEN.encode()).hexdigest()} read admin\n")
         for name, source in (("server.pem", pki.server), ("server-key.pem", pki.server_key), ("ca.pem", pki.ca)):
             shutil.copy(source, self.dir / name)
         self.settings = merged({
@@ -275,8 +275,8 @@ class Gateway:
     def wait_event(self, name: str, **fields) -> dict:
         return wait_for(lambda: self.events(name, **fields), f"log event {name} {fields}")[0]
 
-    def api(self, path: str) -> dict:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}{path}",
+    def api(self, path: str, method: str = "GET") -> dict:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}{path}", method=method,
                                          headers={"Authorization": f"Bearer {API_TOKEN}"})
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)

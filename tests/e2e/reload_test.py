@@ -76,9 +76,10 @@ class ReloadTest(GatewayTestCase):
         await asyncio.to_thread(gateway.api, "/api/v1/nodes")
         # The log is written on a thread of its own, a little later.
         await asyncio.to_thread(wait_for, lambda: targets() == ["/api/v1/nodes"], "the request in the log")
-        gateway.write_config({"log": {"level": "info"}, "node": {"shards": 3}})
+        gateway.write_config({"log": {"level": "info"}, "node": {"shards": 3}, "uplink": {"spool": {"enabled": True}}})
         gateway.reload()
-        self.assertEqual([event["key"] for event in gateway.events("reload_needs_restart")], ["node.shards"])
+        self.assertEqual([event["key"] for event in gateway.events("reload_needs_restart")],
+                         ["node.shards", "uplink.spool.enabled"])
         await asyncio.to_thread(gateway.api, "/api/v1/nodes")
         gateway.write_config({"log": {"level": "debug"}})
         gateway.reload()

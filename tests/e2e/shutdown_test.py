@@ -20,9 +20,17 @@ def refuses(port: int) -> bool:
     return False
 
 
-class ShutdownTest(GatewayTestCase):
+STREAM = 77
+SPOOL = {"uplink": {"spool": {"enabled": True, "bytes_max": "64MiB"}}}
+
+
+class EitherSpool:
+    """What holds whatever the spool is."""
+
+    settings: dict
+
     async def test_a_drain_says_goodbye_to_all_within_its_period_and_loses_nothing(self):
-        gateway = self.gateway({"node": {"drain_period": "6s"}})
+        gateway = self.gateway({"node": {"drain_period": "6s"}, **self.settings})
         subscriber = Subscriber(self.broker, "fieldgate/v1/batches/#")
         devices = [await Device.connect(gateway, f"pump-{number}", ack_stage=pb.ACK_STAGE_ACCEPTED) for number in range(10)]
         self.assertEqual((await asyncio.to_thread(gateway.readyz))[0], 200)
@@ -56,7 +64,7 @@ class ShutdownTest(GatewayTestCase):
         gateway.check_log()
 
     async def test_frames_that_are_still_coming_in_while_it_drains_are_not_lost_either(self):
-        gateway = self.gateway({"node": {"drain_period": "6s"}})
+        gateway = self.gateway({"node": {"drain_period": "6s"}, **self.settings})
         subscriber = Subscriber(self.broker, "fieldgate/v1/batches/#")
         device = await Device.connect(gateway, "talker")
         code = None
@@ -81,6 +89,14 @@ class ShutdownTest(GatewayTestCase):
             return max((record.seq for batch in batches for record in batch.records if record.device_id == "talker"), default=0)
 
         wait_for(lambda: highest() >= acked, "what was acknowledged at the broker")
+
+    def test_without_devices_it_is_gone_at_once(self):
+        gateway = self.gateway({"node": {"drain_period": "1h"}, **self.settings})
+        self.assertEqual(gateway.stop(), 0)
+
+
+class MemoryShutdownTest(EitherSpool, GatewayTestCase):
+    settings: dict = {}
 
     async def test_with_the_broker_down_it_exits_1_and_says_how_many_records_were_lost(self):
         broker = Broker()
@@ -119,9 +135,89 @@ class ShutdownTest(GatewayTestCase):
         gateway.process.signal(signal.SIGTERM)
         self.assertEqual(await asyncio.to_thread(gateway.process.wait), 1)  # what was pending is lost, and said so
 
-    def test_without_devices_it_is_gone_at_once(self):
-        gateway = self.gateway({"node": {"drain_period": "1h"}})
-        self.assertEqual(gateway.stop(), 0)
+
+class DiskShutdownTest(EitherSpool, GatewayTestCase):
+    settings = SPOOL
+
+    def setUp(self):
+        self.own_broker = Broker()
+        self.addCleanup(self.own_broker.kill)
+
+    def own_gateway(self, period: str) -> Gateway:
+        gateway = Gateway(self.pki, self.own_broker, {"node": {"drain_period": period}, **SPOOL})
+        self.addCleanup(gateway.process.kill)
+        return gateway
+
+    async def send_while_the_broker_is_down(self, gateway: Gateway, frames: int) -> Device:
+        """Acknowledged as SPOOLED; nothing from before is pending."""
+        device = await Device.connect(gateway, "pump-1", ack_stage=pb.ACK_STAGE_SPOOLED, stream_id=STREAM)
+        self.assertEqual(device.welcome.ack_stage, pb.ACK_STAGE_SPOOLED)
+        await device.send(1)
+        await device.acked()
+        await asyncio.to_thread(wait_for, lambda: gateway.api("/api/v1/lanes")["lanes"][0]["pending_records"] == 0, "an empty log")
+        self.own_broker.kill()
+        await device.send(frames)
+        await device.acked()
+        return device
+
+    def arrivals(self, subscriber: Subscriber) -> list[int]:
+        batches = [north.RecordBatch.FromString(payload) for _, payload in subscriber.messages()]
+        return [record.seq for batch in batches for record in batch.records if record.device_id == "pump-1"]
+
+    async def test_with_the_broker_down_it_keeps_the_records_exits_0_and_delivers_them_after_the_next_start(self):
+        gateway = self.own_gateway("2s")
+        device = await self.send_while_the_broker_is_down(gateway, 7)
+        gateway.process.signal(signal.SIGTERM)
+        self.assertEqual((await device.goodbye())[0], 1001)
+        self.assertEqual(await asyncio.to_thread(gateway.process.wait), 0)
+        # The device's going offline is a record as well.
+        self.assertEqual(gateway.events("records_kept")[0]["records"], 8)
+        self.assertEqual(gateway.events("records_lost_at_stop"), [])
+        self.assertEqual(gateway.events("stopped")[0]["status"], 0)
+        gateway.check_log()
+
+        self.own_broker.start()
+        data = Subscriber(self.own_broker, "fieldgate/v1/batches/#")
+        presence = Subscriber(self.own_broker, "fieldgate/v1/devices/pump-1/presence/events")
+        gateway.start()
+        await asyncio.to_thread(wait_for, lambda: len(self.arrivals(data)) >= 7, "what was kept, at the broker")
+        self.assertEqual(self.arrivals(data), [2, 3, 4, 5, 6, 7, 8])
+        await asyncio.to_thread(wait_for, lambda: any(b'"drain"' in payload for _, payload in presence.messages()), "the offline record")
+        # The device goes on where it was: nothing is sent a second time.
+        device = await Device.connect(gateway, "pump-1", ack_stage=pb.ACK_STAGE_SPOOLED, stream_id=STREAM, oldest_seq=1, last_seq=8)
+        self.assertEqual(device.welcome.acked_through, 8)
+        await device.close()
+        self.assertEqual(await asyncio.to_thread(gateway.stop), 0)
+        self.assertEqual(gateway.events("records_kept"), [])
+
+    async def test_a_second_signal_cuts_the_wait_short_and_loses_nothing(self):
+        gateway = self.own_gateway("1h")
+        await self.send_while_the_broker_is_down(gateway, 5)
+        gateway.process.signal(signal.SIGTERM)
+        gateway.wait_event("draining")
+        gateway.process.signal(signal.SIGTERM)
+        self.assertEqual(await asyncio.to_thread(gateway.process.wait), 0)
+        self.assertGreaterEqual(gateway.events("records_kept")[0]["records"], 5)
+
+    async def test_a_paused_lane_is_not_waited_for_and_is_paused_after_the_next_start_too(self):
+        gateway = self.own_gateway("1h")
+        data = Subscriber(self.own_broker, "fieldgate/v1/batches/#")
+        device = await Device.connect(gateway, "pump-1", ack_stage=pb.ACK_STAGE_SPOOLED)
+        self.assertTrue((await asyncio.to_thread(gateway.api, "/api/v1/lanes/main/pause", "POST"))["held"])
+        await device.send(3)
+        await device.acked()
+        await device.close()
+        self.assertEqual(await asyncio.to_thread(gateway.stop), 0)
+        self.assertGreaterEqual(gateway.events("records_kept")[0]["records"], 3)
+        gateway.start()
+        lane = (await asyncio.to_thread(gateway.api, "/api/v1/lanes"))["lanes"][0]
+        self.assertTrue(lane["held"])
+        self.assertGreaterEqual(lane["pending_records"], 3)
+        self.assertIn("lane_held", [reason["name"] for reason in (await asyncio.to_thread(gateway.readyz))[1]["reasons"]])
+        self.assertEqual(self.arrivals(data), [])
+        await asyncio.to_thread(gateway.api, "/api/v1/lanes/main/resume", "POST")
+        await asyncio.to_thread(wait_for, lambda: self.arrivals(data) == [1, 2, 3], "what was kept, at the broker")
+        self.assertEqual(await asyncio.to_thread(gateway.stop), 0)
 
 
 if __name__ == "__main__":
