@@ -116,10 +116,10 @@ class LaneImpl final : public Lane, private LineEnv::Events {
 
   void start(LaneFeed& feed) override {
     forwarder_.attach(feed);
+    notify();  // behind a hold() that came before
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "webhook-lane");
       const auto work = asio::make_work_guard(io_);
-      pump();
       io_.run();
     });
   }
