@@ -2,9 +2,11 @@
 //
 // Whatever arrives: the gate finds the same end of the head however the bytes
 // are cut, and what it lets through is the same request to Beast's parser, or none.
+#include "adapters/http/dead_letter_query.h"
 #include "adapters/http/finish.h"
 #include "adapters/http/list_query.h"
 #include "adapters/http/request_gate.h"
+#include "adapters/http/routes.h"
 #include "adapters/http/text.h"
 #include "adapters/http/token_table.h"
 
@@ -59,6 +61,16 @@ void check_target(const std::string& text) {
   if (const auto* read = std::get_if<FleetQuery>(&query)) {
     require(read->limit >= 1 && read->limit <= FleetQuery::k_limit_max);
     require(!read->after);  // no cursor can be guessed
+  }
+  const auto letters = read_dead_letter_query(*target, seal, true);
+  if (const auto* read = std::get_if<DeadLetterQuery>(&letters)) {
+    require(read->limit >= 1 && read->limit <= k_dead_letters_max);
+    require(read->after == 0);
+    require(is_valid_name(read->lane.empty() ? read->device : read->lane));  // never all of them
+  }
+  if (const RouteInfo* route = find_route(target->segments)) {
+    require(allows(*route, "OPTIONS"));
+    require(target->segments.back() != "");
   }
 }
 
