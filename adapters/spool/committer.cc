@@ -15,7 +15,7 @@ namespace {
 
 // Blocks given up in one transaction: each frees pages, and the list of what is
 // free must find room too, which it does not for many when there is none.
-constexpr std::size_t k_trims_max = 2'000;
+constexpr std::size_t k_trims_max = 5'000;
 constexpr std::size_t k_tight_trims_max = 100;
 // Notes in one transaction: devices, dead letters, KiB of these.
 constexpr std::uint64_t k_weight_max = 2'000;
