@@ -118,6 +118,27 @@ TEST(ShardRestore, WhatTheEarlierProcessLoggedIsAcknowledgedOnceItIsForwarded) {
   }
 }
 
+TEST(ShardRestore, TwoStreamsInOneBlockAreToldApart) {
+  ShardBench bench(2, ack_at_once);
+  RestoredDevice two = known("meter-1", 3);
+  two.streams.open({k_stream + 1}, {1}, {5})->received = {5};
+  bench.restore({two});
+  TestDevice device(bench);
+  device.connect("meter-1", k_stream, v1::ACK_STAGE_FORWARDED, 1, 3);
+  const auto block = left_over("meter-1", 3);
+  RecordView record = (*block)[1];
+  const std::string id(record.device);  // the block may move what it holds as it grows
+  record.device = id;
+  record.stream = {k_stream + 1};
+  record.seq = {5};
+  block->append(record);
+  bench.shard(0).staged(AckStage::forwarded, block);
+  EXPECT_EQ(device.acked_in_time(3), 3U);
+  device.close();
+  TestDevice again(bench);
+  EXPECT_EQ(again.connect("meter-1", k_stream + 1, v1::ACK_STAGE_FORWARDED, 1, 5).acked_through(), 5U);
+}
+
 TEST(ShardRestore, WhatIsForwardedBeforeTheDeviceComesBackIsInItsWelcome) {
   ShardBench bench(2);
   bench.restore({known("meter-1", 3), known("meter-2", 3)});
