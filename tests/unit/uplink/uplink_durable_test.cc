@@ -61,6 +61,22 @@ TEST(DurableLog, GivesNothingUpAheadOfTheCheckpoint) {
   EXPECT_EQ(life.spool.checkpoints, 1);  // nothing new
 }
 
+// What is saved is never ahead of the records, so it may have to be saved twice.
+TEST(DurableLog, SavesAgainALaneThatWasAheadOfTheDisk) {
+  Disk disk;
+  FakeLane lane("mqtt", true);
+  Life life(disk, {&lane});
+  life.begin();
+  life.spool.commit_all();
+  life.clock.ms += 100;
+  life.submit(1);
+  lane.complete_all();
+  life.spool.commit_all();
+  life.pass(100);
+  life.spool.commit_all();
+  EXPECT_EQ(disk.lanes[0].completed, LogPosition{10});
+}
+
 TEST(DurableLog, ChecksItsMarksInSoonerWhereMuchIsWritten) {
   Disk disk;
   FakeLane lane("mqtt", true);
@@ -108,6 +124,29 @@ TEST(DurableLog, WakesTheLanesThatWaitForABlock) {
   EXPECT_EQ(waits.notified, waits_before + 1);
   EXPECT_EQ(idle.notified, idle_before);
   EXPECT_TRUE(waits.take());
+}
+
+TEST(DurableLog, NeitherFetchesNorWaitsForWhatHasExpired) {
+  Disk disk;
+  FakeLane lane("mqtt", true);
+  Life life(disk, 1'000, {{&lane, {}, std::chrono::seconds(60)}});
+  life.begin();
+  life.submit(1);
+  life.clock.ms += 30'000;
+  life.submit(1);
+  life.spool.commit_all();
+  life.spool.forget();
+  ASSERT_FALSE(lane.take());
+  const int notified = lane.notified;
+  life.pass(30'001);
+  EXPECT_EQ(lane.notified, notified + 1);
+  EXPECT_TRUE(life.events.has("uplink_records_expired 10"));
+  life.spool.fetch();
+  life.spool.forget();
+  ASSERT_FALSE(lane.take());
+  life.spool.fetch();
+  ASSERT_TRUE(lane.take());
+  EXPECT_EQ(lane.in_hand[0]->first_position(), LogPosition{11});
 }
 
 TEST(DurableLog, KnowsALanesAgeAlsoWhereTheBlockIsNotAtHand) {
@@ -205,8 +244,18 @@ TEST(DurableLog, GivesUpForABestEffortLaneNoMoreThanItMustWhileTheDiskIsStillAtI
   }
   const std::uint64_t skipped = life.log.lanes()[1].skipped_records;
   EXPECT_EQ(skipped, 110U);  // from 51 blocks down to 40
+  EXPECT_TRUE(life.events.has("uplink_records_skipped 110"));
   for (int i = 0; i < 20; ++i) life.log.tick();
   EXPECT_EQ(life.log.lanes()[1].skipped_records, skipped);
+  // Now with a checkpoint behind them, so that they may go.
+  life.pass(30'000);
+  life.spool.commit();
+  ASSERT_GE(disk.checkpoint, LogPosition{110});
+  life.submit(3);
+  EXPECT_EQ(life.log.lanes()[1].skipped_records, skipped);
+  life.spool.commit_all();
+  life.spool.commit();
+  EXPECT_EQ(life.log.usage().records, 430U);
 }
 
 // Every party on a thread of its own, and a disk that has nothing at hand for long.
