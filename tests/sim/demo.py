@@ -73,14 +73,21 @@ def raise_descriptors(devices: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+_claims: list[socket.socket] = []
+
+
 def free_port(preferred: int) -> int:
+    """Ours until this process ends, as far as other runs of this are concerned."""
     # Below those that the kernel gives to outgoing connections: a gateway that is killed needs its port again.
     for port in (preferred, *random.sample(range(20_000, 30_000), 20)):
-        with socket.socket() as probe:
+        claim = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            claim.bind(f"\0fieldgate-run-{port}")
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return probe.getsockname()[1]
+            probe.bind(("127.0.0.1", port))
+            _claims.append(claim)
+            return port
+        claim.close()
     raise Failure("no free port on 127.0.0.1")
 
 

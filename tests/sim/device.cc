@@ -33,7 +33,7 @@ void Device::begin_stream() {
   seed_ = check_seed(device_id(context_.settings, index_), stream_);
   acked_ = 0;
   highest_sent_ = 0;
-  stage_ = v1::ACK_STAGE_UNSPECIFIED;
+  spooled_ = 0;
 }
 
 void Device::start(std::int64_t at_us, std::int64_t epoch_us) {

@@ -144,7 +144,8 @@ class Device {
   std::uint64_t stream_ = 0;
   std::uint64_t seed_ = 0;
   std::uint64_t acked_ = 0;
-  v1::AckStage stage_ = v1::ACK_STAGE_UNSPECIFIED;  // what acked_ stands for
+  v1::AckStage stage_ = v1::ACK_STAGE_UNSPECIFIED;  // of the last Welcome
+  std::uint64_t spooled_ = 0;                       // all at or below were acknowledged at SPOOLED
   std::uint64_t highest_sent_ = 0;
   std::uint32_t credit_frames_ = 0;
   std::uint64_t credit_bytes_ = 0;

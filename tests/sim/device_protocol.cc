@@ -79,9 +79,7 @@ void Device::welcome(const v1::Welcome& welcome, const Now& now) {
   if (welcome.received_through() < welcome.acked_through()) violation("acked_but_not_received");
   if (welcome.received_through() > highest_sent_) violation("received_what_was_not_sent");
 
-  // What was acknowledged at a lesser stage may be gone with the gateway's process.
-  const std::uint64_t spooled = stage_ == v1::ACK_STAGE_SPOOLED ? acked_ : 0;
-  if (welcome.acked_through() < spooled) stats.acked_forgotten += spooled - welcome.acked_through();
+  if (welcome.received_through() < spooled_) stats.acked_forgotten += spooled_ - welcome.received_through();
   stage_ = welcome.ack_stage();
 
   leave_connecting();
@@ -122,6 +120,7 @@ void Device::acknowledge(std::uint64_t through, const Now& now) {
     buffer_.pop_front();
   }
   acked_ = std::max(acked_, through);
+  if (stage_ == v1::ACK_STAGE_SPOOLED) spooled_ = acked_;
 }
 
 void Device::reject(const v1::Reject& reject) {

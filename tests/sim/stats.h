@@ -53,8 +53,8 @@ struct Stats {
   std::uint64_t pings_answered = 0;
   std::uint64_t times = 0;
   std::uint64_t streams_restarted = 0;
-  // Frames acknowledged as SPOOLED that a later Welcome's acked_through leaves out: the
-  // gateway that said so came back without them.
+  // Frames acknowledged as SPOOLED that are above a later Welcome's received_through:
+  // the gateway that said so came back without them.
   std::uint64_t acked_forgotten = 0;
   std::array<std::uint64_t, k_losses> losses{};
   std::map<unsigned, std::uint64_t> close_codes;    // received

@@ -52,14 +52,14 @@ class Brokers(Proof):
                                         lambda: (now := self.descriptors(gateway)) <= descriptors and now, 20, every=0.2)
         self.sampler.stop()
         summary = self.finish_fleet(fleet)
-        books = self.at_rest(gateway)
+        books, undisturbed = self.at_rest(gateway), self.undisturbed(gateway, "other")
         verdict.claim(summary["reconnects"] == 0, f"no device had to reconnect: {summary['ends']}")
         for lane, book in books.items():
             verdict.claim(book["forwarded"] == book["in"], f"{lane} forwards everything: {book}")
         pubacked = read_pubacked(proxy.pubacked, self.northbound)
         verdict.claim_zero(victim_lost=missing(read_ledger(fleet.ledger), pubacked))
         figures["victim_pubacked"] = sum(map(len, pubacked.values()))
-        self.judge_arrival(verifier.verdict(self.patience), "other", duplicates=False)
+        self.judge_arrival(verifier.verdict(self.patience), "other", duplicates=not undisturbed)
         self.stop_gateway(gateway)
 
     def descriptors(self, gateway: Gateway) -> int:

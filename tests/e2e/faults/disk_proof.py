@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The spool's disk: full and freed again, failing, and not writable from the start."""
 
+import os
 import pathlib
 import time
 
@@ -104,6 +105,58 @@ def fill(ballast: pathlib.Path) -> None:
                     pass
             except OSError:
                 continue
+
+
+class FsyncError(Disk):
+    """A disk that answers EIO: once is for good, until the process starts anew on a sound one."""
+
+    CALLS = ("fsync,fdatasync", "pwrite,pwritev,write,writev")
+
+    def play(self) -> None:
+        shim, self.trigger = self.bin / "libfault_disk.so", self.folder / "trigger"
+        spool = self.folder / "state/spool"
+        gateway = self.set_up({"dir": str(spool), "checkpoint_every": "2s"})
+        environment = {"LD_PRELOAD": str(shim), "FAULT_DISK_TRIGGER": str(self.trigger), "FAULT_DISK_PATH": str(spool),
+                       "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+        fleet = None
+        for calls in self.CALLS if self.long else self.CALLS[:1]:
+            gateway.start({**environment, "FAULT_DISK_CALLS": calls})
+            fleet = fleet or self.start_devices()
+            self.fail_and_restart(gateway, calls)
+        gateway.start()
+        self.broker_.start()
+        self.until("all devices are back", gateway, lambda s: s.online == self.devices)
+        self.verdict.figures.update(devices=self.devices)
+        self.finish(fleet)
+
+    def fail_and_restart(self, gateway: Gateway, calls: str) -> None:
+        """Ends with a gateway that has stopped, and records acknowledged that are in its spool and nowhere else."""
+        figures, claim = self.verdict.figures, self.verdict.claim
+        self.until("records flow", gateway, lambda s: s.online == self.devices
+                   and s.total("fieldgate_records_acknowledged_total") > 5 * self.devices)
+        if self.broker_.process.poll() is None:
+            self.broker_.stop()
+        self.until("records are in the spool alone", gateway,
+                   lambda s: s.total("fieldgate_lane_pending_records") > 5 * self.devices)
+        began = time.monotonic()
+        self.trigger.touch()
+        failed = self.until("/readyz says spool_failed", gateway, lambda s: "spool_failed" in s.reasons)
+        figures[f"failed_after_s_{calls.split(',')[0]}"] = round(failed.at - began, 1)
+        # What had become durable just before may still be on its way to its device.
+        time.sleep(1)
+        self.trigger.unlink()  # the disk is well again; the process cannot know what it lost
+        looks = []
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            looks.append(take_sample(gateway))
+            time.sleep(0.2)
+        acknowledged = [s.total("fieldgate_records_acknowledged_total") for s in looks]
+        self.verdict.claim_zero(acknowledged_after_failure=int(acknowledged[-1] - acknowledged[0]))
+        claim(all(s.ready == 503 and "spool_failed" in s.reasons for s in looks),
+              f"/readyz stays 503 with spool_failed: {[(s.ready, s.reasons) for s in looks if s.ready != 503][:1]}")
+        status = gateway.stop()
+        figures["status_after_failure"] = status
+        claim(status not in (0, -9), f"it ends when told to, and not as if all were well: status {status}")
 
 
 class ReadOnly(Disk):

@@ -127,7 +127,12 @@ class Proof:
         self.verdict.claim(seen["lost"] == 0, f"nothing acknowledged is lost: {seen['examples']}")
         self.verdict.claim(seen["mqtt_records"] > 0, "records arrive")
         if not duplicates:
-            self.verdict.claim(seen["duplicates"] == 0, "nothing arrives twice where no process died")
+            self.verdict.claim(seen["duplicates"] == 0, "nothing arrives twice where no connection was lost")
+
+    @staticmethod
+    def undisturbed(gateway: Gateway, lane: str) -> bool:
+        """Its broker, and the machine, let it be."""
+        return take_sample(gateway).get("fieldgate_lane_disconnects_total", lane=lane) == 0
 
     def at_rest(self, gateway: Gateway) -> dict[str, dict[str, int]]:
         """Waits until nobody is connected and nothing is pending; then the accounts are exact. Gives them."""

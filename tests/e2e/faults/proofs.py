@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proofs by name."""
 
-from disk_proof import DiskFull, ReadOnly
 from broker_proof import Brokers
+from disk_proof import DiskFull, FsyncError, ReadOnly
 from kill_proof import Kills
 from link_proof import HalfOpen
 from refusal_proof import Refusals
@@ -19,5 +19,6 @@ PROOFS = {
     "webhooks": Webhooks,
     "slow_lane": SlowLane,
     "disk_full": DiskFull,
+    "fsync_error": FsyncError,
     "read_only": ReadOnly,
 }

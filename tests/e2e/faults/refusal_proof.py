@@ -36,7 +36,7 @@ class Refusals(Proof):
         for reason, name in OFFENDING.items():
             self.offend(gateway, reason, name)
         self.finish_fleet(fleet)
-        books = self.at_rest(gateway)
+        books, undisturbed = self.at_rest(gateway), self.undisturbed(gateway, "other")
         letters = self.letters(gateway)
         strangers = {letter["device"] for letter in letters} - {OFFENDER}
         self.verdict.figures.update(dead_letters=len(letters), codes=len(PAUSING) + len(OFFENDING))
@@ -47,7 +47,7 @@ class Refusals(Proof):
         arrived = read_pubacked(pubacked, self.northbound)
         self.verdict.claim_zero(refused_lost=missing(read_ledger(fleet.ledger), arrived, excused),
                                 both=sum(seq in arrived.get((device, stream), ()) for device, stream, seq in excused))
-        self.judge_arrival(verifier.verdict(self.patience), "other", duplicates=False)
+        self.judge_arrival(verifier.verdict(self.patience), "other", duplicates=not undisturbed)
         self.stop_gateway(gateway)
 
     def letters(self, gateway: Gateway) -> list[dict]:
