@@ -159,13 +159,13 @@ void UplinkLog::say(const Word& word) {
 
 void UplinkLog::say_state(const Word& word) {
   switch (word.state) {
-    case SpoolState::ok: log_.info("spool_recovered"); break;
+    case SpoolState::ok: log_.info("uplink_spool_ok"); break;
     case SpoolState::full:
-      log_.error("spool_disk_full",
+      log_.error("uplink_spool_full",
                  {{"error", word.error}, {"hint", "nothing is acknowledged as spooled until there is room"}});
       break;
     case SpoolState::failed:
-      log_.error("spool_failed",
+      log_.error("uplink_spool_failed",
                  {{"error", word.error}, {"hint", "nothing is acknowledged as spooled, nor taken, until a restart"}});
       break;
   }

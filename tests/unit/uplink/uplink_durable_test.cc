@@ -168,7 +168,7 @@ TEST(DurableLog, WithholdsCreditWhileTheDiskIsFullAndSaysSo) {
   life.begin();
   life.spool.turn(SpoolState::full);
   EXPECT_EQ(life.log.level(), withheld);
-  EXPECT_TRUE(life.events.has("spool_disk_full disk: no good"));
+  EXPECT_TRUE(life.events.has("uplink_spool_full disk: no good"));
   EXPECT_EQ(life.log.grant(unspecified), spooled);  // it recovers by itself
   life.submit(1);
   EXPECT_EQ(life.sinks[0].seqs(spooled), Seqs{});
@@ -176,7 +176,7 @@ TEST(DurableLog, WithholdsCreditWhileTheDiskIsFullAndSaysSo) {
   life.spool.commit_all();
   EXPECT_EQ(life.log.level(), normal);
   EXPECT_EQ(life.sinks[0].seqs(spooled), Seqs{1});
-  EXPECT_TRUE(life.events.has("spool_recovered"));
+  EXPECT_TRUE(life.events.has("uplink_spool_ok"));
   EXPECT_EQ(life.sinks[1].levels(), (Levels{withheld, normal}));
 }
 
@@ -192,7 +192,7 @@ TEST(DurableLog, TakesNothingAndPromisesNothingOnceTheSpoolHasFailed) {
     each->spool.turn(SpoolState::failed);
     EXPECT_EQ(each->log.level(), withheld);
     EXPECT_EQ(each->log.submit(make_block(0, 9)).error().code, Errc::unavailable);
-    EXPECT_TRUE(each->events.has("spool_failed disk: no good"));
+    EXPECT_TRUE(each->events.has("uplink_spool_failed disk: no good"));
     EXPECT_EQ(each->sinks[0].seqs(spooled), Seqs{});
   }
   for (const AckStage wanted : {unspecified, spooled, forwarded}) {
