@@ -139,8 +139,8 @@ TEST_F(WebhookLife, RefusesATargetInARangeThatIsNotAllowed) {
 // The name first leads to where it may, then, for the next connection, to what only
 // the gateway can reach: on the same port, so that a look-up more would show.
 TEST_F(WebhookLife, DoesNotConnectToANameThatIsRebound) {
-  TargetProcess outside({"--address", "127.0.0.2"});
-  TargetProcess inside({"--address", "127.0.0.1", "--port", std::to_string(outside.port())});
+  TargetProcess inside({"--address", "127.0.0.1"});
+  TargetProcess outside({"--address", "127.0.0.2", "--port", std::to_string(inside.port())});
   auto with = settings(outside.port());
   with.url = "http://rebound.example:" + std::to_string(outside.port()) + "/";
   with.allowed_networks = {"127.0.0.2/32"};
