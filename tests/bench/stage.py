@@ -23,8 +23,8 @@ import demo  # noqa: E402  (found through the path above)
 class Stage(demo.Run):
     """A broker and a gateway; `wrap` goes before the gateway's command line ({folder}: the run's own)."""
 
-    def __init__(self, devices: int, folder: pathlib.Path, wrap: tuple = (), shards: int = 0):
-        super().__init__(argparse.Namespace(preset="release", devices=devices, bin=None, spool=False), folder)
+    def __init__(self, devices: int, folder: pathlib.Path, wrap: tuple = (), shards: int = 0, spool: bool = False):
+        super().__init__(argparse.Namespace(preset="release", devices=devices, bin=None, spool=spool), folder)
         self.wrap, self.shards = wrap, shards
 
     def start(self, name, *command):
