@@ -122,7 +122,7 @@ void ApiHandler::ask_live(const Request& request, bool latest, Respond respond) 
   const DeviceSummary* known = index_.find(id);
   if (known == nullptr) {
     return respond(make_problem(Problem::device_not_found, request.id,
-                                is_valid_name(id) ? "no device '" + id + "' has been seen since the start of this node"
+                                is_valid_name(id) ? "no device '" + id + "' is known to this node"
                                                   : "that is not a device id"));
   }
   const std::uint64_t number = next_question_++;

@@ -19,7 +19,7 @@ void add_summary(const DeviceSummary& device, bool inactive, JsonWriter& json) {
   for (const auto& [key, value] : device.labels) json.field(key, value);
   json.end_object();
   json.key("reason");
-  device.online ? json.null() : json.value(device.reason);
+  device.online || device.reason.empty() ? json.null() : json.value(device.reason);
 }
 
 void add_live(const DeviceDetail& detail, JsonWriter& json) {
