@@ -66,7 +66,9 @@ class ReferenceWriter final : public FlatVisitor {
   }
   void on_texts(const std::string& path, const Key& key, TextList& texts) override {
     const ValueInfo info = texts.element_info();
-    row(path, key, "list of texts" + (info.range.empty() ? "" : " " + info.range), "[]");
+    std::string initial;
+    for (const std::string& text : texts.get()) initial += (initial.empty() ? "" : ", ") + text;
+    row(path, key, "list of texts" + (info.range.empty() ? "" : " " + info.range), "[" + initial + "]");
   }
   void on_group(const std::string& path, const Key& key) override { heading(path, key.doc); }
 

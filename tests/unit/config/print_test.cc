@@ -83,6 +83,12 @@ TEST(Reference, IsMadeFromTheDeclaration) {
                       text.substr(0, from + begin.size()) + "\n" + reference_markdown() + "\n" + text.substr(to));
 }
 
+TEST(Reference, ShowsWhatAListHoldsByDefault) {
+  const std::string text = reference_markdown();
+  EXPECT_NE(text.find("| `retry_statuses` | list of texts | `[401, 403, 407, 408, 421, 425, 429]` |"), text.npos);
+  EXPECT_NE(text.find("| `allowed_networks` | list of texts | `[]` |"), text.npos);
+}
+
 TEST(Sample, EachBindsWithoutAProblem) {
   std::size_t samples = 0;
   for (const auto& entry : std::filesystem::directory_iterator(source("config"))) {
