@@ -81,11 +81,12 @@ class FarSide:
         for side in ((), self.wrap):
             run(*side, "nft", "add table inet faults; add chain inet faults in { type filter hook input priority 0; }")
 
-    def cut(self, port: int) -> None:
-        """What goes to or comes from `port` vanishes on the way, both ways; nobody is told."""
+    def cut(self, *ports: int) -> None:
+        """What goes to or comes from these ports vanishes on the way, both ways; nobody is told."""
+        rules = "; ".join(f"add rule inet faults in tcp {direction} {port} iifname != lo drop"
+                          for port in ports for direction in ("sport", "dport"))
         for side in ((), self.wrap):
-            for direction in ("sport", "dport"):
-                run(*side, "nft", f"add rule inet faults in tcp {direction} {port} iifname != lo drop")
+            run(*side, "nft", rules)
 
     def heal(self) -> None:
         for side in ((), self.wrap):

@@ -18,6 +18,7 @@ class Event:
     online: bool
     epoch: int
     reason: str = ""
+    unix_s: float = 0  # by the gateway's clock
 
 
 @dataclass
@@ -77,5 +78,6 @@ class PresenceLog:
             if not topic.startswith(PREFIX):
                 continue
             event = json.loads(payload)
-            found.append(Event(topic.split("/")[3], event["online"], int(event["epoch"]), event.get("reason", "")))
+            found.append(Event(topic.split("/")[3], event["online"], int(event["epoch"]), event.get("reason", ""),
+                               event["unix_ms"] / 1000))
         return found

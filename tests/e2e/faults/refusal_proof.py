@@ -12,7 +12,7 @@ from samples import take_sample
 # Of us and of the moment: the lane waits, and keeps the records.
 PAUSING = {0x80: "unspecified_error", 0x83: "implementation_specific", 0x87: "not_authorized", 0x97: "quota_exceeded"}
 # Of the message: the batch is split, and the offender becomes a dead letter.
-OFFENDING = {0x90: "topic_name_invalid", 0x99: "payload_format_invalid"}
+OFFENDING = {0x90: "topic_name_invalid", 0x95: "packet_too_large", 0x99: "payload_format_invalid"}
 OFFENDER = "sim-000003"
 
 
