@@ -149,8 +149,8 @@ Result<void> make_directory(const std::string& dir) {
     error = std::make_error_code(std::errc::not_a_directory);
   }
   if (error) return refuse(Errc::unavailable, dir, "cannot be made: " + error.message(), k_writable);
-  // Not asked whether it worked: a parent that cannot be opened for reading is no
-  // reason not to start, and its entry is synced with the next directory sync of all.
+  // Not asked whether it worked: a parent that may not be opened for reading is no
+  // reason not to start.
   (void)sync_directory(parent.empty() ? "." : parent.string());
   return {};
 }

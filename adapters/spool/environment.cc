@@ -47,8 +47,11 @@ Environment::~Environment() {
 
 Result<void> Environment::open_file(const std::string& dir) {
   const auto fault = [&](Status status) { return make_error(Errc::unavailable, "spool: " + describe(status)); };
+  if (const Status rc = allocate_readers(dir); rc != MDB_SUCCESS) return fault(rc);
   const auto os_page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  const std::uint64_t start = round_up(std::max(claimed_.data.used, k_step_bytes_min), os_page);
+  const DataFile& found = claimed_.data;
+  const std::uint64_t used = round_up(found.used, os_page);
+  std::uint64_t start = std::max(used, found.fresh ? k_step_bytes_min : found.bytes / os_page * os_page);
   if (const Status rc = ::mdb_env_create(&env_); rc != MDB_SUCCESS) return fault(rc);
   ::mdb_env_set_maxdbs(env_, k_tables);
   ::mdb_env_set_mapsize(env_, start);
@@ -57,12 +60,33 @@ Result<void> Environment::open_file(const std::string& dir) {
   MDB_stat stat{};
   ::mdb_env_stat(env_, &stat);
   page_bytes_ = stat.ms_psize;
-  // Also what was used before: a copy may have holes where free pages were.
-  if (const Status rc = allocate(0, start); rc != MDB_SUCCESS) return fault(rc);
+  // Also what was used before: a copy may have holes where free pages were. With no
+  // room for all of them a spool that holds something is opened all the same.
+  if (const Status rc = allocate(0, start); rc != MDB_SUCCESS) {
+    if (!is_full(rc) || found.fresh) return fault(rc);
+    start = used;
+    if (const Status set = ::mdb_env_set_mapsize(env_, start); set != MDB_SUCCESS) return fault(set);
+  }
   pages_.mapped = start / page_bytes_;
   if (const Status rc = open_tables(); rc != MDB_SUCCESS) return fault(rc);
   if (const Status rc = count_pages(); rc != MDB_SUCCESS) return fault(rc);
   return {};
+}
+
+// LMDB's table of readers is a mapped file of its own: what of it is not on the disk
+// when it is first written, and the disk is full, kills the process.
+Status Environment::allocate_readers(const std::string& dir) {
+  constexpr std::size_t k_bytes = 16'384;
+  const Descriptor fd(::open((dir + "/lock.mdb").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  struct stat status {};
+  if (!fd.valid() || ::fstat(fd.get(), &status) != 0) return errno;
+  if (::fallocate(fd.get(), 0, 0, k_bytes) == 0) return MDB_SUCCESS;
+  if (errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+  if (status.st_size >= static_cast<off_t>(k_bytes)) return MDB_SUCCESS;
+  const std::string zeros(k_bytes, '\0');
+  const ssize_t written = ::pwrite(fd.get(), zeros.data(), zeros.size(), 0);
+  if (written < 0) return errno;
+  return written == static_cast<ssize_t>(k_bytes) ? MDB_SUCCESS : ENOSPC;
 }
 
 Status Environment::open_tables() {

@@ -65,6 +65,7 @@ class Environment {
   friend class ReadTransaction;
   Environment(const std::string& dir, std::uint64_t bytes_max, ClaimedDirectory claimed);
   Result<void> open_file(const std::string& dir);
+  static Status allocate_readers(const std::string& dir);
   Status open_tables();
   Status allocate(std::uint64_t from, std::uint64_t to);
 

@@ -241,9 +241,12 @@ void LmdbSpool::note(Note note, bool urgent) {
     return;
   }
   const bool wake = notes_.empty() || (urgent && !notes_urgent_);
+  // A checkpoint lets the log be trimmed: on a full disk that is not to wait.
+  const bool checkpoint = std::holds_alternative<DeviceGroup>(note);
+  if (checkpoint && state_ == SpoolState::full) retry_at_ = std::chrono::steady_clock::now();
   notes_urgent_ = notes_urgent_ || urgent;
   notes_.push_back(std::move(note));
-  if (wake) work_.notify_one();
+  if (wake || checkpoint) work_.notify_one();
 }
 
 DeadLetterStore& LmdbSpool::dead_letters() { return *letters_; }
