@@ -42,7 +42,7 @@ class ApiHandler final : public Handler {
         clock_(clock),
         log_(log),
         index_(inactive_after_ms),
-        lanes_(status, lanes, seal_) {}
+        lanes_(status, lanes, seal_, clock) {}
 
   void handle(const Request& request, Respond respond) override;
 

@@ -20,11 +20,12 @@ std::uint64_t fingerprint(const DeadLetterQuery& query) {
 
 std::span<const std::string_view> dead_letter_parameters() noexcept { return k_names; }
 
-std::variant<DeadLetterQuery, ParameterFault> read_dead_letter_query(const Target& target, const CursorSeal& seal,
-                                                                     bool filtered) {
+std::variant<DeadLetterRequest, ParameterFault> read_dead_letter_request(const Target& target, const CursorSeal& seal,
+                                                                         bool filtered) {
   if (auto fault = refuse_unknown(target, k_names)) return std::move(*fault);
   if (auto fault = refuse_repeated(target)) return std::move(*fault);
-  DeadLetterQuery query;
+  DeadLetterRequest request;
+  DeadLetterQuery& query = request.query;
   const std::string* cursor = nullptr;
   for (const auto& [name, value] : target.parameters) {
     if (name == "limit") {
@@ -43,12 +44,13 @@ std::variant<DeadLetterQuery, ParameterFault> read_dead_letter_query(const Targe
     auto position = read_cursor(*cursor, fingerprint(query), seal);
     if (auto* fault = std::get_if<ParameterFault>(&position)) return std::move(*fault);
     query.after = read_dead_letter_id(std::get<CursorPosition>(position).id).value_or(0);
+    request.begun_unix_ms = std::get<CursorPosition>(position).key;
   }
-  return query;
+  return request;
 }
 
-std::string dead_letter_cursor(const DeadLetterQuery& query, std::uint64_t after, const CursorSeal& seal) {
-  return seal.seal({0, std::to_string(after)}, fingerprint(query));
+std::string dead_letter_cursor(const DeadLetterRequest& request, std::uint64_t after, const CursorSeal& seal) {
+  return seal.seal({request.begun_unix_ms, std::to_string(after)}, fingerprint(request.query));
 }
 
 std::optional<std::uint64_t> read_dead_letter_id(std::string_view text) noexcept {

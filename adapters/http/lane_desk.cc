@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/lane_desk.h"
 
-#include "adapters/http/dead_letter_query.h"
 #include "adapters/http/lane_views.h"
 #include "adapters/http/parameters.h"
 
@@ -99,12 +98,12 @@ Response LaneDesk::lane_not_found(const Request& request) const {
 }
 
 Response LaneDesk::list_letters(const Request& request) const {
-  const auto read = read_dead_letter_query(request.target, seal_, false);
+  const auto read = read_dead_letter_request(request.target, seal_, false);
   if (const auto* wrong = std::get_if<ParameterFault>(&read)) return make_problem(*wrong, request.id);
-  const auto& query = std::get<DeadLetterQuery>(read);
-  const DeadLetterPage page = control_.dead_letters().list(query);
+  const auto& wanted = std::get<DeadLetterRequest>(read);
+  const DeadLetterPage page = control_.dead_letters().list(wanted.query);
   std::optional<std::string> next;
-  if (page.next_after != 0) next = dead_letter_cursor(query, page.next_after, seal_);
+  if (page.next_after != 0) next = dead_letter_cursor(wanted, page.next_after, seal_);
   return json_answer(dead_letters_json(page, next));
 }
 
@@ -129,14 +128,28 @@ Response LaneDesk::do_one(const Request& request, One act) {
   return response;
 }
 
+// A letter that is sent again and refused again comes back as a new one: whoever goes
+// on while there are more would never come to an end.
+bool LaneDesk::any_older(const DeadLetterRequest& wanted, std::uint64_t after) const {
+  DeadLetterQuery next = wanted.query;
+  next.after = after;
+  next.limit = 1;
+  const DeadLetterPage page = control_.dead_letters().list(next);
+  return !page.letters.empty() && page.letters.front().refused_unix_ms <= wanted.begun_unix_ms;
+}
+
 Response LaneDesk::do_all(const Request& request, All act) {
-  const auto read = read_dead_letter_query(request.target, seal_, true);
+  auto read = read_dead_letter_request(request.target, seal_, true);
   if (const auto* wrong = std::get_if<ParameterFault>(&read)) return make_problem(*wrong, request.id);
-  const auto& query = std::get<DeadLetterQuery>(read);
+  auto& wanted = std::get<DeadLetterRequest>(read);
+  const DeadLetterQuery& query = wanted.query;
+  if (wanted.begun_unix_ms == 0) wanted.begun_unix_ms = clock_.unix_ms();
   const LaneControl::Bulk bulk = (control_.*act)(query);
   if (bulk.done == 0 && bulk.next_after == query.after && bulk.stopped) return refusal(request, *bulk.stopped);
   std::optional<std::string> next;
-  if (bulk.next_after != 0) next = dead_letter_cursor(query, bulk.next_after, seal_);
+  if (bulk.next_after != 0 && any_older(wanted, bulk.next_after)) {
+    next = dead_letter_cursor(wanted, bulk.next_after, seal_);
+  }
   std::string_view stopped;
   if (bulk.stopped) stopped = problems()[static_cast<std::size_t>(problem_of(*bulk.stopped))].type;
   Response response = json_answer(done_json(bulk.done, next, stopped));

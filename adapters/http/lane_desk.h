@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/http/dead_letter_query.h"
 #include "adapters/http/message.h"
 #include "adapters/http/problem.h"
 #include "adapters/http/routes.h"
 #include "adapters/http/sealed_cursor.h"
+#include "gateway/ports/clock.h"
 #include "gateway/ports/lane_control.h"
 #include "gateway/ports/node_status.h"
 
@@ -19,8 +21,8 @@ namespace fieldgate::http {
 // Bounds:  k_dead_letters_max letters for each call.
 class LaneDesk {
  public:
-  LaneDesk(const NodeStatus& status, LaneControl& control, const CursorSeal& seal)
-      : status_(status), control_(control), seal_(seal) {}
+  LaneDesk(const NodeStatus& status, LaneControl& control, const CursorSeal& seal, const Clock& clock)
+      : status_(status), control_(control), seal_(seal), clock_(clock) {}
 
   // Precondition: the route is one of lanes or dead letters, and takes the method.
   Response answer(Route route, const Request& request);
@@ -36,11 +38,14 @@ class LaneDesk {
   Response show_letter(const Request& request) const;
   Response do_one(const Request& request, One act);
   Response do_all(const Request& request, All act);
+  // Whether a letter behind `after` was there when the first of the requests came.
+  bool any_older(const DeadLetterRequest& wanted, std::uint64_t after) const;
   Response lane_not_found(const Request& request) const;
 
   const NodeStatus& status_;
   LaneControl& control_;
   const CursorSeal& seal_;
+  const Clock& clock_;
 };
 
 }  // namespace fieldgate::http

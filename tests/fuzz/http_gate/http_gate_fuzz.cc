@@ -62,7 +62,7 @@ void check_target(const std::string& text) {
     require(read->limit >= 1 && read->limit <= FleetQuery::k_limit_max);
     require(!read->after);  // no cursor can be guessed
   }
-  const auto letters = read_dead_letter_query(*target, seal, true);
+  const auto letters = read_dead_letter_request(*target, seal, true);
   if (const auto* read = std::get_if<DeadLetterQuery>(&letters)) {
     require(read->limit >= 1 && read->limit <= k_dead_letters_max);
     require(read->after == 0);

@@ -272,6 +272,28 @@ TEST_F(LaneDeskTest, DoesAsManyAsOneCallMayAndSaysThatMoreAreLeft) {
   EXPECT_EQ(json(ask("DELETE", "/api/v1/dead-letters?device=sensor-1")).at("done").to_number<int>(), 7);
 }
 
+TEST_F(LaneDeskTest, ComesToAnEndThoughEachLetterThatIsSentAgainIsRefusedAgain) {
+  add(6);
+  std::size_t requests = 0;
+  std::size_t done = 0;
+  std::string cursor;
+  do {
+    const auto answer = json(ask("POST", "/api/v1/dead-letters/replay?lane=main&limit=2" + cursor));
+    const auto some = answer.at("done").to_number<std::size_t>();
+    done += some;
+    clock.set(clock.unix_ms() + 5);
+    for (std::size_t i = 0; i < some; ++i) {
+      DeadLetter again = letter_of("main");
+      again.refused_unix_ms = clock.unix_ms();
+      lanes.store.add(again);
+    }
+    EXPECT_EQ(answer.at("more").as_bool(), answer.at("next_cursor").is_string());
+    cursor = answer.at("more").as_bool() ? "&cursor=" + std::string(answer.at("next_cursor").as_string()) : "";
+  } while (!cursor.empty() && ++requests < 20);
+  EXPECT_EQ(done, 6U);
+  EXPECT_EQ(kept(), 6U);
+}
+
 TEST_F(LaneDeskTest, StopsWhereTheLogIsFullAndSaysHowFarItCame) {
   add(5);
   lanes.room = 3;
