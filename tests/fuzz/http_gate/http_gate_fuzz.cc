@@ -63,10 +63,10 @@ void check_target(const std::string& text) {
     require(!read->after);  // no cursor can be guessed
   }
   const auto letters = read_dead_letter_request(*target, seal, true);
-  if (const auto* read = std::get_if<DeadLetterQuery>(&letters)) {
-    require(read->limit >= 1 && read->limit <= k_dead_letters_max);
-    require(read->after == 0);
-    require(is_valid_name(read->lane.empty() ? read->device : read->lane));  // never all of them
+  if (const auto* read = std::get_if<DeadLetterRequest>(&letters)) {
+    require(read->query.limit >= 1 && read->query.limit <= k_dead_letters_max);
+    require(read->query.after == 0 && read->begun_unix_ms == 0);
+    require(is_valid_name(read->query.lane.empty() ? read->query.device : read->query.lane));  // never all of them
   }
   if (const RouteInfo* route = find_route(target->segments)) {
     require(allows(*route, "OPTIONS"));
