@@ -24,7 +24,8 @@ void LaneCursor::complete(LogPosition through, const LaneOutcome& outcome) {
   account_.filtered += outcome.filtered;
   account_.dead_lettered += outcome.dead_lettered;
   account_.expired += outcome.expired;
-  skipped_ += span - records;
+  // A required lane skips nothing: what it leaves out is missing from its account.
+  if (!required_) skipped_ += span - std::min(span, records);
   completed_ = through;
   pass_gap();
 }

@@ -94,7 +94,9 @@ void StreamLedger::make_room() {
   for (auto& [id, entry] : devices_) oldest.push_back(&entry);
   const std::size_t over = devices_.size() > devices_max_ ? devices_.size() - devices_max_ : 0;
   const std::size_t goes = std::min(over + 1 + devices_max_ / 64, oldest.size());
-  std::ranges::nth_element(oldest, oldest.begin() + static_cast<std::ptrdiff_t>(goes - 1), {}, &Entry::newest);
+  // To forget one that is online is to leave it online for ever, should this process be killed.
+  const auto order = [](const Entry* entry) { return std::pair(entry->marks.online, entry->newest); };
+  std::ranges::nth_element(oldest, oldest.begin() + static_cast<std::ptrdiff_t>(goes - 1), {}, order);
   oldest.resize(goes);
   for (Entry* entry : oldest) entry->gone = true;
   std::erase_if(changed_, [](const Entry* entry) { return entry->gone; });

@@ -16,8 +16,9 @@ namespace fieldgate::uplink {
 // starts need not read them all. Applying a record twice, or an old one after newer
 // ones, changes nothing.
 // Thread: one at a time.
-// Bounds: devices_max devices, about 250 bytes each; beyond it those whose newest
-//         record is oldest are forgotten, a 64th of all at once.
+// Bounds: devices_max devices, about 250 bytes each; beyond it a 64th of all is
+//         forgotten at once: first those that are offline, and of these first those
+//         whose newest record is oldest.
 class StreamLedger {
  public:
   explicit StreamLedger(std::size_t devices_max = 200'000) : devices_max_(devices_max) {}

@@ -175,8 +175,9 @@ std::vector<LaneStatus> UplinkLog::lanes() const {
     status.expired_records = cursor.account().expired;
     status.skipped_records = cursor.skipped();
     status.pending_records = cursor.pending(last_);
-    status.records_in = status.forwarded_records + status.filtered_records + status.dead_lettered_records +
-                        status.expired_records + status.skipped_records + status.pending_records;
+    // By positions alone, not as the sum of the above: so that the account can be wrong,
+    // and then shows it.
+    status.records_in = last_.value + 1 - lanes_[i].feed->start().value;
     status.oldest_pending_ms = 0;
     if (status.pending_records == 0) continue;
     const LogPosition next = cursor.past_gaps({cursor.completed().value + 1});
@@ -210,7 +211,13 @@ RecordBlockPtr UplinkLog::read(std::size_t lane, LogPosition from) {
 void UplinkLog::completed(std::size_t lane, LogPosition through, const LaneOutcome& outcome) {
   {
     const MutexLock lock(mutex_);
-    places_[lane].cursor.complete(through, outcome);
+    LaneCursor& cursor = places_[lane].cursor;
+    if (outcome.dead_lettered > 0 && cursor.required()) {
+      if (buried_.value <= spool_.durable_through().value) buried_after_ = cursor.completed();
+      buried_after_ = std::min(buried_after_, cursor.completed());
+      buried_ = std::max(buried_, through);
+    }
+    cursor.complete(through, outcome);
     lanes_changed_ = true;
     save_lanes(false);
     trim();
@@ -226,6 +233,16 @@ LogPosition UplinkLog::forwarded_through() const {
     if (place.cursor.required()) low = std::min(low, place.cursor.completed());
   }
   return low;
+}
+
+// A dead letter becomes durable after its lane was done with the record. Until then the
+// record itself must be, so that the lane finds it again: one that is neither may not be
+// acknowledged.
+LogPosition UplinkLog::tellable_through() const {
+  const LogPosition through = forwarded_through();
+  if (!durable_) return through;
+  const LogPosition durable = spool_.durable_through();
+  return buried_ <= durable ? through : std::min(through, std::max(buried_after_, durable));
 }
 
 // Up to here the shards need nothing more of the log.

@@ -169,6 +169,7 @@ class UplinkLog final : public Uplink, public LaneControl, private SpoolEvents {
   void say_block(AckStage stage, const RecordBlockPtr& block);
 
   LogPosition forwarded_through() const REQUIRES(mutex_);
+  LogPosition tellable_through() const REQUIRES(mutex_);
   LogPosition told_through() const REQUIRES(mutex_);
   bool checkpoint_due() const REQUIRES(mutex_);
   void make_room() REQUIRES(mutex_);
@@ -198,6 +199,10 @@ class UplinkLog final : public Uplink, public LaneControl, private SpoolEvents {
   LogPosition last_ GUARDED_BY(mutex_);  // of the newest record
   LogPosition trimmed_ GUARDED_BY(mutex_);
   LogPosition told_forwarded_ GUARDED_BY(mutex_);
+  // Dead letters of required lanes are of records in (buried_after_, buried_], unless
+  // all of these are durable.
+  LogPosition buried_after_ GUARDED_BY(mutex_);
+  LogPosition buried_ GUARDED_BY(mutex_);
   LogPosition told_spooled_ GUARDED_BY(mutex_);
   UplinkLevel told_level_ GUARDED_BY(mutex_) = UplinkLevel::normal;
   SpoolState state_ GUARDED_BY(mutex_) = SpoolState::ok;

@@ -19,6 +19,7 @@ void UplinkLog::durable_advanced() {
     trim();
   }
   tell(Track::spooled);
+  tell(Track::forwarded);  // what waited for that with a dead letter
   tell(Track::levels);
 }
 
@@ -119,9 +120,11 @@ UplinkLog::Word UplinkLog::next_spooled_word() {
 
 UplinkLog::Word UplinkLog::next_forwarded_word() {
   Word word;
-  if (!required_ || told_forwarded_ >= forwarded_through()) return word;
+  if (!required_) return word;
+  const LogPosition through = tellable_through();
+  if (told_forwarded_ >= through) return word;
   word.block = spool_.read({told_forwarded_.value + 1});
-  if (!word.block || word.block->last_position() > forwarded_through()) return word;
+  if (!word.block || word.block->last_position() > through) return word;
   word.what = Word::What::block;
   word.stage = AckStage::forwarded;
   told_forwarded_ = word.block->last_position();

@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <deque>
+#include <random>
 #include <span>
+#include <utility>
 
 namespace fieldgate::uplink {
 namespace {
@@ -61,6 +64,37 @@ TEST(LaneCursor, CountsAsSkippedWhatALaneDroppedAndDidNotFindAgain) {
   cursor.complete({20}, {.forwarded = 10});
   EXPECT_EQ(cursor.skipped(), 10U);
   EXPECT_EQ(cursor.pending({20}), 0U);
+}
+
+// Every position since its start is in exactly one place, whatever happens.
+TEST(LaneCursor, AccountsForEveryPositionSinceItsStart) {
+  constexpr std::uint64_t k_start = 1'000;
+  for (unsigned run = 0; run < 200; ++run) {
+    std::mt19937 random(run);
+    LaneCursor cursor(run % 2 == 0, {k_start});
+    std::deque<std::pair<LogPosition, std::uint64_t>> hands;  // a block's end, its records
+    LogPosition read{k_start};
+    std::uint64_t last = k_start;
+    for (int step = 0; step < 500; ++step) {
+      last += 10;
+      const std::uint64_t what = random() % 4;
+      const std::uint64_t next = cursor.past_gaps({read.value + 1}).value;
+      if (what < 2 && next + 9 <= last) {
+        read = {next + 9};
+        cursor.hand(read);
+        hands.emplace_back(read, 10);
+      } else if (what == 2 && !hands.empty()) {
+        cursor.complete(hands.front().first, {.forwarded = 7, .filtered = 1, .dead_lettered = 2});
+        hands.pop_front();
+      } else if (random() % 8 == 0) {
+        const std::uint64_t through = last - random() % 5 * 10;
+        cursor.give_up({through}, run % 2 == 1 && random() % 2 == 0 ? skipped : expired);
+      }
+      const LaneOutcome& account = cursor.account();
+      const std::uint64_t ends = account.forwarded + account.filtered + account.dead_lettered + account.expired;
+      ASSERT_EQ(ends + cursor.skipped() + cursor.pending({last}), last - k_start) << "run " << run << " step " << step;
+    }
+  }
 }
 
 RecordBlock block(std::uint64_t first, std::size_t records, std::int64_t received) {

@@ -124,6 +124,23 @@ TEST(StreamLedger, ForgetsThoseHeardOfLeastRecentlyAndSaysSo) {
   EXPECT_EQ(by_id(log.ledger.all()).count("one-more"), 1U);
 }
 
+// Were it forgotten, nobody would say after a crash that it is not online any more.
+TEST(StreamLedger, ForgetsNoDeviceThatIsOnlineWhileOthersAreOffline) {
+  Log log;
+  log.presence("silent", "online", 1);
+  for (int i = 0; i < 2'000; ++i) log.data("device-" + std::to_string(i), 1, 1);
+  ASSERT_EQ(by_id(log.ledger.all()).count("silent"), 1U);
+  EXPECT_TRUE(by_id(log.ledger.all()).at("silent").online);
+
+  StreamLedger after(1'000);
+  after.restore(log.ledger.all());
+  for (const RecordBlock& block : log.blocks) {
+    if (block[0].device != "silent") after.apply(block);
+  }
+  EXPECT_EQ(by_id(after.all()).count("silent"), 1U);
+  EXPECT_LE(after.size(), 1'000U);
+}
+
 TEST(StreamLedger, DoesNotCallGoneWhoHasComeBack) {
   Log log;
   for (int i = 0; i < 1'001; ++i) log.data("device-" + std::to_string(i), 1, 1);

@@ -39,6 +39,49 @@ TEST(DurableLog, TellsOfSpooledBlocksOnceTheyAreDurable) {
   EXPECT_EQ(life.log.unsaved(), 0U);
 }
 
+// Killed now, neither the letter nor the record would be there again.
+TEST(DurableLog, TellsOfADeadLetterAsForwardedOnceItsRecordIsDurable) {
+  Disk disk;
+  FakeLane lane("mqtt", true);
+  Life life(disk, {&lane});
+  life.begin();
+  life.spool.commit_all();
+  life.submit(4);
+  while (lane.take()) {
+  }
+  lane.complete();
+  lane.complete(1, {.dead_lettered = 1});
+  lane.complete();
+  EXPECT_EQ(life.sinks[0].seqs(forwarded), Seqs{1});
+  life.spool.commit();
+  EXPECT_EQ(life.sinks[0].seqs(forwarded), Seqs{1});
+  life.spool.commit();
+  EXPECT_EQ(life.sinks[0].seqs(forwarded), (Seqs{1, 2, 3}));
+  lane.complete();
+  EXPECT_EQ(life.sinks[0].seqs(forwarded), (Seqs{1, 2, 3, 4})) << "what was not refused need not wait";
+}
+
+// However many there are, what is durable is told.
+TEST(DurableLog, TellsOnWhileDeadLettersKeepComing) {
+  Disk disk;
+  FakeLane lane("mqtt", true);
+  Life life(disk, {&lane});
+  life.begin();
+  life.spool.commit_all();
+  life.submit(1);
+  for (std::uint64_t i = 1; i <= 10; ++i) {
+    life.submit(1);
+    while (lane.take()) {
+    }
+    lane.complete(1, {.dead_lettered = 10});
+    EXPECT_EQ(life.sinks[0].seqs(forwarded).size(), i - 1);
+    life.spool.commit();
+    while (life.sinks[0].seqs(spooled).size() < i && life.spool.commit()) {
+    }
+    EXPECT_EQ(life.sinks[0].seqs(forwarded).size(), i);
+  }
+}
+
 TEST(DurableLog, GivesNothingUpAheadOfTheCheckpoint) {
   Disk disk;
   FakeLane lane("mqtt", true);

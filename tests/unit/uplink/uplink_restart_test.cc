@@ -46,6 +46,38 @@ TEST(Restart, LetsEachLaneGoOnWhereItWas) {
   EXPECT_EQ(life.sinks[0].seqs(), std::vector<std::uint64_t>{1});
 }
 
+// What came in is known from positions, what became of it from the cursor: the two
+// must meet.
+TEST(Restart, CountsInWhatALaneFoundWaitingAndWhatCameSince) {
+  Disk disk;
+  {
+    FakeLane lane("mqtt", true);
+    Life life(disk, {&lane});
+    life.begin();
+    life.submit(5);
+    life.spool.commit_all();
+    ASSERT_TRUE(lane.take());
+    lane.complete();
+    life.pass(100);
+    life.spool.commit_all();
+  }
+  FakeLane lane("mqtt", true);
+  FakeLane fresh("fresh", false);
+  Life life(disk, {&lane, &fresh});
+  life.begin();
+  life.submit(2);
+  while (lane.take() || life.spool.fetch()) {
+  }
+  lane.complete(2, {.filtered = 3, .dead_lettered = 1});
+  fresh.complete_all();
+  const std::vector<LaneStatus> statuses = life.log.lanes();
+  EXPECT_EQ(statuses[0].records_in, 60U);
+  EXPECT_EQ(records_in(statuses[0]), 60U);
+  EXPECT_EQ(statuses[0].pending_records, 40U);
+  EXPECT_EQ(statuses[1].records_in, 20U);
+  EXPECT_EQ(records_in(statuses[1]), 20U);
+}
+
 TEST(Restart, GivesALaneItsSlotAgainAndANewOneAFreeOne) {
   Disk disk;
   FakeLane a("a", true);
