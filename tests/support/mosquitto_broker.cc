@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <random>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -42,14 +44,18 @@ bool accepts(std::uint16_t port) {
 }  // namespace
 
 std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  auto address = loopback(0);
-  socklen_t size = sizeof address;
-  const bool ok = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
-                  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(fd);
-  if (!ok) throw std::runtime_error("no free port");
-  return ntohs(address.sin_port);
+  static std::set<std::uint16_t> given;
+  static std::random_device random;
+  std::uniform_int_distribution<std::uint16_t> any(10'000, 29'999);
+  for (int attempt = 0; attempt < 1'000; ++attempt) {
+    const std::uint16_t port = any(random);
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const auto address = loopback(port);
+    const bool free = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    ::close(fd);
+    if (free && given.insert(port).second) return port;
+  }
+  throw std::runtime_error("no free port");
 }
 
 MosquittoBroker::MosquittoBroker(BrokerOptions options) : options_(std::move(options)) {
@@ -93,7 +99,7 @@ void MosquittoBroker::write_configuration() {
 
 void MosquittoBroker::start() {
   spawn();
-  const auto deadline = steady_clock::now() + std::chrono::seconds(10);
+  const auto deadline = steady_clock::now() + std::chrono::seconds(60);
   while (!accepts(port_)) {
     if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
       pid_ = -1;

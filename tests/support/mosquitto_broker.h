@@ -59,7 +59,8 @@ class MosquittoBroker {
   pid_t pid_ = -1;
 };
 
-// A loopback port that nobody listens on, for now.
+// A loopback port that nobody listens on, for now: never the same one twice in a
+// process, and below those that the kernel gives to outgoing connections.
 std::uint16_t free_port();
 
 }  // namespace fieldgate::test

@@ -48,10 +48,10 @@ class RecordingSubscriber {
   // Waits until `enough` of what has come is true; false after `patience`. It is
   // called with a lock held: it must not call back.
   bool wait(const std::function<bool(const std::vector<Message>&)>& enough,
-            std::chrono::milliseconds patience = std::chrono::seconds(10)) const;
+            std::chrono::milliseconds patience = std::chrono::seconds(60)) const;
   // The last message on `topic` satisfies `predicate`, now or within `patience`.
   bool wait_last(const std::string& topic, const std::function<bool(const Message&)>& predicate,
-                 std::chrono::milliseconds patience = std::chrono::seconds(10)) const;
+                 std::chrono::milliseconds patience = std::chrono::seconds(60)) const;
 
   // QoS 1; returns at once.
   void publish(const std::string& topic, const std::string& payload, bool retain);

@@ -50,8 +50,8 @@ void LaneFixture::start(MqttLaneSettings with, std::string boot_id) {
   lane->start(feed);
 }
 
-bool LaneFixture::running(milliseconds patience) const {
-  return eventually([this] { return state() == LaneState::running; }, patience);
+bool LaneFixture::running() const {
+  return eventually([this] { return state() == LaneState::running; });
 }
 
 void LaneFixture::feed_telemetry(std::size_t devices, std::size_t count, std::size_t payload_bytes) {
@@ -102,7 +102,7 @@ LaneFixture::Arrived LaneFixture::arrived(const std::vector<RecordingSubscriber:
   return result;
 }
 
-void LaneFixture::expect_all_in_order(const RecordingSubscriber& subscriber, milliseconds patience) const {
+void LaneFixture::expect_all_in_order(const RecordingSubscriber& subscriber) const {
   const auto complete = [this](const std::vector<RecordingSubscriber::Message>& messages) {
     const Arrived all = arrived(messages);
     for (const auto& [device, last] : fed) {
@@ -111,7 +111,7 @@ void LaneFixture::expect_all_in_order(const RecordingSubscriber& subscriber, mil
     }
     return true;
   };
-  EXPECT_TRUE(subscriber.wait(complete, patience)) << log.all();
+  EXPECT_TRUE(subscriber.wait(complete, k_patience)) << log.all();
   for (const auto& [device, seqs] : arrived(subscriber.messages())) {
     std::uint64_t highest = 0;
     for (const std::uint64_t seq : seqs) {

@@ -25,8 +25,11 @@ using test::BrokerOptions;
 using test::MosquittoBroker;
 using test::RecordingSubscriber;
 
+// Long, for sanitizers and loaded machines: nothing is measured by it.
+inline constexpr seconds k_patience{60};
+
 // True once `condition` is, within `patience`.
-bool eventually(const std::function<bool()>& condition, milliseconds patience = seconds(10));
+bool eventually(const std::function<bool()>& condition, milliseconds patience = k_patience);
 
 // A lane, what it stands on, and devices that fill its log.
 struct LaneFixture : testing::Test {
@@ -36,7 +39,7 @@ struct LaneFixture : testing::Test {
   static MqttLaneSettings settings(std::uint16_t port);
   void start(MqttLaneSettings with, std::string boot_id = "boot-1");
   LaneState state() const { return lane->status().state; }
-  bool running(milliseconds patience = seconds(10)) const;
+  bool running() const;
 
   // Adds `count` telemetry records of each of `devices` devices, seq counting on,
   // in blocks of mixed devices.
@@ -48,7 +51,7 @@ struct LaneFixture : testing::Test {
   static Arrived arrived(const std::vector<RecordingSubscriber::Message>& messages);
   // Every record that was fed has arrived at `subscriber`, and each device's
   // sequence numbers, taken at their first arrival, rise.
-  void expect_all_in_order(const RecordingSubscriber& subscriber, milliseconds patience = seconds(20)) const;
+  void expect_all_in_order(const RecordingSubscriber& subscriber) const;
 
   SystemClock clock;
   test::TextLog log;

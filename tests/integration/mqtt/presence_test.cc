@@ -44,7 +44,7 @@ TEST_F(Presence, GoesOfflineInGoodOrderWhenStopped) {
   start(settings(broker.port()));
   ASSERT_TRUE(viewer.wait_last(k_node, holds(R"("online":true)")));
   lane->publish(id("pump-7"), {false, {42}, 17, "drain"});
-  lane->stop(seconds(5));
+  lane->stop(k_patience);
   EXPECT_TRUE(viewer.wait_last("fg/devices/pump-7/presence", holds(R"("reason":"drain")")));
   EXPECT_TRUE(viewer.wait_last(k_node, holds(R"("reason":"stopped")")));
   std::this_thread::sleep_for(milliseconds(300));
@@ -70,7 +70,7 @@ TEST_F(Presence, SparesTheWillOfANodeThatIsBackInTime) {
   const RecordingSubscriber viewer(view(broker));
   test::TcpProxy line(broker.port());
   auto with = settings(line.port());
-  with.will_delay = seconds(3);
+  with.will_delay = seconds(6);
   start(with);
   EXPECT_TRUE(viewer.wait_last(k_node, holds("boot-1")));
   line.cut();
@@ -78,7 +78,7 @@ TEST_F(Presence, SparesTheWillOfANodeThatIsBackInTime) {
   with.port = broker.port();
   start(with, "boot-2");
   EXPECT_TRUE(viewer.wait_last(k_node, holds("boot-2")));
-  std::this_thread::sleep_for(milliseconds(4'500));
+  std::this_thread::sleep_for(milliseconds(7'500));
   for (const auto& message : viewer.messages()) {
     EXPECT_EQ(message.payload.find("connection_lost"), std::string::npos) << message.payload;
   }
@@ -93,7 +93,7 @@ TEST_F(Presence, IsAssertedAgainAfterTheBrokerCameBackEmpty) {
   ASSERT_TRUE(eventually([this] { return state() != LaneState::running; }));
   broker.start();
   const RecordingSubscriber viewer(view(broker));
-  EXPECT_TRUE(viewer.wait([](const auto& messages) { return messages.size() >= 301; }, seconds(10))) << log.all();
+  EXPECT_TRUE(viewer.wait([](const auto& messages) { return messages.size() >= 301; }, k_patience)) << log.all();
   EXPECT_TRUE(log.has("mqtt_broker_forgot_us"));
 }
 
