@@ -51,12 +51,19 @@ def folder(name: str) -> pathlib.Path:
     return pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=ROOT))
 
 
+_ports_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Below the ports that the kernel gives to outgoing connections, so that none of those takes it meanwhile."""
+    """Below the ports that the kernel gives to outgoing connections, so that none of those takes it meanwhile; never
+    the same one twice, for whoever asked first may not have bound it yet."""
     while True:
         port = random.randrange(10_000, 30_000)
+        if port in _ports_given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _ports_given.add(port)
             return port
 
 

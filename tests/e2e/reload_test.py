@@ -81,11 +81,13 @@ class ReloadTest(GatewayTestCase):
         self.assertEqual([event["key"] for event in gateway.events("reload_needs_restart")],
                          ["node.shards", "uplink.spool.enabled"])
         await asyncio.to_thread(gateway.api, "/api/v1/nodes")
+        # A request's line comes after its answer: that of the next may be late enough to be written, the last one's not.
+        await asyncio.to_thread(gateway.api, "/api/v1/devices")
         gateway.write_config({"log": {"level": "debug"}})
         gateway.reload()
         await asyncio.to_thread(gateway.api, "/api/v1/lanes")
-        await asyncio.to_thread(wait_for, lambda: len(targets()) > 1, "the last request in the log")
-        self.assertEqual(targets(), ["/api/v1/nodes", "/api/v1/lanes"])  # the second /nodes was in silence
+        await asyncio.to_thread(wait_for, lambda: "/api/v1/lanes" in targets(), "the last request in the log")
+        self.assertEqual(targets().count("/api/v1/nodes"), 1)  # the second was in silence
 
     async def test_a_token_that_is_gone_ends_its_session_and_no_other(self):
         gateway = self.gateway(start=False)
@@ -145,9 +147,17 @@ class ReloadTest(GatewayTestCase):
         self.assertTrue(reused)
         shutil.copy(self.pki.ca, gateway.dir / "ca.pem")
         gateway.reload()
-        with self.assertRaises(ssl.SSLError) as refused:
-            connect(ticket)
-        self.assertIn("UNKNOWN_CA", refused.exception.reason)
+
+        def refused() -> str:
+            try:
+                connect(ticket)
+            except ssl.SSLError as error:
+                return error.reason
+            except ConnectionError:
+                return ""  # the connection was gone before the alert could be read
+            return "taken"
+
+        self.assertIn("UNKNOWN_CA", wait_for(refused, "the reason of the refusal"))
 
 
 if __name__ == "__main__":

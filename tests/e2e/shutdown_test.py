@@ -21,6 +21,7 @@ def refuses(port: int) -> bool:
 
 
 STREAM = 77
+PERIOD = 12
 SPOOL = {"uplink": {"spool": {"enabled": True, "bytes_max": "64MiB"}}}
 
 
@@ -30,7 +31,7 @@ class EitherSpool:
     settings: dict
 
     async def test_a_drain_says_goodbye_to_all_within_its_period_and_loses_nothing(self):
-        gateway = self.gateway({"node": {"drain_period": "6s"}, **self.settings})
+        gateway = self.gateway({"node": {"drain_period": f"{PERIOD}s"}, **self.settings})
         subscriber = Subscriber(self.broker, "fieldgate/v1/batches/#")
         devices = [await Device.connect(gateway, f"pump-{number}", ack_stage=pb.ACK_STAGE_ACCEPTED) for number in range(10)]
         self.assertEqual((await asyncio.to_thread(gateway.readyz))[0], 200)
@@ -42,7 +43,7 @@ class EitherSpool:
 
         status, answer = await asyncio.to_thread(wait_for, lambda: (r := gateway.readyz())[0] == 503 and r, "/readyz to turn")
         self.assertFalse(answer["ready"])
-        self.assertEqual([reason["name"] for reason in answer["reasons"]], ["draining"])
+        self.assertIn("draining", [reason["name"] for reason in answer["reasons"]])
         await asyncio.to_thread(wait_for, lambda: refuses(gateway.port), "the device port to be closed")
         farewells = []
         for device in devices:
@@ -50,8 +51,8 @@ class EitherSpool:
             farewells.append((code, frames[-1].goodbye.reason, frames[-1].goodbye.reconnect_after_ms > 0))
         self.assertEqual(set(farewells), {(1001, pb.GOODBYE_REASON_DRAIN, True)})
         self.assertEqual(await asyncio.to_thread(gateway.process.wait), 0)
-        # With a second for the farewells to the broker, and twice that for a busy machine.
-        self.assertLess(time.monotonic() - began, 6 + 3)
+        # All is taken, so it need not wait out its period; the rest is for a busy machine.
+        self.assertLess(time.monotonic() - began, PERIOD)
 
         def at_broker() -> set:
             batches = [north.RecordBatch.FromString(payload) for _, payload in subscriber.messages()]
