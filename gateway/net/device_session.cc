@@ -115,7 +115,7 @@ void DeviceSession::consume(std::span<std::byte> bytes) {
   if (live() && codec_.mid_message() != assembling_) {
     assembling_ = !assembling_;
     assembly_since_ = shard_.now_ms();
-    if (assembling_) refile(assembly_since_);
+    if (assembling_) refile();
   }
 }
 
@@ -228,12 +228,11 @@ void DeviceSession::enter(Phase phase) {
   phase_ = phase;
   // From accept to Welcome the phases follow each other; handshake_time counts from accept.
   phase_since_ = shard_.now_ms();
-  refile(phase_since_);
+  refile();
 }
 
-std::uint32_t DeviceSession::due_ms() const {
+std::uint32_t DeviceSession::due_ms(std::uint32_t now) const {
   const SessionConfig& config = shard_.config();
-  const std::uint32_t now = shard_.now_ms();
   std::int32_t due = 0;
   switch (phase_) {
     case Phase::tls: due = remaining(phase_since_, to_ms(config.session.deadlines.tls), now); break;
@@ -252,11 +251,13 @@ std::uint32_t DeviceSession::due_ms() const {
   return now + static_cast<std::uint32_t>(std::max(due, std::int32_t{0}));
 }
 
-void DeviceSession::refile(std::uint32_t) { shard_.file_deadline(*this, due_ms()); }
+void DeviceSession::refile() { shard_.file_deadline(*this, due_ms(shard_.now_ms())); }
 
 void DeviceSession::deadline(std::uint32_t now) {
   const SessionConfig& config = shard_.config();
-  if (static_cast<std::int32_t>(due_ms() - now) > 0) return refile(now);
+  // By the tick's own time: by a later one, what is due in a tick that takes a while
+  // would be due a moment from now, and wait for the next tick, and the next.
+  if (static_cast<std::int32_t>(due_ms(now) - now) > 0) return refile();
   switch (phase_) {
     case Phase::tls: return end(EndReason::tls_timeout);
     case Phase::upgrade: return end(EndReason::upgrade_timeout);
@@ -282,7 +283,7 @@ void DeviceSession::deadline(std::uint32_t now) {
     send(WsOpcode::ping, {});
     shard_.probe().pings_out.add();
   }
-  refile(now);
+  refile();
 }
 
 // --- writing
@@ -339,7 +340,7 @@ void DeviceSession::transmit(std::string& bytes) {
     if (sent == bytes.size()) return;
     outbox_ = std::make_unique<std::string>(bytes, sent);
     stalled_since_ = shard_.now_ms();
-    if (live()) refile(stalled_since_);
+    if (live()) refile();
     arm_write();
   }
   if (open() && outbox_->size() > shard_.config().session.outbox_bytes_max) {

@@ -112,8 +112,9 @@ class DeviceSession final : public TimerNode, private WsSink {
 
   void arm_read();
   void arm_write();
-  void refile(std::uint32_t now_ms);
-  std::uint32_t due_ms() const;
+  void refile();
+  // When the wheel is to look at this session again; never before `now`.
+  std::uint32_t due_ms(std::uint32_t now) const;
   void enter(Phase phase);
   void consume(std::span<std::byte> bytes);
   void consume_tls(std::span<std::byte> bytes);

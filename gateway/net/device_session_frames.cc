@@ -357,7 +357,7 @@ void DeviceSession::regrant(bool raise) {
   ++throttle_mark_;
   throttle_since_ = shard_.now_ms();
   send(WsOpcode::ping, std::as_bytes(std::span(&throttle_mark_, 1)));
-  refile(throttle_since_);
+  refile();
 }
 
 // --- going

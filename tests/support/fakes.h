@@ -21,15 +21,21 @@ namespace fieldgate::test {
 
 class FakeClock final : public Clock {
  public:
-  Monotonic now() const noexcept override { return now_; }
+  Monotonic now() const noexcept override {
+    if (per_look_.count() > 0) now_ += per_look_;
+    return now_;
+  }
   std::int64_t unix_ms() const noexcept override { return unix_ms_; }
+  // As if what is done between two looks took this long.
+  void pass_with_each_look(std::chrono::milliseconds by) { per_look_ = by; }
   void advance(std::chrono::milliseconds by) {
     now_ += by;
     unix_ms_ += by.count();
   }
 
  private:
-  Monotonic now_{std::chrono::hours(1)};
+  mutable Monotonic now_{std::chrono::hours(1)};
+  std::chrono::milliseconds per_look_{0};
   std::int64_t unix_ms_ = 1'700'000'000'000;
 };
 

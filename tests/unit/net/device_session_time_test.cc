@@ -5,6 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace fieldgate::test {
 namespace {
 
@@ -30,6 +34,25 @@ TEST(DeviceSessionTime, NobodyIsLostWhoWasNotAsked) {
   device.answer_pings(false);
   bench.pass(4s);
   EXPECT_EQ(bench.ended(EndReason::heartbeat_lost), 1U);
+}
+
+TEST(DeviceSessionTime, ATickThatTakesAWhileStillServesEveryDeadline) {
+  // As with many devices cut off at once: the clock moves on while they are seen to.
+  ShardBench bench(1, [](net::SessionConfig& config) { config.session.heartbeat = 5s; });
+  std::vector<std::unique_ptr<TestDevice>> devices;
+  for (int i = 0; i < 20; ++i) {
+    devices.push_back(std::make_unique<TestDevice>(bench));
+    devices.back()->connect("meter-" + std::to_string(i));
+  }
+  bench.clock.pass_with_each_look(1ms);
+  bench.pass(6s);
+  for (auto& device : devices) {
+    device->all();
+    EXPECT_EQ(device->pings(), 1U);
+  }
+  EXPECT_EQ(bench.ended(EndReason::heartbeat_lost), 0U);
+  bench.pass(3s);
+  EXPECT_EQ(bench.ended(EndReason::heartbeat_lost), devices.size());
 }
 
 TEST(DeviceSessionTime, AMessageBegunBehindAnotherHasADeadlineOfItsOwn) {
