@@ -29,6 +29,13 @@ std::string plain_http_host(std::string_view url) {
   return std::string(url.substr(0, url.find_first_of(":/?")));
 }
 
+bool has_user(std::string_view url) {
+  const std::size_t begin = url.find("://");
+  if (begin == std::string_view::npos) return false;
+  const std::string_view rest = url.substr(begin + 3);
+  return rest.substr(0, rest.find_first_of("/?#")).find('@') != std::string_view::npos;
+}
+
 class Checker {
  public:
   Checker(const Settings& settings, const Places& places) : s_(settings), places_(places) {}
@@ -167,6 +174,9 @@ class Checker {
     lane(hook, path);
     pair(path, hook.certificate_file, hook.key_file);
     if (hook.url.empty()) error(path + ".url", "is missing: say where the records are to be sent");
+    // Here, and not with the rest of its form, whose complaints show what was written.
+    if (has_user(hook.url)) error(path + ".url", "must not hold a user name: use headers for credentials");
+    retry_statuses(hook, path);
     if (!hook.secret.value.empty() && !hook.secret_file.empty()) {
       error(path + ".secret_file", "and secret are both set: keep one", {path + ".secret"});
     }
@@ -188,6 +198,17 @@ class Checker {
       warning(path + ".batch_bytes_max", "is below limits.frame_bytes_max: a larger frame goes out alone, over it",
               {"limits.frame_bytes_max"});
     }
+  }
+
+  // A list of one's own replaces the default, which is easily forgotten.
+  void retry_statuses(const WebhookLaneSettings& hook, const std::string& path) {
+    std::string missing;
+    for (const char* status : {"401", "403", "429"}) {
+      if (std::ranges::find(hook.retry_statuses, status) != hook.retry_statuses.end()) continue;
+      missing.append(missing.empty() ? "" : ", ").append(status);
+    }
+    if (missing.empty()) return;
+    warning(path + ".retry_statuses", "leaves out " + missing + ": records answered so become dead letters");
   }
 
   void broker(const MqttLaneSettings& lane, const std::string& path) {

@@ -274,7 +274,7 @@ void describe_lane(Visitor& v, MqttLaneSettings& s) {
   v.leave();
   v.list({"routes",
           "Which records go where; a kind that no route names is left out. Empty: telemetry, state, opaque and "
-          "command_reply in batches, the rest as protobuf per device."},
+          "command_reply in batches, events as protobuf and presence as JSON per device."},
          ListOf<RouteSettings>(s.routes, k_record_kinds, describe));
 }
 

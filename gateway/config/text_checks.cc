@@ -17,6 +17,19 @@ bool all_of(std::string_view text, std::string_view allowed) {
   return text.find_first_not_of(allowed) == std::string_view::npos;
 }
 
+// RFC 3986 sections 3.3 and 3.4.
+bool is_path_and_query(std::string_view text) {
+  constexpr std::string_view k_hex = "0123456789ABCDEFabcdef";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      if (std::string_view("\"<>[]\\^`{|}").find(text[i]) != std::string_view::npos) return false;
+    } else if (i + 2 >= text.size() || !all_of(text.substr(i + 1, 2), k_hex)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 std::optional<Complaint> must_be_name(std::string_view text) {
@@ -92,11 +105,16 @@ std::optional<Complaint> must_be_webhook_url(std::string_view text) {
   const std::string_view rest = text.starts_with("https://")  ? text.substr(8)
                                 : text.starts_with("http://") ? text.substr(7)
                                                               : std::string_view();
-  const std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
+  std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
+  const std::string_view behind = rest.substr(authority.size());
   const bool printable = std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7F; });
-  if (authority.empty() || !printable) return "must be http:// or https:// with a host";
-  if (authority.find('@') != std::string_view::npos) return "must not hold a user name: use headers for credentials";
+  if (authority.empty() || !printable) {
+    return "must be http:// or https:// with a host, and without spaces or letters beyond ASCII";
+  }
   if (text.find('#') != std::string_view::npos) return "must not hold a fragment (#)";
+  if (!is_path_and_query(behind)) return "must have characters such as [ and | percent-encoded behind its host";
+  // That there is no user name is seen to elsewhere, where none is shown.
+  if (const std::size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
   // An IPv6 address has colons of its own, and brackets around it.
   const std::size_t host_end = authority.starts_with('[') ? authority.find(']') : authority.find(':');
   const bool bracketed = authority.starts_with('[') && host_end != std::string_view::npos;
