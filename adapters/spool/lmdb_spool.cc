@@ -5,6 +5,8 @@
 #include "adapters/spool/environment.h"
 #include "adapters/spool/layout.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <random>
 #include <utility>
@@ -119,8 +121,14 @@ void LmdbSpool::open(SpoolEvents& events) {
     events_ = &events;
     open_ = true;
   }
-  writer_ = std::thread([this] { write_loop(); });
-  reader_ = std::thread([this] { read_loop(); });
+  writer_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "spool-writer");
+    write_loop();
+  });
+  reader_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "spool-reader");
+    read_loop();
+  });
 }
 
 void LmdbSpool::close() {

@@ -6,8 +6,6 @@
 #include "adapters/spool/layout.h"
 #include "adapters/spool/lmdb_spool.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -27,7 +25,6 @@ Monotonic steady_now() { return std::chrono::steady_clock::now(); }
 }  // namespace
 
 void LmdbSpool::write_loop() {
-  if (writer_.joinable()) ::pthread_setname_np(::pthread_self(), "spool-writer");
   Work work;
   while (take(work)) {
     const Monotonic begun = steady_now();
@@ -133,7 +130,6 @@ void LmdbSpool::fail(const std::string& error) {
 }
 
 void LmdbSpool::read_loop() {
-  ::pthread_setname_np(::pthread_self(), "spool-reader");
   for (;;) {
     LogPosition from;
     LogPosition before;
