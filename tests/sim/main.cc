@@ -167,6 +167,9 @@ void add_course(CLI::App& app, RunOptions& o) {
   app.add_option("--grace", o.run.grace_seconds, "Seconds to wait for the last acknowledgements")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_option("--signal-grace", o.run.signal_grace_seconds, "The same, where a signal ended the run")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_flag("--progress", o.run.progress, "A line a second on stderr, even if that is no terminal");
   app.add_option("--json", o.run.json_file, "Write the summary as JSON; -: standard output");
   app.add_option("--ledger", o.run.ledger_file, "Write what was acknowledged, for 'fieldgate-sim verify'");

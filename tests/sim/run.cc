@@ -20,7 +20,6 @@ namespace fieldgate::sim {
 namespace {
 
 constexpr std::int64_t k_start_patience_us = 10 * k_second_us;
-constexpr std::int64_t k_hurried_us = 3 * k_second_us;
 constexpr std::int64_t k_close_patience_us = 8 * k_second_us;
 
 // SIGINT and SIGTERM, taken in turn with waiting instead of in a handler.
@@ -184,9 +183,8 @@ class Conductor {
     const int seen = signals_.wait(0);
     const std::int64_t stopped_us = read_clocks().mono_us;
     fleet_.order(Order::deliver);
-    std::int64_t grace_us = static_cast<std::int64_t>(settings_.grace_seconds * 1e6);
-    if (seen > 0) grace_us = std::min(grace_us, k_hurried_us);
-    wait(stopped_us + grace_us, seen,
+    const double grace = seen > 0 ? settings_.signal_grace_seconds : settings_.grace_seconds;
+    wait(stopped_us + static_cast<std::int64_t>(grace * 1e6), seen,
          [](const Snapshot& now) { return now.order >= Order::deliver && now.unacked == 0; });
     unacked_at_end_ = fleet_.snapshot().unacked;
     fleet_.order(Order::finish);

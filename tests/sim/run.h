@@ -17,10 +17,11 @@ inline constexpr int k_exit_problem = 2;  // it could not be made
 struct RunSettings {
   FleetSettings fleet;
   std::string profile_name = "steady";
-  double seconds = 0;         // 0: until a signal
-  double grace_seconds = 15;  // for the last acknowledgements
-  bool progress = false;      // even if stderr is no terminal
-  std::string json_file;      // "-": standard output
+  double seconds = 0;               // 0: until a signal
+  double grace_seconds = 15;        // for the last acknowledgements
+  double signal_grace_seconds = 3;  // the same where a signal ended the run
+  bool progress = false;            // even if stderr is no terminal
+  std::string json_file;            // "-": standard output
   std::string ledger_file;
   std::optional<BrokerSettings> verify;
   double settle_seconds = 10;  // without a new record, before what is missing counts as lost

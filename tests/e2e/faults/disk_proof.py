@@ -8,7 +8,7 @@ import time
 from namespaces import run, small_disk
 from parts import Fleet, Gateway
 from proof import Proof
-from samples import Sampler, take_sample
+from samples import Sample, Sampler, take_sample
 
 UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 
@@ -67,33 +67,46 @@ class DiskFull(Disk):
         ballast = disk / "ballast"
         fill(ballast)
         began = time.monotonic()
-        # What room is left within its file the spool may use first: less at each try.
-        self.until("/readyz says spool_full, and goes on saying it", gateway, lambda s: self.steadily_full(sampler, began))
-        figures["steadily_full_after_s"] = round(time.monotonic() - began - self.STEADY_S, 1)
-        from_here = time.monotonic()
-        time.sleep(self.STEADY_S)
-        looks = sampler.between(from_here, time.monotonic())
-        acknowledged = [s.total("fieldgate_records_acknowledged_total") for s in looks]
-        figures["looks_while_full"] = len(looks)
-        claim(len(looks) > 1, "the gateway answers while the disk is full")
-        self.verdict.claim_zero(acknowledged_while_full=int(acknowledged[-1] - acknowledged[0]) if looks else 0)
-        claim(all("spool_full" in s.reasons and s.ready == 200 for s in looks), "/readyz is 200 and says spool_full")
+        # The spool first uses what room there is in its file; every trim makes a little more.
+        self.until("/readyz says spool_full, and no more becomes durable", gateway, lambda _: self.stuck(sampler, began))
+        looks = self.last_looks(sampler)
+        last = looks[-1]
+        figures["full_after_s"] = round(time.monotonic() - began - self.STEADY_S, 1)
+        figures["undurable_while_full"] = int(last.total("fieldgate_spool_undurable_records"))
+        # All that devices send is acknowledged at SPOOLED; presence is on the disk, too, and nobody's to acknowledge.
+        beyond = [acknowledged(s) - (durable(s) - int(s.get("fieldgate_records_total", kind="presence"))) for s in looks]
+        self.verdict.claim_zero(acknowledged_beyond_durable=max(0, *beyond))
+        claim(figures["undurable_while_full"] > 0, "there is something that could be acknowledged and is not")
+        claim(all(s.ready == 200 for s in looks), "/readyz is 200")
         claim(all(s.online == self.devices for s in looks), "every session stays")
         freed = time.monotonic()
         ballast.unlink()
         back = self.until("devices are acknowledged again", gateway,
                           lambda s: "spool_full" not in s.reasons
-                          and s.total("fieldgate_records_acknowledged_total") > acknowledged[-1])
+                          and acknowledged(s) > acknowledged(last))
         figures["recovered_after_s"] = max(figures.get("recovered_after_s", 0), round(back.at - freed, 1))
         self.broker_.start()
         self.until("the lane has caught up", gateway,
                    lambda s: s.total("fieldgate_lane_pending_records") < self.devices * self.rate
                    and s.get("fieldgate_uplink_level", level="normal") == 1)
 
-    def steadily_full(self, sampler: Sampler, began: float) -> bool:
+    def last_looks(self, sampler: Sampler) -> list[Sample]:
         now = time.monotonic()
-        looks = sampler.between(max(began, now - self.STEADY_S), now)
-        return now - began > self.STEADY_S and len(looks) > 1 and all("spool_full" in s.reasons for s in looks)
+        return sampler.between(now - self.STEADY_S, now)
+
+    def stuck(self, sampler: Sampler, began: float) -> bool:
+        looks = self.last_looks(sampler)
+        return (time.monotonic() - began > self.STEADY_S and len(looks) > 1
+                and all("spool_full" in s.reasons and durable(s) == durable(looks[0]) for s in looks))
+
+
+def acknowledged(sample: Sample) -> int:
+    return int(sample.total("fieldgate_records_acknowledged_total"))
+
+
+def durable(sample: Sample) -> int:
+    """Records of this process that are on the disk."""
+    return int(sample.total("fieldgate_spool_committed_records_total"))
 
 
 def fill(ballast: pathlib.Path) -> None:
@@ -114,6 +127,8 @@ class FsyncError(Disk):
 
     def play(self) -> None:
         shim, self.trigger = self.bin / "libfault_disk.so", self.folder / "trigger"
+        if not shim.exists():
+            raise FileNotFoundError(shim)  # without it nothing would fail
         spool = self.folder / "state/spool"
         gateway = self.set_up({"dir": str(spool), "checkpoint_every": "2s"})
         environment = {"LD_PRELOAD": str(shim), "FAULT_DISK_TRIGGER": str(self.trigger), "FAULT_DISK_PATH": str(spool),
@@ -133,7 +148,7 @@ class FsyncError(Disk):
         """Ends with a gateway that has stopped, and records acknowledged that are in its spool and nowhere else."""
         figures, claim = self.verdict.figures, self.verdict.claim
         self.until("records flow", gateway, lambda s: s.online == self.devices
-                   and s.total("fieldgate_records_acknowledged_total") > 5 * self.devices)
+                   and acknowledged(s) > 5 * self.devices)
         if self.broker_.process.poll() is None:
             self.broker_.stop()
         self.until("records are in the spool alone", gateway,
@@ -150,8 +165,7 @@ class FsyncError(Disk):
         while time.monotonic() < until:
             looks.append(take_sample(gateway))
             time.sleep(0.2)
-        acknowledged = [s.total("fieldgate_records_acknowledged_total") for s in looks]
-        self.verdict.claim_zero(acknowledged_after_failure=int(acknowledged[-1] - acknowledged[0]))
+        self.verdict.claim_zero(acknowledged_after_failure=acknowledged(looks[-1]) - acknowledged(looks[0]))
         claim(all(s.ready == 503 and "spool_failed" in s.reasons for s in looks),
               f"/readyz stays 503 with spool_failed: {[(s.ready, s.reasons) for s in looks if s.ready != 503][:1]}")
         status = gateway.stop()
@@ -168,7 +182,7 @@ class ReadOnly(Disk):
         disk = self.folder / "disk"
         self.stack.enter_context(small_disk(disk, 8))
         (disk / "spool").mkdir()
-        run("mount", "-o", "remount,ro", disk)
+        run("mount", "-o", "remount,bind,ro", disk)
         gateway = self.set_up({"dir": str(disk / "spool")})
         gateway.spawn()
         status = gateway.process.wait(self.patience)
@@ -177,6 +191,6 @@ class ReadOnly(Disk):
         self.verdict.claim(status == UNAVAILABLE, f"exit status {UNAVAILABLE}, not {status}")
         self.verdict.claim(str(disk / "spool") in log, f"the message names the folder: {log}")
         self.verdict.claim("ead-only file system" in log, f"and what is wrong with it: {log}")
-        run("mount", "-o", "remount,rw", disk)
+        run("mount", "-o", "remount,bind,rw", disk)
         gateway.start()
         self.stop_gateway(gateway)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from judge import Verdict, accounts, imbalances, missing, read_ledger, read_pubacked
 from probe import Probes
-from parts import Broker, Fleet, Gateway, Proxy, Verifier, end, is_sanitized, load_protocol, make_pki, wait_for
+from parts import Broker, Fleet, Gateway, Proxy, Verifier, end, is_sanitized, load_protocol, make_pki, show_logs, wait_for
 from samples import Sample, Sampler, take_sample
 
 FAULTS = {
@@ -56,9 +56,13 @@ class Outage:
         """Keeps the folder if a claim is broken, or something else went wrong."""
         try:
             self.play()
+        except BaseException:
+            show_logs(self.folder)
+            raise
         finally:
             self.tear_down()
         if self.verdict.broken:
+            show_logs(self.folder)
             print(f"kept {self.folder}", file=sys.stderr)
         else:
             shutil.rmtree(self.folder)

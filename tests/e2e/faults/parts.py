@@ -242,8 +242,8 @@ class Fleet:
                  host: str = "localhost", name: str = "fleet", wrap: tuple = ()) -> None:
         self.ledger, self.log, self.json = folder / f"{name}.ledger", folder / f"{name}.log", folder / f"{name}.json"
         self.process = start(self.log, *wrap, binary, "run", "--gateway", f"{host}:{gateway_port}", "--pki", pki,
-                             "--buffer-frames", 100_000, "--buffer-bytes", 100_000_000, "--progress", "--ledger",
-                             self.ledger, "--json", self.json, *options)
+                             "--buffer-frames", 100_000, "--buffer-bytes", 100_000_000, "--progress", "--signal-grace",
+                             60, "--ledger", self.ledger, "--json", self.json, *options)
 
     def unacknowledged(self) -> int | None:
         """What the devices still hold, as of the last second."""
@@ -288,6 +288,13 @@ class Proxy:
         beside = self.rate.with_suffix(".new")
         beside.write_text(str(bytes_per_second))
         beside.rename(self.rate)
+
+
+def show_logs(folder: pathlib.Path) -> None:
+    """How each log ends, for those who have no more than what a test prints."""
+    for log in sorted(folder.rglob("*log")):
+        if log.is_file() and log.stat().st_size:
+            print(f"--- {log}\n{log.read_text(errors='replace')[-1500:]}", file=sys.stderr)
 
 
 def is_sanitized(binary: pathlib.Path) -> bool:

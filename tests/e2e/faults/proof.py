@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from judge import Verdict, accounts, imbalances
-from parts import Broker, Fleet, Gateway, Proxy, Verifier, end, is_sanitized, load_protocol, make_pki, wait_for
+from parts import Broker, Fleet, Gateway, Proxy, Verifier, end, is_sanitized, load_protocol, make_pki, show_logs, wait_for
 from samples import Sample, take_sample
 
 
@@ -41,10 +41,12 @@ class Proof:
                 self.pb, self.northbound = load_protocol(self.folder)
                 self.play()
         except BaseException:
-            print(f"seed={self.seed}; kept {self.folder}", file=sys.stderr)
+            show_logs(self.folder)
+            print(f"{self.verdict.text()}\nkept {self.folder}", file=sys.stderr)
             raise
         self.verdict.figures["took_s"] = round(time.monotonic() - began, 1)
         if self.verdict.broken:
+            show_logs(self.folder)
             print(f"kept {self.folder}", file=sys.stderr)
         else:
             shutil.rmtree(self.folder)
@@ -151,3 +153,5 @@ class Proof:
     def stop_gateway(self, gateway: Gateway) -> None:
         status = gateway.stop()
         self.verdict.claim(status == 0, f"the gateway stops in good order, not with status {status}")
+        log = gateway.log.read_text(errors="replace")
+        self.verdict.claim("Sanitizer" not in log and "runtime error:" not in log, "no sanitizer has anything to say")
