@@ -91,6 +91,8 @@ std::string_view find_range(const Range (&ranges)[N], const Bytes& address) {
   return {};
 }
 
+constexpr unsigned k_mapped_bits = 96;
+
 bool has_prefix(const Bytes& address, const char* network, unsigned bits) {
   return within(address, bytes_of(ip::make_address(network)), bits);
 }
@@ -100,7 +102,7 @@ std::string_view special(Bytes address) {
     // The address that the translator will connect to.
     address = mapped(address[12] * 0x1000000U + address[13] * 0x10000U + address[14] * 0x100U + address[15]);
   }
-  if (has_prefix(address, "::ffff:0:0", 96)) return find_range(k_v4, address);
+  if (has_prefix(address, "::ffff:0:0", k_mapped_bits)) return find_range(k_v4, address);
   const std::string_view name = find_range(k_v6, address);
   if (!name.empty()) return name;
   return has_prefix(address, "2000::", 3) ? std::string_view() : "not global unicast";
@@ -126,7 +128,9 @@ Result<AddressPolicy> AddressPolicy::make(const std::vector<std::string>& allowe
 
 std::string_view AddressPolicy::fault(const ip::address& address) const {
   const Bytes bytes = bytes_of(address);
+  const bool v4 = has_prefix(bytes, "::ffff:0:0", k_mapped_bits);
   for (const Network& network : allowed_) {
+    if (v4 && network.bits < k_mapped_bits) continue;  // ::/0 means IPv6
     if (within(bytes, network.bytes, network.bits)) return {};
   }
   return special(bytes);

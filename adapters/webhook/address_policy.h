@@ -24,7 +24,8 @@ namespace fieldgate::webhook {
 // Thread: any; immutable.
 class AddressPolicy {
  public:
-  // `allowed`: ADDRESS/BITS. A network of IPv4-mapped addresses is one of IPv4.
+  // `allowed`: ADDRESS/BITS. A network of IPv4-mapped addresses is one of IPv4; a
+  // wider one of IPv6, such as ::/0, has nothing to say of IPv4.
   // Errors: Errc::invalid_argument, naming the element.
   static Result<AddressPolicy> make(const std::vector<std::string>& allowed);
 

@@ -102,6 +102,14 @@ TEST(AddressPolicy, LetsListedNetworksPassAndNothingBeside) {
   }
 }
 
+TEST(AddressPolicy, TakesAllOfIpv6ForNothingOfIpv4) {
+  const auto policy = AddressPolicy::make({"::/0"}).value();
+  EXPECT_EQ(policy.fault(ip::make_address("::1")), "");
+  EXPECT_EQ(policy.fault(ip::make_address("127.0.0.1")), "loopback");
+  EXPECT_EQ(policy.fault(ip::make_address("::ffff:169.254.169.254")), "link-local");
+  EXPECT_EQ(AddressPolicy::make({"0.0.0.0/0"}).value().fault(ip::make_address("127.0.0.1")), "");
+}
+
 TEST(AddressPolicy, NamesANetworkThatIsNone) {
   for (const char* text : {"10.0.0.0", "10.0.0.0/33", "fd00::/129", "10.0.0.0/", "10.0.0.0/8x", "10.0.0/8",
                            "localhost/8", "", "/8", "10.0.0.0/-1"}) {
