@@ -203,6 +203,12 @@ RecordBlockPtr UplinkLog::read(std::size_t lane, LogPosition from) {
     if (next == block->last_position()) break;
     block = spool_.read(next);
   }
+  // Told to the world and then forgotten in a crash, a device that never comes back
+  // would be online for ever: nobody would know that it needs an offline.
+  if (block && durable_ && state_ == SpoolState::ok && is_presence(*block) &&
+      block->last_position() > spool_.durable_through()) {
+    block = nullptr;
+  }
   place.waiting = !block && from <= last_;
   if (block) place.cursor.hand(block->last_position());
   return block;

@@ -18,6 +18,7 @@ void UplinkLog::durable_advanced() {
     if (lanes_changed_) save_lanes(false);
     trim();
   }
+  notify_waiting();
   tell(Track::spooled);
   tell(Track::forwarded);  // what waited for that with a dead letter
   tell(Track::levels);
@@ -46,6 +47,7 @@ void UplinkLog::usage_changed() {
     const MutexLock lock(mutex_);
     trim();
   }
+  notify_waiting();  // with the disk full or failed, nobody waits for it
   tell(Track::levels);
 }
 

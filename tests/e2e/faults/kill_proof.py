@@ -69,9 +69,8 @@ class Kills(Proof):
         """Whoever has the records alone knows in the end that everybody is gone, and never saw time go backwards."""
         truth = wait_for("by the presence records, everybody is gone", lambda: self.all_gone(presence), self.patience)
         figures = self.verdict.figures
-        figures.update(presence_sessions=truth.sessions, node_lost=truth.reasons.get("node_lost", 0),
-                       presence_unpaired=truth.unpaired)
-        self.verdict.claim_zero(presence_backwards=truth.backwards)
+        figures.update(presence_sessions=truth.sessions, node_lost=truth.reasons.get("node_lost", 0))
+        self.verdict.claim_zero(presence_backwards=truth.backwards, presence_unpaired=truth.unpaired)
         self.verdict.claim(truth.reasons.get("node_lost", 0) >= devices, f"a kill takes devices offline: {truth.reasons}")
 
     @staticmethod

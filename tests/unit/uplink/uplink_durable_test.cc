@@ -39,6 +39,48 @@ TEST(DurableLog, TellsOfSpooledBlocksOnceTheyAreDurable) {
   EXPECT_EQ(life.log.unsaved(), 0U);
 }
 
+std::shared_ptr<RecordBlock> presence_block(std::string_view name) {
+  auto block = std::make_shared<RecordBlock>(0);
+  RecordView view;
+  view.kind = RecordKind::presence;
+  view.device = "device";
+  view.name = name;
+  view.epoch = {7};
+  block->append(view);
+  return block;
+}
+
+// Killed in between, the next process would not know whom to call offline.
+TEST(DurableLog, ShowsPresenceToLanesOnceItIsDurable) {
+  Disk disk;
+  FakeLane lane("mqtt", true);
+  Life life(disk, {&lane});
+  life.begin();
+  life.spool.commit_all();
+  life.submit(1);
+  ASSERT_TRUE(life.log.submit(presence_block("online")));
+  life.submit(1);
+  EXPECT_TRUE(lane.take());
+  EXPECT_FALSE(lane.take());
+  const int notified = lane.notified;
+  life.spool.commit_all();
+  EXPECT_GT(lane.notified, notified);
+  EXPECT_TRUE(lane.take());
+  EXPECT_TRUE(lane.take());
+}
+
+TEST(DurableLog, ShowsPresenceAllTheSameWhileTheDiskTakesNothing) {
+  Disk disk;
+  FakeLane lane("mqtt", true);
+  Life life(disk, {&lane});
+  life.begin();
+  life.spool.commit_all();
+  ASSERT_TRUE(life.log.submit(presence_block("online")));
+  EXPECT_FALSE(lane.take());
+  life.spool.turn(SpoolState::full);
+  EXPECT_TRUE(lane.take());
+}
+
 // Killed now, neither the letter nor the record would be there again.
 TEST(DurableLog, TellsOfADeadLetterAsForwardedOnceItsRecordIsDurable) {
   Disk disk;
