@@ -234,7 +234,7 @@ std::string encode_device(const DeviceMarks& marks) {
   }
   out.number(marks.epoch.value).number(static_cast<std::uint8_t>(marks.online ? 1 : 0));
   out.number(static_cast<std::uint64_t>(marks.since_unix_ms));
-  out.number(static_cast<std::uint64_t>(marks.last_data_unix_ms));
+  out.number(static_cast<std::uint64_t>(marks.last_data_unix_ms)).number(marks.presence_lanes);
   return out.take();
 }
 
@@ -252,6 +252,7 @@ Result<DeviceMarks> decode_device(std::string_view id, Bytes bytes) {
   marks.online = in.number<std::uint8_t>() != 0;
   marks.since_unix_ms = static_cast<std::int64_t>(in.number<std::uint64_t>());
   marks.last_data_unix_ms = static_cast<std::int64_t>(in.number<std::uint64_t>());
+  marks.presence_lanes = in.number<std::uint32_t>();
   if (!in.ended()) return malformed("not a device's marks");
   return marks;
 }

@@ -68,8 +68,9 @@ void StreamLedger::apply(const RecordView& record, LogPosition position, Entry& 
   // Of an earlier connection: a dead letter that was put back, or a record that was
   // applied before.
   const bool stale = record.epoch < marks.epoch;
-  if (!stale) marks.epoch = record.epoch;
-  if (record.kind == RecordKind::presence) return apply_presence(record, entry);
+  const bool fresh = record.epoch > marks.epoch;
+  if (fresh) marks.epoch = record.epoch;
+  if (record.kind == RecordKind::presence) return apply_presence(record, fresh, entry);
   marks.last_data_unix_ms = std::max(marks.last_data_unix_ms, record.received_unix_ms);
   if (record.stream.value == 0) return;
   if (!stale) return raise(current_stream(marks, record.stream), record.seq, position);
@@ -79,11 +80,14 @@ void StreamLedger::apply(const RecordView& record, LogPosition position, Entry& 
 }
 
 // A connection goes online once and offline once, whatever is said again later.
-void StreamLedger::apply_presence(const RecordView& record, Entry& entry) {
+void StreamLedger::apply_presence(const RecordView& record, bool fresh, Entry& entry) {
   const bool online = record.name == "online";
   if (record.epoch < entry.marks.epoch) return;
   if (record.epoch == entry.presence && online && !entry.marks.online) return;
   entry.presence = record.epoch;
+  // Said again, to one lane for instance that had refused it, it was said to the others as well.
+  const bool again = online && entry.marks.online && !fresh;
+  entry.marks.presence_lanes = record.lanes | (again ? entry.marks.presence_lanes : 0);
   entry.marks.online = online;
   entry.marks.since_unix_ms = record.received_unix_ms;
 }

@@ -58,7 +58,8 @@ class StreamLedger {
 
   Entry* find(std::string_view device);
   void apply(const RecordView& record, LogPosition position, Entry& entry);
-  static void apply_presence(const RecordView& record, Entry& entry);
+  // `fresh`: nothing was known of that connection before.
+  static void apply_presence(const RecordView& record, bool fresh, Entry& entry);
   void make_room();
 
   const std::size_t devices_max_;

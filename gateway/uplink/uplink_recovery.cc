@@ -12,7 +12,8 @@ namespace {
 constexpr std::uint64_t k_survey_blocks = 256;
 
 RestoredDevice restored(const DeviceMarks& marks, LogPosition forwarded) {
-  RestoredDevice device{marks.device, {}, marks.epoch, marks.online, marks.since_unix_ms, marks.last_data_unix_ms};
+  RestoredDevice device{
+      marks.device, {}, marks.epoch, marks.online, marks.since_unix_ms, marks.last_data_unix_ms, marks.presence_lanes};
   for (const StreamMark& mark : {marks.streams[1], marks.streams[0]}) {  // the current one is opened last
     if (mark.id.value == 0) continue;
     StreamMarks* stream = device.streams.open(mark.id, {}, mark.logged);

@@ -25,13 +25,15 @@ struct Log {
     record.received_unix_ms = at;
     add(record);
   }
-  void presence(std::string_view device, std::string_view name, std::uint64_t epoch, std::int64_t at = 1'000) {
+  void presence(std::string_view device, std::string_view name, std::uint64_t epoch, std::int64_t at = 1'000,
+                LaneSet lanes = k_every_lane) {
     RecordView record;
     record.kind = RecordKind::presence;
     record.device = device;
     record.name = name;
     record.epoch = {epoch};
     record.received_unix_ms = at;
+    record.lanes = lanes;
     add(record);
   }
   void add(const RecordView& record) {
@@ -93,6 +95,22 @@ TEST(StreamLedger, KnowsWhoIsOnlineSinceWhen) {
   log.presence("pump", "online", 5, 3'000);  // a dead letter that was put back
   EXPECT_FALSE(log.ledger.all().at(0).online);
   EXPECT_EQ(log.ledger.all().at(0).since_unix_ms, 4'000);
+}
+
+TEST(StreamLedger, KnowsWhichLanesWereToldThatADeviceIsOnline) {
+  Log log;
+  log.presence("pump", "online", 4, 1'000, 0b0110);
+  EXPECT_EQ(log.ledger.all().at(0).presence_lanes, LaneSet{0b0110});
+  log.data("pump", 7, 1, 4);
+  log.presence("pump", "online", 4, 1'000, 0b0010);  // a dead letter that was put back, for one lane
+  EXPECT_EQ(log.ledger.all().at(0).presence_lanes, LaneSet{0b0110});
+  StreamLedger after(10);
+  after.restore(log.ledger.all());
+  after.apply(log.blocks.back());
+  EXPECT_EQ(after.all().at(0).presence_lanes, LaneSet{0b0110});
+  log.presence("pump", "online", 5, 2'000, 0b1000);
+  log.presence("pump", "offline", 4, 2'001, 0b0110);  // late
+  EXPECT_EQ(log.ledger.all().at(0).presence_lanes, LaneSet{0b1000});
 }
 
 TEST(StreamLedger, TellsOfEachChangedDeviceOnce) {
@@ -174,10 +192,11 @@ TEST(StreamLedger, ComesToTheSameFromACheckpointAndTheRest) {
       switch (random() % 6) {
         case 0:
           epochs[number] = ++epoch;
-          log.presence(device, "online", epoch, i);
+          log.presence(device, "online", epoch, i, static_cast<LaneSet>(epoch * 7));
           break;
         case 1:
-          if (epochs[number] != 0) log.presence(device, "offline", epochs[number], i);
+          if (epochs[number] != 0)
+            log.presence(device, "offline", epochs[number], i, static_cast<LaneSet>(epochs[number] * 7));
           break;
         default: {
           const std::uint64_t stream = 1 + epochs[number] % 3;

@@ -190,6 +190,7 @@ TEST(Restart, SaysOfADeviceWhatTheLogKnows) {
     view.seq = {seq};
     view.epoch = {stream == 8 ? 6U : 5U};
     view.received_unix_ms = 2'000;
+    view.lanes = kind == RecordKind::presence ? 0b11U : 0b01U;
     block->append(view);
     return block;
   };
@@ -214,6 +215,7 @@ TEST(Restart, SaysOfADeviceWhatTheLogKnows) {
   EXPECT_EQ(pump.id.str(), "pump");
   EXPECT_EQ(pump.epoch, Epoch{6});
   EXPECT_TRUE(pump.was_online);
+  EXPECT_EQ(pump.presence_lanes, LaneSet{0b11});
   EXPECT_EQ(pump.since_unix_ms, 2'000);
   EXPECT_EQ(pump.last_data_unix_ms, 2'000);
   const StreamMarks& current = pump.streams.all()[0];
