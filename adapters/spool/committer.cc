@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -34,6 +35,21 @@ std::uint64_t disk_cost(std::uint64_t encoded_bytes, std::uint64_t page_bytes) n
   if (encoded_bytes <= inline_max) return 2 * (encoded_bytes + k_node_bytes);
   return (encoded_bytes + k_page_header_bytes + page_bytes - 1) / page_bytes * page_bytes + 4 * k_node_bytes;
 }
+
+namespace {
+
+// How much of the log may be given up once the first `written` notes are: a record
+// that is a dead letter now must not go before its letter is there.
+LogPosition trim_through(const Work& work, std::size_t written) {
+  for (std::size_t i = written; i < work.notes.size(); ++i) {
+    const auto* letter = std::get_if<LetterChange>(&work.notes[i]);
+    if (letter == nullptr || letter->change != LmdbDeadLetters::Change::added) continue;
+    return std::min(work.trim_through, letter->give_up_until);
+  }
+  return work.trim_through;
+}
+
+}  // namespace
 
 Committer::Committer(Environment& environment, LmdbDeadLetters& letters, const Clock& clock, SpoolProbe& probe,
                      std::uint64_t boot, std::uint64_t reserve_bytes)
@@ -83,6 +99,13 @@ Result<void> Committer::load() {
 }
 
 Committer::Verdict Committer::run(Work& work) {
+  std::deque<Note> unready = take_unready(work.notes, committed_.durable);
+  const Verdict verdict = run_ready(work);
+  std::ranges::move(unready, std::back_inserter(work.notes));
+  return verdict;
+}
+
+Committer::Verdict Committer::run_ready(Work& work) {
   if (blocks_that_fit(work) == work.blocks.size() && environment_.pages().room() >= reserve_pages_) {
     const Share all{work.blocks.size(), notes_share(work, k_weight_max), k_trims_max};
     const Status rc = transact_growing(work, all);
@@ -166,7 +189,7 @@ Status Committer::write(MDB_txn* txn, const Work& work, const Share& share, Comm
       rc = put_lanes(txn, std::get<std::vector<SavedLane>>(note), after);
     }
   }
-  if (rc == MDB_SUCCESS && share.trims > 0) rc = trim(txn, work.trim_through, share.trims, after);
+  if (rc == MDB_SUCCESS && share.trims > 0) rc = trim(txn, trim_through(work, share.notes), share.trims, after);
   return rc;
 }
 

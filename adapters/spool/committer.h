@@ -47,7 +47,8 @@ class Committer {
 
   // Reads where the file stands. Before everything else.
   Result<void> load();
-  // Takes off `work` what has become durable; notes may be left without a fault.
+  // Takes off `work` what has become durable; notes may be left without a fault:
+  // is_ready() says which are to be tried again at once.
   Verdict run(Work& work);
   const Committed& committed() const noexcept { return committed_; }
   const Pages& pages() const noexcept { return environment_.pages(); }
@@ -61,6 +62,7 @@ class Committer {
     std::size_t notes = 0;
     std::size_t trims = 0;
   };
+  Verdict run_ready(Work& work);
   Verdict run_tight(Work& work);
   Verdict append_tight(Work& work);
   Status transact(Work& work, const Share& share);

@@ -40,7 +40,7 @@ Result<void> LmdbDeadLetters::load() {
     if (!letter) return fault("id " + std::to_string(id) + ": " + letter.error().detail);
     // A smaller budget than last time: the oldest go, as if they had come just now.
     for (const std::uint64_t gone : index_.add(id, letter->lane, DeadLetterIndex::bytes_of(*letter))) {
-      queue_(gone, Change::removed);
+      queue_(gone, Change::removed, {});
     }
     next_ = std::max(next_, id + 1);
   }
@@ -59,8 +59,8 @@ std::uint64_t LmdbDeadLetters::add(DeadLetter letter) {
     unwritten_.emplace(id, std::make_shared<const DeadLetter>(std::move(letter)));
     for (const std::uint64_t old : gone) unwritten_.erase(old);
   }
-  queue_(id, Change::added);
-  for (const std::uint64_t old : gone) queue_(old, Change::removed);
+  queue_(id, Change::added, {});
+  for (const std::uint64_t old : gone) queue_(old, Change::removed, {});
   return id;
 }
 
@@ -98,7 +98,18 @@ bool LmdbDeadLetters::remove(std::uint64_t id) {
     if (!index_.remove(id)) return false;
     unwritten_.erase(id);
   }
-  queue_(id, Change::removed);
+  queue_(id, Change::removed, {});
+  return true;
+}
+
+// One that is not on the disk yet still gets there: its lane may be saved as past it
+// before the record that takes its place is durable.
+bool LmdbDeadLetters::replayed(std::uint64_t id, LogPosition as) {
+  {
+    const MutexLock lock(mutex_);
+    if (!index_.remove(id)) return false;
+  }
+  queue_(id, Change::removed, as);
   return true;
 }
 

@@ -20,8 +20,8 @@ class Environment;
 class LmdbDeadLetters final : public DeadLetterStore {
  public:
   enum class Change : std::uint8_t { added, removed };
-  // Tells the writer; never waits.
-  using Queue = std::function<void(std::uint64_t id, Change change)>;
+  // Tells the writer; never waits. Not before everything <= `after` is durable.
+  using Queue = std::function<void(std::uint64_t id, Change change, LogPosition after)>;
 
   // `environment` outlives this.
   LmdbDeadLetters(Environment& environment, std::uint64_t bytes_max, Queue queue)
@@ -33,6 +33,7 @@ class LmdbDeadLetters final : public DeadLetterStore {
   DeadLetterPage list(const DeadLetterQuery& query) const override;
   std::optional<DeadLetter> find(std::uint64_t id) const override;
   bool remove(std::uint64_t id) override;
+  bool replayed(std::uint64_t id, LogPosition as) override;
   std::vector<DeadLetterUsage> usage() const override;
 
   // For the writer: a letter that is to be written; nullptr if it was removed

@@ -49,10 +49,11 @@ LmdbSpool::LmdbSpool(const LmdbSpoolSettings& settings, const Clock& clock, Log&
       log_(log),
       boot_(random_number()),
       environment_(std::move(environment)),
-      letters_(std::make_unique<LmdbDeadLetters>(*environment_, settings.dead_letter_bytes_max,
-                                                 [this](std::uint64_t id, LmdbDeadLetters::Change change) {
-                                                   note(LetterChange{id, change}, true);
-                                                 })),
+      letters_(std::make_unique<LmdbDeadLetters>(
+          *environment_, settings.dead_letter_bytes_max,
+          [this](std::uint64_t id, LmdbDeadLetters::Change change, LogPosition after) {
+            note(LetterChange{.id = id, .change = change, .after = after}, true);
+          })),
       committer_(std::make_unique<Committer>(*environment_, *letters_, clock, probe_, boot_, reserve_bytes(settings))),
       tail_(settings.memory_bytes_max / 2),
       cache_(settings.memory_bytes_max / 4) {}
@@ -239,6 +240,7 @@ void LmdbSpool::save_devices(std::vector<DeviceMarks> changed, std::vector<Devic
 void LmdbSpool::note(Note note, bool urgent) {
   const MutexLock lock(mutex_);
   if (closing_ || state_ == SpoolState::failed) return;
+  if (auto* letter = std::get_if<LetterChange>(&note)) letter->give_up_until = trim_through_;
   if (notes_.empty()) {
     notes_since_ = std::chrono::steady_clock::now();
     notes_urgent_ = false;

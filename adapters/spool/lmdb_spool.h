@@ -113,7 +113,7 @@ class LmdbSpool final : public Spool {
   LogPosition fetching_ GUARDED_BY(mutex_);  // what the reader is at; 0: nothing
   std::deque<Note> notes_ GUARDED_BY(mutex_);
   bool notes_urgent_ GUARDED_BY(mutex_) = false;  // more than lanes
-  bool notes_left_ GUARDED_BY(mutex_) = false;    // unwritten_notes_ is not empty
+  bool notes_left_ GUARDED_BY(mutex_) = false;    // some of unwritten_notes_ may be written
   LogPosition trim_through_ GUARDED_BY(mutex_);
   Committed committed_ GUARDED_BY(mutex_);
   std::uint64_t live_bytes_ GUARDED_BY(mutex_) = 0;

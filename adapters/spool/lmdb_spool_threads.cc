@@ -92,7 +92,9 @@ void LmdbSpool::settle(Committer::Verdict verdict, Monotonic begun) {
     tail_.saved_through(committed_.durable, dropped);
     tail_.drop_through(committed_.trimmed, dropped);
     cache_.drop_through(committed_.trimmed);
-    notes_left_ = !unwritten_notes_.empty();
+    // What is not ready waits for records, and those are written without a reminder.
+    notes_left_ = std::ranges::any_of(
+        unwritten_notes_, [this](const Note& note) { return is_ready(note, committer_->committed().durable); });
     blocks_since_ = begun;  // what came meanwhile came after that
     trim_since_ = begun;
     const SpoolState state = verdict == Committer::Verdict::done   ? SpoolState::ok
@@ -153,7 +155,8 @@ void LmdbSpool::read_loop() {
       }
     }
     if (!fetched.fault.empty()) fail(fetched.fault);
-    events_->readable();
+    // Whoever is told asks again: of what cannot be read, for ever.
+    if (fetched.fault.empty() || !fetched.blocks.empty()) events_->readable();
   }
 }
 

@@ -44,6 +44,19 @@ void move_in_parts(DeviceGroup group, std::deque<Note>& to) {
 
 }  // namespace
 
+bool is_ready(const Note& note, LogPosition durable) noexcept {
+  const auto* letter = std::get_if<LetterChange>(&note);
+  return letter == nullptr || letter->after <= durable;
+}
+
+std::deque<Note> take_unready(std::deque<Note>& notes, LogPosition durable) {
+  const auto ready = [durable](const Note& note) { return is_ready(note, durable); };
+  const auto unready = std::ranges::stable_partition(notes, ready);
+  std::deque<Note> taken(std::make_move_iterator(unready.begin()), std::make_move_iterator(unready.end()));
+  notes.erase(unready.begin(), unready.end());
+  return taken;
+}
+
 void move_in_parts(std::deque<Note>& from, std::deque<Note>& to) {
   for (Note& note : from) {
     if (auto* group = std::get_if<DeviceGroup>(&note)) {

@@ -18,6 +18,8 @@ namespace fieldgate::spool {
 struct LetterChange {
   std::uint64_t id;
   LmdbDeadLetters::Change change;
+  LogPosition after{};          // not before all this is durable
+  LogPosition give_up_until{};  // added: until it is written no more of the log is given up
 };
 // Of what save_devices() was given all, or a part; the last part carries the
 // checkpoint.
@@ -27,6 +29,11 @@ struct DeviceGroup {
   std::optional<LogPosition> checkpoint;
 };
 using Note = std::variant<LetterChange, std::vector<SavedLane>, DeviceGroup>;
+
+// Whether it may be written, where everything <= `durable` is.
+bool is_ready(const Note& note, LogPosition durable) noexcept;
+// Moves out those that may not be; their order stays.
+std::deque<Note> take_unready(std::deque<Note>& notes, LogPosition durable);
 
 // Moves `from` behind `to`, with large groups of devices in parts, by rising id.
 void move_in_parts(std::deque<Note>& from, std::deque<Note>& to);

@@ -70,6 +70,12 @@ class DeadLetterStore {
   virtual std::optional<DeadLetter> find(std::uint64_t id) const = 0;
   // False: there is none (any more).
   virtual bool remove(std::uint64_t id) = 0;
+  // As remove(), for one whose record is in the log again, at `as`: a store that is
+  // durable keeps it until that is durable too. A crash finds one of the two.
+  virtual bool replayed(std::uint64_t id, LogPosition as) {
+    static_cast<void>(as);
+    return remove(id);
+  }
   virtual std::vector<DeadLetterUsage> usage() const = 0;  // lanes that have or had any
 };
 

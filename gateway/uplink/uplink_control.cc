@@ -57,8 +57,9 @@ Result<void> UplinkLog::replay(const DeadLetter& letter) {
   auto block = std::make_shared<RecordBlock>(0);
   block->append(record);
   block->seal();
+  const RecordBlockPtr again = block;
   if (const auto appended = append(std::move(block)); !appended) return appended;
-  letters_.remove(letter.id);
+  letters_.replayed(letter.id, again->last_position());
   return {};
 }
 

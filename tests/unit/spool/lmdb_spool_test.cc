@@ -28,7 +28,8 @@ DeviceMarks marks_of(int number) {
           .epoch = {99},
           .online = number % 2 == 0,
           .since_unix_ms = 1'000 + number,
-          .last_data_unix_ms = 2'000 + number};
+          .last_data_unix_ms = 2'000 + number,
+          .presence_lanes = static_cast<LaneSet>(number)};
 }
 
 std::vector<DeviceMarks> sorted(std::vector<DeviceMarks> devices) {
@@ -264,6 +265,9 @@ TEST_F(LmdbSpoolTest, StopsForGoodWhereABlockIsDamaged) {
   EXPECT_NE(error.find(data_file()), std::string::npos) << error;
   EXPECT_NE(error.find("position 3 is damaged: wrong checksum"), std::string::npos) << error;
   EXPECT_EQ(spool_->append(make_block(1)).error().code, Errc::unavailable);
+  // A reader asks again whenever it is told that there is something: it must not be.
+  ASSERT_TRUE(events_.wait_for([&] { return !spool_->read({1}) && spool_->probe().fetches.get() >= 5; }));
+  EXPECT_EQ(events_.readable_count, 0);
 }
 
 }  // namespace
