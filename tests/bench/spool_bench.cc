@@ -150,6 +150,7 @@ Outcome drive(Spool& spool, std::uint64_t records, std::size_t per_block, std::a
   const double wall = meter.wall();
   const double cpu = meter.cpu();
   for (std::thread& producer : producers) producer.join();
+  spool.close();  // before the bell goes
   if (bytes != records * k_payload_bytes) std::exit(1);
   const auto count = static_cast<double>(records);
   return {count / wall, 1e6 * cpu / count, durable_at > 0 ? count / durable_at : 0};
@@ -190,7 +191,6 @@ void run_lmdb(const std::string& dir, std::uint64_t records, std::size_t per_blo
       static_cast<unsigned long long>(probe.fetched_blocks.get()),
       static_cast<unsigned long long>(probe.file_bytes.get() >> 20), static_cast<unsigned long long>(refusals.load()));
   std::fflush(stdout);
-  spool.close();
   std::filesystem::remove_all(dir);
 }
 
