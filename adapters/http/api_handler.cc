@@ -121,9 +121,9 @@ void ApiHandler::ask_live(const Request& request, bool latest, Respond respond) 
   const std::string& id = request.target.segments[3];
   const DeviceSummary* known = index_.find(id);
   if (known == nullptr) {
-    return respond(make_problem(Problem::device_not_found, request.id,
-                                is_valid_name(id) ? "no device '" + id + "' is known to this node"
-                                                  : "that is not a device id"));
+    return respond(
+        make_problem(Problem::device_not_found, request.id,
+                     is_valid_name(id) ? "no device '" + id + "' is known to this node" : "that is not a device id"));
   }
   const std::uint64_t number = next_question_++;
   const DeviceId device = known->id;

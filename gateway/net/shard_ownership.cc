@@ -82,7 +82,8 @@ void Shard::claim(const DeviceId& id, SessionRef from, DeviceProfile profile) {
   home.post([&home, id, address = SessionAddress{index_, from}, profile = std::move(profile)]() mutable {
     home.assert_current();
     // No room to say that it is online.
-    if (home.ingress_.presence() >= home.config_->presence_backlog_max) return home.refuse(address, EndReason::overloaded);
+    if (home.ingress_.presence() >= home.config_->presence_backlog_max)
+      return home.refuse(address, EndReason::overloaded);
     home.ownership_.claim(id, address, std::move(profile), home.env_.clock.now());
     home.arm_claim_timer();
   });
