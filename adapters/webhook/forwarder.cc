@@ -170,8 +170,6 @@ std::optional<Monotonic> Forwarder::due(std::size_t number) const {
   return line.waiting.front().due;
 }
 
-bool Forwarder::idle() const { return feed_ == nullptr || (ledger_.size() == 0 && feed_->read(next_) == nullptr); }
-
 void Forwarder::report() {
   if (const auto completion = ledger_.take_completed()) feed_->completed(completion->through, completion->outcome);
 }

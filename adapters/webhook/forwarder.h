@@ -75,8 +75,6 @@ class Forwarder {
 
   // When take() will have something for `line` though nothing else happens.
   std::optional<Monotonic> due(std::size_t line) const;
-  // Nothing read is unfinished, as of the last report(), and there is nothing to read.
-  bool idle() const;
 
   // Tells the feed what is done with since the last call.
   void report();
