@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,7 @@ struct Case {
   AckStage stage;
   v1::AckStage asked;
   std::uint32_t home;
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << to_string(c.stage) << ", home " << c.home; }
 };
 
 class DeviceSessionStage : public testing::TestWithParam<Case> {
