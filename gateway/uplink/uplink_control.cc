@@ -58,7 +58,7 @@ Result<void> UplinkLog::replay(const DeadLetter& letter) {
   block->append(record);
   block->seal();
   const RecordBlockPtr again = block;
-  if (const auto appended = append(std::move(block)); !appended) return appended;
+  if (auto appended = append(std::move(block)); !appended) return appended;
   letters_.replayed(letter.id, again->last_position());
   return {};
 }

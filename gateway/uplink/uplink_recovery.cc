@@ -35,12 +35,12 @@ Result<void> UplinkLog::recover() {
     last_ = {usage.next.value - 1};
     trimmed_ = before;
   }
-  if (const auto placed = place_lanes(recovery->lanes, before); !placed) return placed;
+  if (auto placed = place_lanes(recovery->lanes, before); !placed) return placed;
   const LogPosition checkpoint = std::clamp(recovery->checkpoint, before, LogPosition{usage.next.value - 1});
   ledger_.restore(std::move(recovery->devices));
-  if (const auto surveyed = survey(checkpoint); !surveyed) return surveyed;
+  if (auto surveyed = survey(checkpoint); !surveyed) return surveyed;
   if (durable_) {
-    if (const auto replayed = replay_log({checkpoint.value + 1}); !replayed) return replayed;
+    if (auto replayed = replay_log({checkpoint.value + 1}); !replayed) return replayed;
   }
   const MutexLock lock(mutex_);
   told_spooled_ = last_;  // what outlived a process is durable
