@@ -15,6 +15,7 @@ constexpr std::uint64_t k_withhold_above = 80;
 constexpr std::uint64_t k_withhold_until = 70;
 constexpr std::uint64_t k_refuse_data_above = 95;
 constexpr std::chrono::milliseconds k_save_lanes_every{100};
+constexpr std::int64_t k_presence_patience_ms = 2'000;
 
 bool above(std::uint64_t bytes, std::uint64_t bytes_max, std::uint64_t percent) noexcept {
   return bytes * 100 > bytes_max * percent;
@@ -205,8 +206,10 @@ RecordBlockPtr UplinkLog::read(std::size_t lane, LogPosition from) {
   }
   // Told to the world and then forgotten in a crash, a device that never comes back
   // would be online for ever: nobody would know that it needs an offline.
+  // A disk that hangs must not hold the lanes for that, though.
   if (block && durable_ && state_ == SpoolState::ok && is_presence(*block) &&
-      block->last_position() > spool_.durable_through()) {
+      block->last_position() > spool_.durable_through() &&
+      clock_.unix_ms() - (*block)[0].received_unix_ms < k_presence_patience_ms) {
     block = nullptr;
   }
   place.waiting = !block && from <= last_;

@@ -39,13 +39,14 @@ TEST(DurableLog, TellsOfSpooledBlocksOnceTheyAreDurable) {
   EXPECT_EQ(life.log.unsaved(), 0U);
 }
 
-std::shared_ptr<RecordBlock> presence_block(std::string_view name) {
+std::shared_ptr<RecordBlock> presence_block(std::string_view name, std::int64_t received_unix_ms) {
   auto block = std::make_shared<RecordBlock>(0);
   RecordView view;
   view.kind = RecordKind::presence;
   view.device = "device";
   view.name = name;
   view.epoch = {7};
+  view.received_unix_ms = received_unix_ms;
   block->append(view);
   return block;
 }
@@ -58,7 +59,7 @@ TEST(DurableLog, ShowsPresenceToLanesOnceItIsDurable) {
   life.begin();
   life.spool.commit_all();
   life.submit(1);
-  ASSERT_TRUE(life.log.submit(presence_block("online")));
+  ASSERT_TRUE(life.log.submit(presence_block("online", life.clock.ms)));
   life.submit(1);
   EXPECT_TRUE(lane.take());
   EXPECT_FALSE(lane.take());
@@ -69,13 +70,27 @@ TEST(DurableLog, ShowsPresenceToLanesOnceItIsDurable) {
   EXPECT_TRUE(lane.take());
 }
 
+TEST(DurableLog, DoesNotHoldLanesForPresenceWhileTheDiskHangs) {
+  Disk disk;
+  FakeLane lane("mqtt", true);
+  Life life(disk, {&lane});
+  life.begin();
+  life.spool.commit_all();
+  ASSERT_TRUE(life.log.submit(presence_block("online", life.clock.ms)));
+  EXPECT_FALSE(lane.take());
+  const int notified = lane.notified;
+  life.pass(2'500);
+  EXPECT_GT(lane.notified, notified);
+  EXPECT_TRUE(lane.take());
+}
+
 TEST(DurableLog, ShowsPresenceAllTheSameWhileTheDiskTakesNothing) {
   Disk disk;
   FakeLane lane("mqtt", true);
   Life life(disk, {&lane});
   life.begin();
   life.spool.commit_all();
-  ASSERT_TRUE(life.log.submit(presence_block("online")));
+  ASSERT_TRUE(life.log.submit(presence_block("online", life.clock.ms)));
   EXPECT_FALSE(lane.take());
   life.spool.turn(SpoolState::full);
   EXPECT_TRUE(lane.take());
