@@ -65,6 +65,7 @@ TEST_F(SmallDisk, FullGetsItsRoomBackFromWhatIsGivenUp) {
   ASSERT_EQ(worker.ask("fill"), "filled");
   // Over and over: the pages that giving up takes come back each time.
   constexpr int k_rounds = 25;
+  std::uint64_t trimmed = 0;
   for (int round = 0; round < k_rounds; ++round) {
     overfill(worker);
     // The checkpoint must be able to advance, or nothing could be given up.
@@ -73,11 +74,14 @@ TEST_F(SmallDisk, FullGetsItsRoomBackFromWhatIsGivenUp) {
     ASSERT_TRUE(worker.wait_for([&](const WorkerUsage& usage) { return usage.checkpoint >= durable; })) << round;
     // More may wait than there is room for: it goes through bit by bit.
     ASSERT_TRUE(worker.wait_for([&](const WorkerUsage& usage) {
-      worker.ask("trim " + std::to_string(usage.durable));
+      trimmed = usage.durable;
+      worker.ask("trim " + std::to_string(trimmed));
       return is_saved(usage);
     })) << round
         << ": " << worker.usage().error;
   }
+  // What was asked for last is still being given up.
+  ASSERT_TRUE(worker.wait_for([&](const WorkerUsage& usage) { return usage.first > trimmed; }));
   const WorkerUsage usage = worker.usage();
   EXPECT_EQ(worker.ask("check"), "checked " + std::to_string(usage.records));
   std::printf("rounds=%d records=%llu\n", k_rounds, static_cast<unsigned long long>(usage.next - 1));
