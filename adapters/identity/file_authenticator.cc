@@ -44,15 +44,21 @@ Result<DeviceId> from_certificate(const PeerCredentials& peer, bool allow_common
 
 }  // namespace
 
-std::string sha256_hex(std::string_view text) {
-  constexpr std::string_view k_digits = "0123456789abcdef";
-  std::array<unsigned char, 32> hash{};
+Sha256 sha256_of(std::string_view text) {
+  Sha256 hash{};
   unsigned int bytes = 0;
-  if (EVP_Digest(text.data(), text.size(), hash.data(), &bytes, EVP_sha256(), nullptr) != 1) return {};
-  std::string hex;
-  for (const unsigned char byte : hash) hex.append({k_digits[byte >> 4], k_digits[byte & 15]});
-  return hex;
+  EVP_Digest(text.data(), text.size(), hash.data(), &bytes, EVP_sha256(), nullptr);
+  return hash;
 }
+
+std::string hex(const Sha256& hash) {
+  constexpr std::string_view k_digits = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : hash) text.append({k_digits[byte >> 4], k_digits[byte & 15]});
+  return text;
+}
+
+std::string sha256_hex(std::string_view text) { return hex(sha256_of(text)); }
 
 FileAuthenticator::FileAuthenticator(std::shared_ptr<const TokenTable> table, bool allow_common_name)
     : table_(std::move(table)), allow_common_name_(allow_common_name) {}
@@ -80,21 +86,24 @@ std::shared_ptr<const TokenTable> FileAuthenticator::table() const {
   return table_;
 }
 
-Result<DeviceId> FileAuthenticator::authenticate(const PeerCredentials& peer) const {
+Result<DeviceIdentity> FileAuthenticator::authenticate(const PeerCredentials& peer) const {
   if (!peer.bearer_token.empty()) {
     const auto current = table();
     const DeviceId* device = current->find(sha256_hex(peer.bearer_token));
     if (device == nullptr) return refused("token: not known");
-    return *device;
+    return DeviceIdentity{*device, IdentityProof::token, sha256_of(peer.bearer_token), 0};
   }
-  if (peer.has_certificate) return from_certificate(peer, allow_common_name_);
-  return refused("neither a token nor a certificate");
+  if (!peer.has_certificate) return refused("neither a token nor a certificate");
+  auto id = from_certificate(peer, allow_common_name_);
+  if (!id) return id.error();
+  return DeviceIdentity{std::move(*id), IdentityProof::certificate, peer.certificate_sha256, 0};
 }
 
-bool FileAuthenticator::token_still_valid(std::string_view token_sha256, const DeviceId& id) const {
+bool FileAuthenticator::still_valid(const DeviceIdentity& identity) const {
+  if (identity.proof != IdentityProof::token) return true;
   const auto current = table();
-  const DeviceId* device = current->find(std::string(token_sha256));
-  return device != nullptr && *device == id;
+  const DeviceId* device = current->find(hex(identity.sha256));
+  return device != nullptr && *device == identity.id;
 }
 
 std::size_t FileAuthenticator::tokens() const { return table()->size(); }

@@ -14,7 +14,9 @@ namespace fieldgate {
 
 class TokenTable;
 
-// The SHA-256 of `text`, 64 lower-case hexadecimal digits.
+Sha256 sha256_of(std::string_view text);
+// 64 lower-case hexadecimal digits.
+std::string hex(const Sha256& hash);
 std::string sha256_hex(std::string_view text);
 
 // Devices from a file of hashed tokens and from their certificates.
@@ -35,9 +37,8 @@ class FileAuthenticator final : public Authenticator {
   static Result<std::unique_ptr<FileAuthenticator>> open(const std::string& tokens_file, bool allow_common_name);
   ~FileAuthenticator() override;
 
-  Result<DeviceId> authenticate(const PeerCredentials& peer) const override;
-  // `token_sha256`: as sha256_hex() writes it.
-  bool token_still_valid(std::string_view token_sha256, const DeviceId& id) const override;
+  Result<DeviceIdentity> authenticate(const PeerCredentials& peer) const override;
+  bool still_valid(const DeviceIdentity& identity) const override;
 
   // Reads the tokens again. Errors: as open(); the table is as it was.
   Result<void> reload(const std::string& tokens_file);

@@ -104,6 +104,27 @@ void Encoder::goodbye(GoodbyeReason reason, std::uint32_t reconnect_after_ms, st
   });
 }
 
+void Encoder::command(const CommandFrame& command, std::string& out) const {
+  frame(out, 5, [&](FieldWriter& to) {
+    to.text(1, command.id);
+    to.text(2, command.name);
+    to.text(3, {reinterpret_cast<const char*>(command.payload.data()), command.payload.size()});
+    to.number(4, command.deadline_ms);
+  });
+}
+
+void Encoder::command_cancel(const CommandCancelFrame& cancel, std::string& out) const {
+  frame(out, 6, [&](FieldWriter& to) { to.text(1, cancel.id); });
+}
+
+void Encoder::desired(const DesiredFrame& desired, std::string& out) const {
+  frame(out, 7, [&](FieldWriter& to) {
+    to.number(1, desired.version);
+    to.text(2, desired.json);
+    to.number(3, desired.full ? 1 : 0);
+  });
+}
+
 void Encoder::presence(const PresenceRecord& record, std::string& out) const {
   out.clear();
   FieldWriter to(out);

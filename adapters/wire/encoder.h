@@ -23,6 +23,9 @@ class Encoder final : public WireEncoder {
   void goodbye(GoodbyeReason reason, std::uint32_t reconnect_after_ms, std::string_view text,
                std::string& out) const override;
   void presence(const PresenceRecord& record, std::string& out) const override;
+  void command(const CommandFrame& frame, std::string& out) const override;
+  void command_cancel(const CommandCancelFrame& frame, std::string& out) const override;
+  void desired(const DesiredFrame& frame, std::string& out) const override;
 
  private:
   const LimitSettings limits_;

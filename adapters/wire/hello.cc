@@ -31,6 +31,7 @@ void clear(HelloFrame& hello) {
   hello.receive_max_bytes = 0;
   hello.labels.clear();
   hello.firmware_version.clear();
+  hello.takes_commands = hello.takes_command_cancels = hello.takes_desired = false;
 }
 
 bool read_u32(std::uint64_t value, const char* field, std::uint32_t& out, Fault& fault) {
@@ -85,6 +86,9 @@ bool Decoder::read_hello(std::string_view body, Fault& fault) {
         if (in.bytes().size() > k_capability_bytes_max || !is_plain_text(in.bytes())) {
           return refuse(fault, "hello.capabilities: one is not at most 64 bytes of UTF-8 without control characters");
         }
+        hello_.takes_commands |= in.bytes() == "command";
+        hello_.takes_command_cancels |= in.bytes() == "command_cancel";
+        hello_.takes_desired |= in.bytes() == "desired";
         break;
       default: in.wrong_type(fault); return refused_in(fault, "hello: ");
     }

@@ -23,10 +23,12 @@ class ProtobufWire final : public Wire {
 
   std::unique_ptr<WireDecoder> make_decoder() const override;
   const WireEncoder& encoder() const override { return *encoder_; }
+  const RecordReader& reader() const override { return *reader_; }
 
  private:
   LimitSettings limits_;
   std::unique_ptr<const WireEncoder> encoder_;
+  std::unique_ptr<const RecordReader> reader_;
 };
 
 }  // namespace fieldgate::wire

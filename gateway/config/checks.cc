@@ -49,6 +49,8 @@ class Checker {
     for (std::size_t i = 0; i < s_.webhooks.size(); ++i) webhook(s_.webhooks[i], "webhooks[" + std::to_string(i) + "]");
     lanes_together();
     api();
+    store();
+    jwt("tokens.jwt", s_.tokens.jwt);
     return std::move(problems_);
   }
 
@@ -255,13 +257,49 @@ class Checker {
   void api() {
     if (!s_.api.enabled) return;
     pair("api", s_.api.certificate_file, s_.api.key_file);
-    if (s_.api.token_file.empty()) {
-      error("api.token_file", "is missing: say who may use the API, or set api.enabled to false", {"api.enabled"});
+    if (s_.api.token_file.empty() && !s_.api.jwt.enabled()) {
+      error("api.token_file", "is missing: say who may use the API, or set api.enabled to false",
+            {"api.enabled", "api.jwt"});
     }
+    jwt("api.jwt", s_.api.jwt);
     if (s_.api.certificate_file.empty() && !is_loopback(s_.api.listen)) {
       warning("api.listen", "is not a loopback address: without certificate_file, tokens travel in clear",
               {"api.certificate_file"});
     }
+  }
+
+  void jwt(const std::string& path, const JwtSettings& of) {
+    if (!of.enabled()) return;
+    if (of.audience.empty()) {
+      error(path + ".audience", "is missing: a token made for somebody else would do here", {path});
+    }
+    std::set<std::string> ids;
+    for (std::size_t i = 0; i < of.keys.size(); ++i) {
+      const std::string key = path + ".keys[" + std::to_string(i) + "]";
+      if (of.keys[i].file.empty()) error(key + ".file", "is missing: name the file with the public key", {key});
+      if (!ids.insert(of.keys[i].id).second) error(key + ".id", "is another key's: each `kid` names one key", {key});
+    }
+  }
+
+  void store() {
+    const StoreSettings& of = s_.store;
+    if (of.kind == StoreKind::postgres && of.connection.empty()) {
+      error("store.connection", "is missing: say where PostgreSQL is", {"store.kind"});
+    }
+    if (!of.password.value.empty() && !of.password_file.empty()) {
+      error("store.password_file", "and password are both set: one of them is enough", {"store.password"});
+    }
+    if (of.kind == StoreKind::none && s_.registry.auto_register) {
+      warning("registry.auto_register", "has no effect without a store", {"store.kind"});
+    }
+    for (std::size_t i = 0; i < s_.mqtt.size(); ++i) {
+      if (of.kind != StoreKind::none || !s_.mqtt[i].commands) continue;
+      error("mqtt[" + std::to_string(i) + "].commands", "need a store to keep them in", {"store.kind"});
+    }
+    if (s_.commands.timeout > s_.commands.timeout_max) {
+      error("commands.timeout", "is over commands.timeout_max", {"commands.timeout_max"});
+    }
+    if (s_.commands.ttl > s_.commands.ttl_max) error("commands.ttl", "is over commands.ttl_max", {"commands.ttl_max"});
   }
 
   const Settings& s_;

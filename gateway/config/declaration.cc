@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/declaration.h"
 
+#include "gateway/config/declaration_parts.h"
 #include "gateway/config/text_checks.h"
 #include "gateway/core/record.h"
 
@@ -64,6 +65,9 @@ void describe(Visitor& v, DeviceTlsSettings& s) {
       {"client_ca_file", "Certificate authorities that may sign device certificates, PEM. Empty: devices show tokens.",
        Reload::content},
       File(s.client_ca_file));
+  v.value(
+      {"crl_file", "Revoked device certificates, PEM, one list or more. Empty: none is looked for.", Reload::content},
+      File(s.crl_file));
   v.value({"client_certificate",
            "required: the TLS handshake fails without a trusted device certificate. optional: a device may show a "
            "token instead."},
@@ -93,6 +97,9 @@ void describe(Visitor& v, TokenSettings& s) {
            "certificates.",
            Reload::content},
           File(s.file));
+  v.enter({"jwt", "JSON Web Tokens whose subject is the device's id."});
+  describe(v, s.jwt);
+  v.leave();
 }
 
 void describe(Visitor& v, PhaseDeadlines& s) {
@@ -268,6 +275,12 @@ void describe_lane(Visitor& v, MqttLaneSettings& s) {
   v.value({"will_delay", "How long the broker waits before it announces this node's loss."},
           Duration(s.will_delay, seconds(0), hours(1)));
   v.value({"presence_retained", "Keep each device's presence as a retained message."}, Flag(s.presence_retained));
+  v.value({"commands", "Take commands from this broker, as MQTT 5 requests to PREFIX/devices/DEVICE/commands/NAME."},
+          Flag(s.commands));
+  v.texts({"response_topics",
+           "Topic filters, one of which a request's Response Topic must match; outside the prefix. Empty: none is "
+           "allowed."},
+          TextList(s.response_topics, 64, must_be_topic_filter));
   describe_filter(v, s.filter);
   v.enter({"tls", "TLS towards the broker. The files are read again at each connect."});
   describe(v, s.tls);
@@ -330,36 +343,6 @@ void describe_lane(Visitor& v, WebhookLaneSettings& s) {
   v.list({"headers", "Further headers of every request."}, ListOf<WebhookHeader>(s.headers, 16, describe));
 }
 
-void describe(Visitor& v, ApiSettings& s) {
-  v.value({"enabled", "The HTTP API."}, Flag(s.enabled));
-  v.value({"listen", "Where the API listens."}, EndpointValue(s.listen));
-  v.value({"certificate_file",
-           "Certificate, PEM. With key_file: HTTPS. Empty: HTTP, for loopback or behind a proxy that speaks TLS.",
-           Reload::content},
-          File(s.certificate_file));
-  v.value({"key_file", "Its private key, PEM, not encrypted.", Reload::content}, File(s.key_file));
-  v.value({"token_file",
-           "Who may use the API: one line `NAME sha256:HEX SCOPE...` each, HEX being the token's SHA-256, SCOPE read "
-           "(the default) or admin. Required with the API.",
-           Reload::content},
-          File(s.token_file));
-  v.texts({"cors_origins", "Origins whose pages may call the API."}, TextList(s.cors_origins, 64, must_be_origin));
-  v.value({"connections_max", "Connections at once."}, Number(s.connections_max, 1, 100'000));
-  v.value({"header_bytes_max", "The largest request head."}, Size(s.header_bytes_max, 1 * k_kib, 1 * k_mib));
-  v.value({"body_bytes_max", "The largest request body."}, Size(s.body_bytes_max, 1 * k_kib, 64 * k_mib));
-  v.value({"request_timeout", "From the first byte of a request to its last."},
-          Duration(s.request_timeout, seconds(1), minutes(10)));
-  v.value({"idle_timeout", "How long a connection may wait for its next request."},
-          Duration(s.idle_timeout, seconds(1), hours(1)));
-}
-
-void describe(Visitor& v, AdminSettings& s) {
-  v.value({"listen",
-           "Where /metrics, /livez and /readyz are served, in plain HTTP and without a token: keep it off public "
-           "networks."},
-          EndpointValue(s.listen));
-}
-
 template <class T>
 void section(Visitor& v, const Key& key, T& settings) {
   v.enter(key);
@@ -374,6 +357,10 @@ void describe(Visitor& visitor, Settings& settings) {
   section(visitor, {"log", "Log lines on standard error."}, settings.log);
   section(visitor, {"devices", "The listener for devices: WebSocket over TLS, path /v1/connect."}, settings.devices);
   section(visitor, {"tokens", "Devices that show a bearer token."}, settings.tokens);
+  section(visitor, {"store", "Where the registry, presence, commands, twins and timelines are kept."}, settings.store);
+  section(visitor, {"registry", "Which devices are known."}, settings.registry);
+  section(visitor, {"commands", "Commands to devices."}, settings.commands);
+  section(visitor, {"twins", "Reported and desired state of devices."}, settings.twins);
   section(visitor, {"session", "Sessions of devices."}, settings.session);
   section(visitor, {"limits", "What devices may ask of the gateway."}, settings.limits);
   section(visitor, {"uplink", "Records on their way to the lanes."}, settings.uplink);

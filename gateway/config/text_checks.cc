@@ -147,4 +147,18 @@ std::optional<Complaint> must_be_client_error(std::string_view text) {
   return "must be a status from 400 to 499";
 }
 
+std::optional<Complaint> must_be_topic_filter(std::string_view text) {
+  constexpr const char* k_want = "must be an MQTT topic filter such as app/replies/# and not a shared one";
+  if (text.empty() || text.size() > 512 || text.starts_with('$')) return k_want;
+  for (std::string_view rest = text;;) {
+    const std::size_t slash = rest.find('/');
+    const std::string_view level = rest.substr(0, slash);
+    const bool last = slash == std::string_view::npos;
+    if (level.find_first_of("+#") != std::string_view::npos && level.size() != 1) return k_want;
+    if (level == "#" && !last) return k_want;
+    if (last) return std::nullopt;
+    rest.remove_prefix(slash + 1);
+  }
+}
+
 }  // namespace fieldgate::config

@@ -24,6 +24,8 @@ std::optional<Complaint> must_be_client_error(std::string_view text);
 std::optional<Complaint> must_be_origin(std::string_view text);
 std::optional<Complaint> must_be_host(std::string_view text);
 // The start of an MQTT topic name (MQTT v5 section 4.7), without a slash at either end.
+// MQTT v5 section 4.7: at least one level, + and # where they may be, not $share.
+std::optional<Complaint> must_be_topic_filter(std::string_view text);
 std::optional<Complaint> must_be_topic_prefix(std::string_view text);
 
 }  // namespace fieldgate::config

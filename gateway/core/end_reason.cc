@@ -29,6 +29,7 @@ constexpr std::array<EndReasonInfo, k_end_reasons> k_table = {{
     {hello_invalid, "hello_invalid", 4001, 0},
     {hello_id_mismatch, "hello_id_mismatch", 4002, 0},
     {device_unknown, "device_unknown", 4003, 0},
+    {device_disabled, "device_disabled", 4016, 0},
     {stream_reused, "stream_reused", 4004, 0},
     {takeover_rate, "takeover_rate", 4005, 0},
     {takeover_timeout, "takeover_timeout", 1013, 0},

@@ -35,7 +35,8 @@ enum class EndReason : std::uint8_t {
   hello_timeout,
   hello_invalid,
   hello_id_mismatch,
-  device_unknown,
+  device_unknown,   // not in the registry, and not to be registered by itself
+  device_disabled,  // in the registry, but switched off
   stream_reused,
   takeover_rate,     // this id changes hands too often
   takeover_timeout,  // the earlier connection could not be fenced in time

@@ -17,6 +17,7 @@ class Category final : public boost::system::error_category {
       case Errc::forbidden: return "forbidden";
       case Errc::unauthenticated: return "not authenticated";
       case Errc::not_found: return "not found";
+      case Errc::conflict: return "conflict";
       case Errc::full: return "full";
       case Errc::timed_out: return "timed out";
       case Errc::closed: return "closed";

@@ -35,6 +35,7 @@ enum class Errc {
   forbidden,
   unauthenticated,
   not_found,
+  conflict,
   full,
   timed_out,
   closed,

@@ -33,6 +33,8 @@ struct DeviceTlsSettings {
   std::string certificate_file;  // PEM, leaf first, then intermediates
   std::string key_file;          // PEM, unencrypted
   std::string client_ca_file;    // PEM; who may sign device certificates
+  // PEM, one or more: revoked device certificates. Empty: none is looked for.
+  std::string crl_file;
   ClientCertificate client_certificate = ClientCertificate::optional;
   // Take the CN as the device id where there is no urn:fieldgate:device: SAN.
   bool allow_common_name = false;
@@ -89,9 +91,69 @@ struct LimitSettings {
   std::uint32_t takeovers_per_minute = 12;  // per device id
 };
 
+enum class JwtAlgorithm : std::uint8_t { rs256, es256, eddsa };
+
+// One public key, good for one algorithm alone.
+struct JwtKeySettings {
+  std::string id;  // what a token's `kid` must be; empty: for tokens without one
+  JwtAlgorithm algorithm = JwtAlgorithm::es256;
+  std::string file;  // PEM, SubjectPublicKeyInfo or certificate
+};
+
+// Whose JSON Web Tokens (RFC 7519) are believed; without keys: nobody's.
+struct JwtSettings {
+  std::string jwks_file;  // RFC 7517; each key must say its algorithm, or its type must
+  std::vector<JwtKeySettings> keys;
+  std::string issuer;    // `iss` must be this; empty: not looked at
+  std::string audience;  // `aud` must name this; required with keys
+  seconds clock_skew{60};
+  seconds lifetime_max{86'400};  // `exp` at most this far ahead
+  bool enabled() const noexcept { return !jwks_file.empty() || !keys.empty(); }
+};
+
 struct TokenSettings {
   // Lines of "DEVICE_ID sha256:HEX"; empty: no tokens.
   std::string file;
+  JwtSettings jwt;  // `sub` is the device's id
+};
+
+enum class StoreKind : std::uint8_t { none, sqlite, postgres };
+
+// Where the registry, presence, commands, twins and timelines are kept.
+struct StoreSettings {
+  StoreKind kind = StoreKind::sqlite;
+  std::string file;  // sqlite; empty: "fieldgate.db" in node.state_dir
+  // postgres: a libpq connection string or URI, without the password.
+  std::string connection;
+  Secret password;
+  std::string password_file;
+  seconds statement_timeout{5};
+  seconds lease{15};  // of a node; renewed every third of it
+  std::uint64_t presence_events_max = 1'000'000;
+  std::uint32_t timeline_entries = 100;  // per device
+  std::uint32_t refusals = 1'000;        // in memory, before anyone was known
+  seconds commands_kept{604'800};        // after their end
+};
+
+struct RegistrySettings {
+  // Devices that authenticate but are not registered: taken into the registry, or refused.
+  bool auto_register = false;
+};
+
+struct CommandSettings {
+  seconds timeout{30};
+  seconds timeout_max{86'400};
+  seconds ttl{300};
+  seconds ttl_max{604'800};
+  std::uint32_t payload_bytes_max = 16'384;
+  std::uint32_t queued_per_device_max = 100;
+  std::uint32_t in_flight_per_device = 8;  // sent and not yet acknowledged
+  std::uint32_t open_max = 100'000;        // not ended, over all devices
+  seconds resend_after{10};                // no CommandAck on a live connection
+};
+
+struct TwinSettings {
+  std::uint32_t document_bytes_max = 32'768;
 };
 
 // Records on disk, so that they outlive the process.
@@ -166,6 +228,11 @@ struct MqttLaneSettings {
   milliseconds batch_linger{5};
   std::uint32_t partitions = 16;
   seconds will_delay{30};
+  // Commands by request/response (MQTT 5.0 section 4.10) on
+  // PREFIX/devices/+/commands/+; off: not subscribed to.
+  bool commands = false;
+  // Topic filters that a Response Topic must match, outside the prefix.
+  std::vector<std::string> response_topics;
   bool presence_retained = true;
   std::vector<RouteSettings>
       routes;  // empty: telemetry, state, opaque and command_reply in batches, the rest per device
@@ -209,14 +276,28 @@ struct WebhookLaneSettings {
   std::vector<std::string> retry_statuses{"401", "403", "407", "408", "421", "425", "429"};
 };
 
+// Server-sent events.
+struct ApiStreamSettings {
+  std::uint32_t subscribers_max = 1'000;
+  std::uint32_t devices_max = 100;               // named by one subscription to telemetry
+  std::uint32_t subscriber_bytes_max = 262'144;  // waiting for one subscriber; beyond it events are dropped
+  std::uint32_t history_events = 10'000;         // kept for those who come back
+  std::uint64_t history_bytes_max = 16'777'216;
+  seconds keep_alive{15};
+};
+
 struct ApiSettings {
   bool enabled = true;
   Endpoint listen{"127.0.0.1", 8080};
   std::string certificate_file;  // both set: HTTPS
   std::string key_file;
   // Lines of "NAME sha256:HEX [SCOPES]": whoever presents a token with that hash may
-  // do what its scopes allow: "read" (where none is named), "admin".
+  // do what its scopes allow: "read" (where none is named), "command", "admin".
   std::string token_file;
+  // Besides: tokens whose `scope` (RFC 8693 section 4.2) names such scopes.
+  JwtSettings jwt;
+  bool dashboard = true;  // the web page at /
+  ApiStreamSettings stream;
   std::vector<std::string> cors_origins;
   std::uint32_t connections_max = 1'024;
   std::uint32_t header_bytes_max = 16'384;
@@ -251,6 +332,10 @@ struct Settings {
   LogSettings log;
   DeviceListenerSettings devices;
   TokenSettings tokens;
+  StoreSettings store;
+  RegistrySettings registry;
+  CommandSettings commands;
+  TwinSettings twins;
   SessionSettings session;
   LimitSettings limits;
   UplinkSettings uplink;

@@ -7,7 +7,6 @@
 #include "gateway/ports/authenticator.h"
 #include "gateway/ports/log.h"
 
-#include <openssl/sha.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -199,13 +198,10 @@ Verdict DeviceSession::authenticate(std::string_view token) {
                           {{"peer", peer_.address().to_string()}, {"detail", id.error().detail}});
     return EndReason::unauthenticated;
   }
-  if (!token.empty()) {
-    token_hash_ = std::make_unique<std::array<unsigned char, 32>>();
-    SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), token_hash_->data());
-  }
+  if (!token.empty()) token_hash_ = std::make_unique<Sha256>(id->sha256);
   // What the certificate said is known: OpenSSL need not keep it.
   if (tls_) tls_.settle();
-  greeting_->id = std::move(*id);
+  greeting_->id = std::move(id->id);
   return std::nullopt;
 }
 

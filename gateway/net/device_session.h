@@ -9,6 +9,7 @@
 #include "gateway/core/token_bucket.h"
 #include "gateway/net/tls_channel.h"
 #include "gateway/net/ws_codec.h"
+#include "gateway/ports/authenticator.h"
 #include "gateway/ports/fleet.h"
 #include "gateway/ports/uplink.h"
 #include "gateway/ports/wire.h"
@@ -154,7 +155,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::unique_ptr<DeviceState> state_;  // while live
   std::unique_ptr<Greeting> greeting_;
   std::unique_ptr<std::string> outbox_;  // ciphertext the socket would not take
-  std::unique_ptr<std::array<unsigned char, 32>> token_hash_;
+  std::unique_ptr<Sha256> token_hash_;
   GaugeHold connection_;
   GaugeHold stage_gauge_;  // handshakes, then sessions
   boost::asio::ip::tcp::endpoint peer_;

@@ -409,13 +409,7 @@ void DeviceSession::fill(DeviceDetail& detail) const {
 bool DeviceSession::credentials_hold(bool certificates) const {
   if (!state_) return true;
   if (token_hash_) {
-    static constexpr char k_hex[] = "0123456789abcdef";
-    std::string hex;
-    for (const unsigned char byte : *token_hash_) {
-      hex += k_hex[byte >> 4];
-      hex += k_hex[byte & 15];
-    }
-    return shard_.env().authenticator.token_still_valid(hex, state_->id);
+    return shard_.env().authenticator.still_valid({state_->id, IdentityProof::token, *token_hash_, 0});
   }
   const auto& tls = shard_.config().tls;
   return !certificates || !tls_ || !tls || still_trusted(tls_.native(), *tls);

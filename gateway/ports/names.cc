@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/ports/authenticator.h"
+#include "gateway/ports/downlink.h"
 #include "gateway/ports/lane.h"
 #include "gateway/ports/spool.h"
 #include "gateway/ports/uplink.h"
@@ -41,6 +43,26 @@ std::string_view to_string(AckStage stage) noexcept {
     case AckStage::accepted: return "accepted";
     case AckStage::spooled: return "spooled";
     case AckStage::forwarded: return "forwarded";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(IdentityProof proof) noexcept {
+  switch (proof) {
+    case IdentityProof::certificate: return "certificate";
+    case IdentityProof::token: return "token";
+    case IdentityProof::jwt: return "jwt";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Delivery delivery) noexcept {
+  switch (delivery) {
+    case Delivery::sent: return "sent";
+    case Delivery::offline: return "offline";
+    case Delivery::busy: return "busy";
+    case Delivery::too_large: return "too_large";
+    case Delivery::unsupported: return "unsupported";
   }
   return "unknown";
 }

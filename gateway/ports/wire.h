@@ -50,6 +50,10 @@ struct HelloFrame {
   std::uint32_t receive_max_bytes = 0;
   std::vector<std::pair<std::string, std::string>> labels;  // sorted by key
   std::string firmware_version;
+  // What Hello.capabilities names.
+  bool takes_commands = false;
+  bool takes_command_cancels = false;
+  bool takes_desired = false;
 };
 
 // Takes the metrics of a telemetry frame that has passed every check.
@@ -130,6 +134,45 @@ enum class GoodbyeReason : std::uint8_t {
   kicked,
 };
 
+struct CommandFrame {
+  std::string id;
+  std::string name;
+  std::vector<std::byte> payload;
+  std::uint64_t deadline_ms = 0;  // from receipt
+};
+
+struct CommandCancelFrame {
+  std::string id;
+};
+
+struct DesiredFrame {
+  std::uint64_t version = 0;
+  std::string json;  // a merge patch (RFC 7396), or the whole document if `full`
+  bool full = false;
+};
+
+// What a device says of commands and of its twin, read from a frame that has passed
+// the decoder. Ids are at most k_command_id_bytes_max bytes.
+struct CommandAckReply {
+  std::string id;
+};
+struct CommandResultReply {
+  enum class Outcome : std::uint8_t { succeeded = 1, failed, rejected, cancelled };
+  std::string id;
+  Outcome outcome = Outcome::succeeded;
+  std::string text;
+  std::vector<std::byte> payload;
+};
+struct DesiredAckReply {
+  std::uint64_t version = 0;
+  std::string error;  // empty: applied
+};
+struct ReportedReply {
+  std::string json;
+  bool full = false;
+};
+using DeviceReply = std::variant<CommandAckReply, CommandResultReply, DesiredAckReply, ReportedReply>;
+
 struct PresenceRecord {
   bool online = false;
   Epoch epoch;
@@ -152,6 +195,29 @@ class WireEncoder {
   virtual void goodbye(GoodbyeReason reason, std::uint32_t reconnect_after_ms, std::string_view text,
                        std::string& out) const = 0;
   virtual void presence(const PresenceRecord& record, std::string& out) const = 0;
+  virtual void command(const CommandFrame& frame, std::string& out) const = 0;
+  virtual void command_cancel(const CommandCancelFrame& frame, std::string& out) const = 0;
+  virtual void desired(const DesiredFrame& frame, std::string& out) const = 0;
+};
+
+// A presence record as it is read back from the log.
+struct PresenceRead {
+  bool online = false;
+  Epoch epoch;
+  std::string node;
+  std::string boot_id;
+  std::int64_t unix_ms = 0;
+  std::string reason;
+};
+
+// Reads what is in records of the log. Thread: any, no state.
+class RecordReader {
+ public:
+  virtual ~RecordReader() = default;
+  // Of a record of kind command_reply or state. Errors: Errc::malformed.
+  virtual Result<DeviceReply> reply(std::span<const std::byte> payload) const = 0;
+  // Of a record of kind presence. Errors: Errc::malformed.
+  virtual Result<PresenceRead> presence(std::span<const std::byte> payload) const = 0;
 };
 
 // Makes one decoder per shard.
@@ -160,6 +226,7 @@ class Wire {
   virtual ~Wire() = default;
   virtual std::unique_ptr<WireDecoder> make_decoder() const = 0;
   virtual const WireEncoder& encoder() const = 0;
+  virtual const RecordReader& reader() const = 0;
 };
 
 }  // namespace fieldgate

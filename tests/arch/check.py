@@ -20,12 +20,14 @@ ARROWS = [
     ("gateway/config/", ("gateway/core/",)),
     ("gateway/net/", ("gateway/core/", "gateway/ports/")),
     ("gateway/uplink/", ("gateway/core/", "gateway/ports/")),
+    ("gateway/control/", ("gateway/core/", "gateway/ports/")),
     ("gateway/asio/", ()),
     # The rooms that put the parts together.
     ("gateway/cli/", ("gateway/", "adapters/")),
     ("gateway/main.cc", ("gateway/", "adapters/")),
     ("gateway/serve.", ("gateway/", "adapters/")),
     ("gateway/northbound_part.", ("gateway/", "adapters/")),
+    ("gateway/control_part.", ("gateway/", "adapters/")),
     ("gateway/node_state.", ("gateway/node_state.h", "gateway/core/", "gateway/ports/", "gateway/net/", "gateway/uplink/")),
     ("adapters/yaml/", ("gateway/core/", "gateway/ports/", "gateway/config/")),
     ("adapters/wire/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
@@ -33,6 +35,8 @@ ARROWS = [
     ("adapters/northbound/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
     ("adapters/mqtt/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
     ("adapters/webhook/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
+    # The live stream shows records as the lanes write them.
+    ("adapters/http/", ("gateway/core/", "gateway/ports/", "adapters/northbound/")),
     ("adapters/", ("gateway/core/", "gateway/ports/")),
     ("tests/", ("gateway/", "adapters/", "tests/", "fieldgate/v1/")),
 ]

@@ -96,12 +96,16 @@ class FakeFleet final : public FleetSink {
 // A token "for.ID" is good for ID.
 class FakeAuthenticator final : public Authenticator {
  public:
-  Result<DeviceId> authenticate(const PeerCredentials& peer) const override {
+  Result<DeviceIdentity> authenticate(const PeerCredentials& peer) const override {
     if (throws) throw std::runtime_error("authenticator broke");
     if (!peer.bearer_token.starts_with("for.")) return make_error(Errc::unauthenticated, "no such token");
-    return DeviceId::parse(peer.bearer_token.substr(4));
+    auto id = DeviceId::parse(peer.bearer_token.substr(4));
+    if (!id) return id.error();
+    return DeviceIdentity{std::move(*id), IdentityProof::token, {}, expires_unix_ms};
   }
-  bool token_still_valid(std::string_view, const DeviceId&) const override { return valid; }
+  bool still_valid(const DeviceIdentity&) const override { return valid; }
+
+  std::int64_t expires_unix_ms = 0;
 
   bool throws = false;
   bool valid = true;

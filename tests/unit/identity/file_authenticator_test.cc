@@ -41,13 +41,15 @@ struct Fixture {
   // The device's id, or "refused: " and the detail.
   std::string ask(const PeerCredentials& peer) const {
     const auto id = authenticator->authenticate(peer);
-    if (id) return id->str();
+    if (id) return id->id.str();
     EXPECT_EQ(id.error().code, make_error_code(Errc::unauthenticated));
     return "refused: " + id.error().detail;
   }
 };
 
-DeviceId id(std::string_view text) { return *DeviceId::parse(text); }
+DeviceIdentity by_token(std::string_view token, std::string_view device) {
+  return {*DeviceId::parse(device), IdentityProof::token, sha256_of(token), 0};
+}
 
 TEST(Sha256, IsThatOfTheStandard) {
   // FIPS 180-4, and the empty text.
@@ -131,14 +133,14 @@ TEST(FileAuthenticator, SaysWhyAFileCannotBeUsed) {
 
 TEST(FileAuthenticator, ReloadSwapsTheTable) {
   const Fixture f;
-  EXPECT_TRUE(f.authenticator->token_still_valid(sha256_hex("one"), id("d-1")));
-  EXPECT_FALSE(f.authenticator->token_still_valid(sha256_hex("one"), id("d-2")));
+  EXPECT_TRUE(f.authenticator->still_valid(by_token("one", "d-1")));
+  EXPECT_FALSE(f.authenticator->still_valid(by_token("one", "d-2")));
   f.folder.write("tokens", line("d-3", "one") + line("d-1", "fresh"));
   EXPECT_EQ(f.ask(with_token("one")), "d-1");
   ASSERT_TRUE(f.authenticator->reload(f.path));
   EXPECT_EQ(f.ask(with_token("one")), "d-3");
   EXPECT_EQ(f.ask(with_token("two")), "refused: token: not known");
-  EXPECT_FALSE(f.authenticator->token_still_valid(sha256_hex("one"), id("d-1")));
+  EXPECT_FALSE(f.authenticator->still_valid(by_token("one", "d-1")));
   EXPECT_FALSE(f.authenticator->token_still_valid(sha256_hex("two"), id("d-2")));
 }
 

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "gateway/core/command.h"
+#include "gateway/core/device_entry.h"
+#include "gateway/core/device_summary.h"
+#include "gateway/core/end_reason.h"
+#include "gateway/core/error.h"
+#include "gateway/core/presence_event.h"
+#include "gateway/core/timeline.h"
+#include "gateway/core/twin.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace fieldgate {
+
+// A device that has connected and wants an epoch.
+struct ClaimRequest {
+  DeviceId device;
+  Epoch at_least{};  // the epoch is to be above this
+  std::int64_t unix_ms = 0;
+  bool auto_register = false;  // take it into the registry if it is not there
+};
+
+struct ClaimGrant {
+  Epoch epoch;
+  bool registered_now = false;
+};
+// EndReason::device_unknown or EndReason::device_disabled where there is no grant.
+using ClaimOutcome = std::variant<ClaimGrant, EndReason>;
+
+// Where a device stands in the presence log, and what is known of its last connection.
+struct PresenceRow {
+  DeviceId device;
+  Epoch epoch{};
+  bool online = false;
+  std::string node{};
+  std::string boot_id{};
+  std::int64_t since_unix_ms = 0;
+  std::string reason{};
+  std::int64_t last_seen_unix_ms = 0;
+  std::int64_t last_data_unix_ms = 0;
+  std::string firmware{};
+  Labels labels{};  // as the device said in Hello
+};
+
+// What a connection told of the device.
+struct ProfileUpdate {
+  DeviceId device;
+  Epoch epoch{};
+  std::string firmware;
+  Labels labels;
+};
+
+// A step of one command, with what comes with it.
+struct CommandAdvance {
+  std::string id;
+  CommandStep step;
+  bool sent_again = false;     // counts a send; the first sets first_sent_unix_ms
+  bool cancel_wanted = false;  // sets that alone: `step` is not looked at
+  std::string result_text{};
+  std::vector<std::byte> result_payload{};
+};
+
+struct NodeRow {
+  std::string name;
+  std::string boot_id;
+  std::string version;
+  std::int64_t started_unix_ms = 0;
+  std::int64_t lease_until_unix_ms = 0;  // by the store's clock
+  bool live = false;                     // the lease holds
+};
+
+// The registry, presence, the command ledger, twins and timelines, kept on disk.
+//
+// Every member waits for the store and is called by one thread, the one that opened
+// it. Between begin() and commit() all or nothing is kept; outside of them each call
+// stands for itself. What is committed survives the process and the machine.
+// Errors: Errc::unavailable: the store cannot be reached or does not answer in time
+// (the detail says why; after open() it is reconnected to by the next begin()); an
+// error within begin() ... commit() leaves rollback() as the only way on.
+class DeviceStore {
+ public:
+  virtual ~DeviceStore() = default;
+
+  // Connects, and brings the schema to this version. Errors: also Errc::unsupported: made
+  // by a newer version (nothing is touched); Errc::malformed: not such a store.
+  virtual Result<void> open() = 0;
+  virtual Result<void> begin() = 0;
+  virtual Result<void> commit() = 0;
+  virtual void rollback() noexcept = 0;
+  // For logs and /readyz: "sqlite /path" or "postgres host/database", never a secret.
+  virtual std::string description() const = 0;
+  // Plans of the queries of this class by which lists are read, for people: one line each.
+  virtual Result<std::vector<std::string>> explain() = 0;
+
+  // --- registry
+  virtual Result<std::optional<DeviceEntry>> device(const DeviceId& id) = 0;
+  // Replaces or makes the entry, credentials included; `revision` is given here and in
+  // the answer. `expected`: only if the entry has that revision (0: only if there is
+  // none), else Errc::conflict. Errc::conflict too where a credential's hash belongs to
+  // another device.
+  virtual Result<DeviceEntry> put_device(const DeviceEntry& entry, std::optional<std::uint64_t> expected) = 0;
+  // The commands, twin and timeline of the device go with it; presence stays.
+  // nullopt: there was none. Errc::conflict as above.
+  virtual Result<std::optional<RegistryChange>> delete_device(const DeviceId& id,
+                                                              std::optional<std::uint64_t> expected) = 0;
+  // Changes after `revision`, oldest first; a device that changed more than once comes
+  // once, as it is now. From 0: every entry there is.
+  virtual Result<std::vector<RegistryChange>> registry_changes(std::uint64_t revision, std::size_t limit) = 0;
+
+  // --- presence
+  // The epoch of each is above every one given for the device before, and above
+  // `at_least`; in the order of `requests`.
+  virtual Result<std::vector<ClaimOutcome>> claim(std::span<const ClaimRequest> requests) = 0;
+  // Takes those that are news: an epoch below the device's newest event, or a second one of the
+  // same kind for an epoch, changes nothing. Returns how many were news.
+  virtual Result<std::size_t> add_presence(std::span<const PresenceEvent> events) = 0;
+  // Stamps are never moved back; what carries an older epoch than is known is dropped.
+  virtual Result<void> set_seen(std::span<const SeenUpdate> updates) = 0;
+  virtual Result<void> set_profiles(std::span<const ProfileUpdate> updates) = 0;
+  // Ends, for EndReason::node_lost, what `node` left online in another boot than
+  // `boot_id`; returns the events that this made, at most `limit`.
+  virtual Result<std::vector<PresenceEvent>> end_earlier_boots(const std::string& node, const std::string& boot_id,
+                                                               std::int64_t unix_ms, std::size_t limit) = 0;
+  virtual Result<std::vector<PresenceRow>> presence_rows(std::string_view after_id, std::size_t limit) = 0;
+  // Of one device (oldest first after `after`, a number), or of all where `device` is nullptr.
+  virtual Result<std::vector<PresenceEvent>> presence_log(const DeviceId* device, std::uint64_t after,
+                                                          std::size_t limit) = 0;
+  // Deletes the oldest events beyond `keep`, at most `limit` of them.
+  virtual Result<std::size_t> trim_presence(std::uint64_t keep, std::size_t limit) = 0;
+
+  // --- commands
+  // Where one with the same device and idempotency key is there, that one is returned
+  // and nothing is changed. `fresh` says which.
+  struct Inserted {
+    CommandEntry command;
+    bool fresh = true;
+  };
+  virtual Result<Inserted> insert_command(const CommandEntry& command) = 0;
+  // Takes the step if may_follow() allows it; nullopt: it does not, or there is no such
+  // command. Else the command as it is now.
+  virtual Result<std::optional<CommandEntry>> advance_command(const CommandAdvance& advance) = 0;
+  virtual Result<std::optional<CommandEntry>> command(std::string_view id) = 0;
+  // Not in a final state, oldest first, after `after` (an id; empty: from the beginning).
+  virtual Result<std::vector<CommandEntry>> open_commands(std::string_view after, std::size_t limit) = 0;
+  // Of a device, newest first, older than `before` (an id; empty: from the newest).
+  virtual Result<std::vector<CommandEntry>> commands(const DeviceId& device, std::string_view before,
+                                                     std::size_t limit) = 0;
+  // Deletes final ones whose last step is older than `unix_ms`, at most `limit`.
+  virtual Result<std::size_t> trim_commands(std::int64_t unix_ms, std::size_t limit) = 0;
+
+  // --- twins
+  virtual Result<std::optional<Twin>> twin(const DeviceId& id) = 0;
+  virtual Result<void> put_twin(const Twin& twin) = 0;
+
+  // --- timelines
+  // Gives each entry its number, and keeps the newest `keep` of each device.
+  virtual Result<void> add_timeline(std::span<const TimelineEntry> entries, std::uint32_t keep) = 0;
+  // Newest first, with numbers below `before` (0: from the newest).
+  virtual Result<std::vector<TimelineEntry>> timeline(const DeviceId& device, std::uint64_t before,
+                                                      std::size_t limit) = 0;
+
+  // --- nodes
+  // By the store's own clock; makes the node's row.
+  virtual Result<void> lease(const NodeRow& node, std::chrono::seconds term) = 0;
+  virtual Result<std::vector<NodeRow>> nodes() = 0;
+};
+
+}  // namespace fieldgate
