@@ -22,7 +22,7 @@ bool may_follow(CommandState from, CommandState to) noexcept {
   using enum CommandState;
   const bool result = to == succeeded || to == failed || to == rejected || to == cancelled;
   switch (from) {
-    case queued: return to != queued && to != timed_out;
+    case queued: return true;
     case sent: return result || to == sent || to == acknowledged || to == timed_out;
     case acknowledged: return result || to == timed_out;
     case timed_out: return result;

@@ -13,13 +13,17 @@ namespace fieldgate {
 
 // Where a command stands. Each is a thing that happened, never a guess.
 enum class CommandState : std::uint8_t {
-  queued,        // in the ledger; no connection has it
+  // In the ledger; no connection is known to have it. A step of it with an epoch says
+  // that it is being handed to that connection; the next step, what came of that.
+  queued,
   sent,          // handed to the device's connection of the step's epoch
   acknowledged,  // the device said CommandAck in that epoch
   succeeded,     // CommandResult, and so the next three
   failed,
-  rejected,   // by the device; or the device cannot take it (the detail says so)
-  timed_out,  // sent, but no result within its timeout: what became of it is not known
+  rejected,  // by the device; or the device cannot take it (the detail says so)
+  // No result within its timeout, although it was sent, or may have been (the gateway
+  // ended while it was being handed over): what became of it is not known.
+  timed_out,
   expired,    // never sent within its time to live
   cancelled,  // by a caller before it was sent, or by the device on a caller's wish
 };
@@ -27,7 +31,8 @@ inline constexpr std::size_t k_command_states = 9;
 std::string_view to_string(CommandState state) noexcept;
 constexpr bool is_final(CommandState state) noexcept { return state >= CommandState::succeeded; }
 
-// True if a command may go from `from` to `to`. A repeated send is sent -> sent. A
+// True if a command may go from `from` to `to`. A repeated send is sent -> sent; that it
+// is being handed to a connection, or was not taken by it, is queued -> queued. A
 // result may overtake what says that it was sent; none changes a final state, but for
 // a result that comes after timed_out: the truth, late.
 bool may_follow(CommandState from, CommandState to) noexcept;
@@ -43,7 +48,7 @@ struct CommandStep {
 
 inline constexpr std::size_t k_command_id_bytes_max = 64;
 inline constexpr std::size_t k_idempotency_key_bytes_max = 128;
-inline constexpr std::size_t k_command_steps_max = 64;  // beyond it repeated sends are not written down
+inline constexpr std::size_t k_command_steps_max = 64;  // beyond it repeats (sent or queued again) are not kept
 
 // A command in the ledger.
 struct CommandEntry {
