@@ -8,21 +8,23 @@ namespace fieldgate::http {
 namespace {
 
 Response unauthenticated(const Request& request, bool presented) {
-  Response response = make_problem(Problem::unauthenticated, request.id,
-                                   presented ? "the bearer token is not known here"
-                                             : "send 'Authorization: Bearer TOKEN' with a token of the token file");
+  Response response = make_problem(
+      Problem::unauthenticated, request.id,
+      presented ? "the bearer token is not known here, or no longer valid" : "send 'Authorization: Bearer TOKEN'");
   response.headers.emplace_back("WWW-Authenticate", presented ? "Bearer realm=\"fieldgate\", error=\"invalid_token\""
                                                               : "Bearer realm=\"fieldgate\"");
   response.close = true;  // strangers hold no connections
   return response;
 }
 
-Response forbidden(const Request& request, const TokenHolder& holder) {
-  Response response = make_problem(Problem::forbidden, request.id,
-                                   "the token '" + holder.name + "' has scope " + std::string(to_string(holder.scope)) +
-                                       ", and changing something needs admin: name it on the token's line");
+Response forbidden(const Request& request, const TokenHolder& holder, Scope needed) {
+  const std::string scope(to_string(needed));
+  Response response =
+      make_problem(Problem::forbidden, request.id,
+                   "the token '" + holder.name + "' has scope " + std::string(to_string(holder.scope)) +
+                       ", and this needs " + scope + ": name it on the token's line, or in the JWT's scope");
   response.headers.emplace_back("WWW-Authenticate",
-                                "Bearer realm=\"fieldgate\", error=\"insufficient_scope\", scope=\"admin\"");
+                                "Bearer realm=\"fieldgate\", error=\"insufficient_scope\", scope=\"" + scope + "\"");
   return response;
 }
 
@@ -35,10 +37,13 @@ Response json_answer(std::string body, bool tagged = false) {
 
 }  // namespace
 
-const TokenHolder* ApiHandler::holder(const Request& request) const {
+std::optional<TokenHolder> ApiHandler::holder(const Request& request) const {
   const std::string* header = request.head.header("authorization");
-  if (header == nullptr || tokens_ == nullptr) return nullptr;
-  return tokens_->find(TokenTable::bearer(*header));
+  if (header == nullptr || access_ == nullptr) return std::nullopt;
+  auto found = access_->identify(TokenTable::bearer(*header), clock_.unix_ms());
+  if (found) return std::move(*found);
+  log_.info("api_unauthenticated", {{"id", request.id}, {"peer", request.peer}, {"reason", found.error().detail}});
+  return std::nullopt;
 }
 
 void ApiHandler::handle(const Request& request, Respond respond) {
@@ -50,7 +55,8 @@ void ApiHandler::handle(const Request& request, Respond respond) {
     response.headers.emplace_back("Allow", route->allow);
     return respond(std::move(response));
   }
-  const TokenHolder* who = holder(request);
+  const std::optional<TokenHolder> known = holder(request);
+  const TokenHolder* who = known ? &*known : nullptr;
   if (who != nullptr) log_.debug("api_request", {{"id", request.id}, {"token", who->name}});
   std::optional<Response> refusal = refuse(route, who, request);
   if (who != nullptr && route != nullptr && allows(*route, method) && scope_of(method) != Scope::read) {
@@ -73,7 +79,7 @@ std::optional<Response> ApiHandler::refuse(const RouteInfo* route, const TokenHo
     response.headers.emplace_back("Allow", route->allow);
     return response;
   }
-  if (holder->scope < scope_of(method)) return forbidden(request, *holder);
+  if (holder->scope < scope_of(method)) return forbidden(request, *holder, scope_of(method));
   if (request.body_bytes > 0) {
     return make_problem(Problem::unexpected_body, request.id, "nothing here takes a body; send the request without");
   }

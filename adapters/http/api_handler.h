@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/http/access.h"
 #include "adapters/http/fleet_inbox.h"
 #include "adapters/http/handler.h"
 #include "adapters/http/lane_desk.h"
@@ -8,7 +9,6 @@
 #include "adapters/http/problem.h"
 #include "adapters/http/routes.h"
 #include "adapters/http/sealed_cursor.h"
-#include "adapters/http/token_table.h"
 #include "gateway/core/fleet_index.h"
 #include "gateway/ports/clock.h"
 #include "gateway/ports/fleet.h"
@@ -46,7 +46,7 @@ class ApiHandler final : public Handler {
 
   void handle(const Request& request, Respond respond) override;
 
-  void set_tokens(std::shared_ptr<const TokenTable> tokens) { tokens_ = std::move(tokens); }
+  void set_access(std::shared_ptr<const Access> access) { access_ = std::move(access); }
   void apply(FleetInbox::Content news);
 
  private:
@@ -57,8 +57,8 @@ class ApiHandler final : public Handler {
     bool latest;  // the telemetry alone
   };
 
-  // nullptr: nobody that is known.
-  const TokenHolder* holder(const Request& request) const;
+  // nullopt: nobody that is known.
+  std::optional<TokenHolder> holder(const Request& request) const;
   // What ends a request before it is looked at; nullopt: nothing does.
   std::optional<Response> refuse(const RouteInfo* route, const TokenHolder* holder, const Request& request) const;
   void audit(const Request& request, const TokenHolder& holder, const Response& response);
@@ -77,7 +77,7 @@ class ApiHandler final : public Handler {
   CursorSeal seal_;
   FleetIndex index_;
   LaneDesk lanes_;
-  std::shared_ptr<const TokenTable> tokens_;
+  std::shared_ptr<const Access> access_;
   std::unordered_map<std::uint64_t, Question> questions_;
   std::uint64_t next_question_ = 1;
 };

@@ -48,9 +48,9 @@ class ApiServer::Impl {
   ~Impl() { server_.stop(); }
 
   Result<std::uint16_t> start() {
-    Result<TokenTable> tokens = TokenTable::load(settings_.token_file);
-    if (!tokens) return tokens.error();
-    handler_.set_tokens(std::make_shared<const TokenTable>(std::move(*tokens)));
+    auto access = Access::load(settings_);
+    if (!access) return access.error();
+    handler_.set_access(std::move(*access));
     Result<std::uint16_t> port = server_.start();
     if (port && settings_.certificate_file.empty() && !is_loopback(settings_.listen.address)) {
       log_.warn("api_plain_text", {{"listen", settings_.listen.address},
@@ -62,10 +62,10 @@ class ApiServer::Impl {
   void stop() { server_.stop(); }
 
   Result<void> reload() {
-    Result<TokenTable> tokens = TokenTable::load(settings_.token_file);
-    if (!tokens) return tokens.error();
+    auto access = Access::load(settings_);
+    if (!access) return access.error();
     if (Result<void> certificate = server_.reload_certificate(); !certificate) return certificate;
-    loop_->post([this, fresh = std::make_shared<const TokenTable>(std::move(*tokens))] { handler_.set_tokens(fresh); });
+    loop_->post([this, fresh = std::move(*access)] { handler_.set_access(fresh); });
     return {};
   }
 

@@ -37,7 +37,7 @@ class ApiServer final : public FleetSink {
   // Closes every connection and joins the thread. Idempotent.
   void stop();
 
-  // Reads the token file and the certificate again, for requests and connections
+  // Reads the token file, the JWT keys and the certificate again, for requests and connections
   // from now on. Errors: as start(); what was in force stays. Blocks on disk.
   Result<void> reload();
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/http/body.h"
+
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,15 +45,19 @@ struct Target {
 struct Request {
   Head head;
   Target target;
-  std::size_t body_bytes = 0;  // it was read to find its end, and is gone: nothing here takes a body
-  std::string id;              // made here; in the answer, its problem document and the log
-  std::string peer;            // address:port
+  std::string body;                    // BodyMode::whole
+  std::shared_ptr<BodySource> stream;  // BodyMode::streamed; broken: the connection answers, unless an answer has begun
+  std::string id;                      // made here; in the answer, its problem document and the log
+  std::string peer;                    // address:port
 };
 
 struct Response {
   unsigned status = 200;
   std::string content_type = "application/json";
   std::string body;
+  // Instead of `body`: sent piece by piece (chunked in HTTP/1.1, up to the connection's
+  // end in HTTP/1.0). Destroyed as soon as the answer is over, or the client has gone.
+  std::shared_ptr<BodySource> source{};
   std::vector<std::pair<std::string_view, std::string>> headers;  // names are literals
   bool tagged = false;                                            // give it an ETag and honour If-None-Match
   std::size_t changed = 0;                                        // lanes or dead letters, for the audit line

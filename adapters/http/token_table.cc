@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -17,8 +18,8 @@ namespace fieldgate::http {
 namespace {
 
 constexpr std::string_view k_how =
-    "want lines of 'NAME sha256:HEX [SCOPE...]', with read or admin for SCOPE; "
-    "make HEX with: printf %s TOKEN | sha256sum";
+    "want lines of 'NAME sha256:HEX [SCOPE...]', with read, command or admin for SCOPE; "
+    "fieldgate token new makes one, and printf %s TOKEN | sha256sum its HEX";
 
 bool read_sha256(std::string_view text, std::array<unsigned char, 32>& out) {
   constexpr std::string_view k_prefix = "sha256:";
@@ -42,12 +43,23 @@ std::string_view take_word(std::string_view& rest) {
 
 }  // namespace
 
-std::string_view to_string(Scope scope) noexcept { return scope == Scope::admin ? "admin" : "read"; }
+std::string_view to_string(Scope scope) noexcept {
+  switch (scope) {
+    case Scope::read: return "read";
+    case Scope::command: return "command";
+    case Scope::admin: return "admin";
+  }
+  return "";
+}
+
+std::optional<Scope> parse_scope(std::string_view name) noexcept {
+  for (const Scope scope : {Scope::read, Scope::command, Scope::admin}) {
+    if (name == to_string(scope)) return scope;
+  }
+  return std::nullopt;
+}
 
 Result<TokenTable> TokenTable::load(const std::string& file) {
-  if (file.empty()) {
-    return make_error(Errc::invalid_argument, "the API needs a token file (api.token_file): " + std::string(k_how));
-  }
   errno = 0;
   std::ifstream in(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -89,13 +101,11 @@ Result<TokenTable::Entry> TokenTable::parse_line(std::string_view line) {
   if (!is_valid_name(entry.holder.name) || !read_sha256(take_word(line), entry.sha256)) {
     return make_error(Errc::invalid_argument, std::string(k_how));
   }
-  for (std::string_view scope = take_word(line); !scope.empty(); scope = take_word(line)) {
-    if (scope == "admin") {
-      entry.holder.scope = Scope::admin;
-    } else if (scope != "read") {
-      // Not shown: it may be a token in the wrong place.
-      return make_error(Errc::invalid_argument, "unknown scope; " + std::string(k_how));
-    }
+  for (std::string_view word = take_word(line); !word.empty(); word = take_word(line)) {
+    const auto scope = parse_scope(word);
+    // Not shown: it may be a token in the wrong place.
+    if (!scope) return make_error(Errc::invalid_argument, "unknown scope; " + std::string(k_how));
+    entry.holder.scope = std::max(entry.holder.scope, *scope);
   }
   return entry;
 }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,21 +14,25 @@ namespace fieldgate::http {
 
 // What a token is good for; each includes those before it.
 enum class Scope : std::uint8_t {
-  read,   // looking at everything
-  admin,  // changing things too
+  read,     // looking at everything
+  command,  // asking things of devices
+  admin,    // changing everything else too
 };
 std::string_view to_string(Scope scope) noexcept;
+// nullopt: there is no such scope.
+std::optional<Scope> parse_scope(std::string_view name) noexcept;
 
 struct TokenHolder {
   std::string name;
   Scope scope = Scope::read;
+  std::int64_t expires_unix_ms = 0;  // of the token; 0: never
 };
 
 // Who may use the API, and for what: names and the SHA-256 of their tokens. Immutable.
 class TokenTable {
  public:
-  // Reads lines of "NAME sha256:HEX [SCOPE...]", by default with scope read; `#`
-  // starts a comment line. A name may have several tokens, so that one can be
+  // Reads lines of "NAME sha256:HEX [SCOPE...]", by default with scope read, and of
+  // several scopes the widest counts; `#` starts a comment line. A name may have several tokens, so that one can be
   // replaced by another without a gap; of several lines with one token the last counts.
   // Errors: Errc::invalid_argument naming file and line; a table without any token
   // is an error too. Blocks on disk.

@@ -32,6 +32,8 @@ TEST(TokenTable, GivesEachTokenItsScopeAndReadWhereNoneIsNamed) {
   EXPECT_EQ(scope(""), Scope::read);
   EXPECT_EQ(scope(" read"), Scope::read);
   EXPECT_EQ(scope("\tadmin"), Scope::admin);
+  EXPECT_EQ(scope(" command"), Scope::command);
+  EXPECT_EQ(scope(" command read"), Scope::command);
   EXPECT_EQ(scope(" read  admin "), Scope::admin);
   EXPECT_EQ(scope(" admin read\r"), Scope::admin);
 }
@@ -41,7 +43,7 @@ TEST(TokenTable, RefusesAScopeThatDoesNotExistAndNamesTheLine) {
     const auto table = TokenTable::parse("# tokens\nops " + std::string(k_secret) + rest, "tokens");
     ASSERT_FALSE(table.has_value()) << rest;
     EXPECT_TRUE(table.error().detail.starts_with("tokens:2: unknown scope")) << table.error().detail;
-    EXPECT_NE(table.error().detail.find("read or admin"), std::string::npos) << table.error().detail;
+    EXPECT_NE(table.error().detail.find("read, command or admin"), std::string::npos) << table.error().detail;
   }
 }
 

@@ -41,7 +41,7 @@ class ApiHandlerTest : public testing::Test {
   void SetUp() override {
     auto table = TokenTable::parse("ops sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", "t");
     ASSERT_TRUE(table.has_value());
-    handler.set_tokens(std::make_shared<const TokenTable>(std::move(*table)));
+    handler.set_access(std::make_shared<const Access>(std::move(*table)));
     handler.apply({{online_summary(), offline_summary()}, {}});
     live.put(online_detail());
   }

@@ -30,7 +30,7 @@ class LaneDeskTest : public testing::Test {
         "wall sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa\n",
         "t");
     ASSERT_TRUE(table.has_value());
-    handler.set_tokens(std::make_shared<const TokenTable>(std::move(*table)));
+    handler.set_access(std::make_shared<const Access>(std::move(*table)));
   }
 
   Response ask(std::string_view method, std::string_view target, std::string_view token = "secret",
