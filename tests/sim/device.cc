@@ -46,6 +46,11 @@ StreamEntry Device::ledger_entry() const {
 }
 
 std::int64_t Device::next_wake_us() const noexcept {
+  const std::int64_t own = duties_ && phase_ != Phase::finished ? duties_->next_us() : k_never_us;
+  return std::min(own, next_step_us());
+}
+
+std::int64_t Device::next_step_us() const noexcept {
   switch (phase_) {
     case Phase::waiting: return std::min(connect_us_, making_ ? make_us_ : k_never_us);
     case Phase::queued: return making_ ? make_us_ : k_never_us;
@@ -65,6 +70,7 @@ std::int64_t Device::next_wake_us() const noexcept {
 void Device::wake(const Now& now) {
   if (phase_ == Phase::finished) return;
   make_due(now);
+  if (duties_) duties_->wake(now, emitter(now));
   switch (phase_) {
     case Phase::waiting:
       if (now.mono_us < connect_us_) return;

@@ -3,6 +3,7 @@
 
 #include "tests/sim/basics.h"
 #include "tests/sim/device_settings.h"
+#include "tests/sim/duties.h"
 #include "tests/sim/frame_buffer.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/pacer.h"
@@ -12,6 +13,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -109,6 +111,7 @@ class Device {
   StreamEntry ledger_entry() const;
 
  private:
+  std::int64_t next_step_us() const noexcept;
   void begin_stream();
   void make_due(const Now& now);
   void make_one(const Now& now);
@@ -123,6 +126,8 @@ class Device {
   void welcome(const v1::Welcome& welcome, const Now& now);
   void reject(const v1::Reject& reject);
   void goodbye(const v1::Goodbye& goodbye);
+  void told(const v1::GatewayFrame& down, const Now& now);
+  Duties::Emit emitter(const Now& now);
   void violation(const char* which) { ++context_.stats.violations[which]; }
   std::int64_t reconnect_delay_us();
   std::int64_t next_storm_us(std::int64_t now_us) const noexcept;
@@ -140,6 +145,7 @@ class Device {
   bool taken_over_ = false;
   unsigned attempts_ = 0;  // since the last connection that held
 
+  std::unique_ptr<Duties> duties_;  // where the settings say so, from the first Welcome on
   FrameBuffer buffer_;
   std::uint64_t stream_ = 0;
   std::uint64_t seed_ = 0;

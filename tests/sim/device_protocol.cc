@@ -30,7 +30,13 @@ void Device::send_hello() {
   hello.set_heartbeat_seconds(settings.heartbeat_seconds);
   hello.set_receive_max_bytes(settings.receive_max_bytes);
   for (const auto& [key, value] : settings.labels) (*hello.mutable_labels())[key] = value;
+  for (const auto& label : settings.varied_labels) {
+    (*hello.mutable_labels())[label.key] = label.values[index_ % label.values.size()];
+  }
   hello.set_firmware_version(settings.firmware);
+  if (settings.duties) {
+    for (const char* capability : {"command", "command_cancel", "desired"}) hello.add_capabilities(capability);
+  }
   if (settings.time_request_us > 0) hello.add_capabilities("time");
   context_.up.SerializeToString(&context_.bytes);
   link_.send(context_.bytes);
@@ -63,7 +69,7 @@ void Device::on_message(std::string_view message, const Now& now) {
       ++context_.stats.times;
       context_.stats.rtt_us.add(now.mono_us - static_cast<std::int64_t>(down.time().token()));
       break;
-    default: break;  // commands and desired state: not among the capabilities it named
+    default: told(down, now); break;
   }
   send_due(now);
 }
@@ -99,6 +105,10 @@ void Device::welcome(const v1::Welcome& welcome, const Now& now) {
     // From now on frames are made by the clock, connected or not.
     make_us_ = now.mono_us + rng.up_to(static_cast<std::int64_t>(std::llround(1e6 / settings.frames_per_second)));
   }
+  if (settings.duties && !duties_) {
+    duties_ = std::make_unique<Duties>();
+    duties_->report(now.wall_us / 1'000, emitter(now));
+  }
   welcomed_once_ = true;
   time_us_ = settings.time_request_us > 0 ? now.mono_us + rng.up_to(settings.time_request_us) : k_never_us;
   if (settings.profile == Profile::flapping) {
@@ -107,6 +117,35 @@ void Device::welcome(const v1::Welcome& welcome, const Now& now) {
     disrupt_us_ = next_storm_us(now.mono_us);
   }
   send_due(now);
+}
+
+// A data frame of its own; beyond the buffer's bounds, which are for what it makes by itself.
+Duties::Emit Device::emitter(const Now& now) {
+  return [this, &now](v1::DeviceFrame& frame) {
+    frame.set_seq(buffer_.last() + 1);
+    frame.SerializeToString(&context_.bytes);
+    buffer_.append(context_.bytes, now.mono_us);
+    ++context_.stats.frames_made;
+  };
+}
+
+void Device::told(const v1::GatewayFrame& down, const Now& now) {
+  Stats& stats = context_.stats;
+  if (!duties_) return violation("told_what_it_cannot_do");
+  switch (down.kind_case()) {
+    case v1::GatewayFrame::kCommand:
+      ++(duties_->command(down.command(), now, emitter(now)) ? stats.commands : stats.commands_repeated);
+      break;
+    case v1::GatewayFrame::kCommandCancel:
+      ++stats.cancels;
+      duties_->cancel(down.command_cancel().id(), emitter(now));
+      break;
+    case v1::GatewayFrame::kDesired:
+      ++stats.desireds;
+      duties_->desired(down.desired(), emitter(now));
+      break;
+    default: break;
+  }
 }
 
 void Device::acknowledge(std::uint64_t through, const Now& now) {

@@ -39,7 +39,14 @@ struct DeviceSettings {
   std::uint32_t heartbeat_seconds = 0;
   std::uint32_t receive_max_bytes = 4'096;
   std::vector<std::pair<std::string, std::string>> labels;
+  // Besides: a key whose value goes round the devices, by their index.
+  struct VariedLabel {
+    std::string key;
+    std::vector<std::string> values;  // 1 or more
+  };
+  std::vector<VariedLabel> varied_labels;
   std::string firmware = "sim-" FIELDGATE_VERSION;
+  bool duties = false;  // take commands and keep a twin
   // The send buffer of one device: when it is full, no new frame is made.
   std::uint64_t buffer_frames_max = 1'024;
   std::uint64_t buffer_bytes_max = 262'144;

@@ -24,6 +24,7 @@ struct RunOptions {
   std::string verify_ca;
   std::string prefix = "fieldgate/v1";
   std::vector<std::string> labels;
+  std::vector<std::string> varied_labels;
   bool skip_server_check = false;
   double time_every = 300;
   double flap_every = 5;
@@ -153,6 +154,10 @@ void add_behaviour(CLI::App& app, RunOptions& o) {
       ->capture_default_str();
   app.add_option("--buffer-bytes", d.buffer_bytes_max, "... and bytes of them")->capture_default_str();
   app.add_option("--labels", o.labels, "KEY=VALUE, for Hello; may be repeated")->take_all();
+  app.add_option("--vary-label", o.varied_labels,
+                 "KEY=VALUE,VALUE...: a label whose value goes round the devices; may be repeated")
+      ->take_all();
+  app.add_flag("--duties", d.duties, "Take commands and keep a twin; docs/simulator.md says which");
   app.add_option("--firmware", d.firmware, "Firmware version for Hello")->capture_default_str();
   app.add_option("--ack-stage,--stage", d.stage, "accepted, spooled or forwarded; by default the gateway's choice")
       ->transform(CLI::CheckedTransformer(std::map<std::string, v1::AckStage>{{"accepted", v1::ACK_STAGE_ACCEPTED},
@@ -190,6 +195,20 @@ Outcome<BrokerSettings> broker(const std::string& url, const std::string& ca, co
   parsed->ca_file = tls ? ca : std::string();
   parsed->prefix = prefix;
   return parsed;
+}
+
+Outcome<DeviceSettings::VariedLabel> varied_label(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == 0 || equals == std::string::npos || equals + 1 == text.size()) {
+    return Problem{"--vary-label takes KEY=VALUE,VALUE..., not '" + text + "'"};
+  }
+  DeviceSettings::VariedLabel label{text.substr(0, equals), {}};
+  for (std::size_t from = equals + 1; from <= text.size();) {
+    const std::size_t end = std::min(text.find(',', from), text.size());
+    label.values.push_back(text.substr(from, end - from));
+    from = end + 1;
+  }
+  return label;
 }
 
 Outcome<void> complete_credentials(RunOptions& o) {
@@ -233,6 +252,11 @@ Outcome<void> complete(RunOptions& o) {
     const auto equals = label.find('=');
     if (equals == 0 || equals == std::string::npos) return Problem{"--labels takes KEY=VALUE, not '" + label + "'"};
     devices.labels.emplace_back(label.substr(0, equals), label.substr(equals + 1));
+  }
+  for (const std::string& label : o.varied_labels) {
+    auto varied = varied_label(label);
+    if (!varied) return varied.error();
+    devices.varied_labels.push_back(std::move(*varied));
   }
   devices.time_request_us = to_us(o.time_every);
   devices.flap_every_us = to_us(o.flap_every);

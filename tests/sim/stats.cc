@@ -15,24 +15,15 @@ std::string_view to_string(Loss loss) noexcept {
 }
 
 void Stats::merge(const Stats& other) {
-  static constexpr std::uint64_t Stats::*k_counts[] = {&Stats::connects,
-                                                       &Stats::opens,
-                                                       &Stats::tls_resumed,
-                                                       &Stats::welcomes,
-                                                       &Stats::reconnects,
-                                                       &Stats::frames_made,
-                                                       &Stats::frames_sent,
-                                                       &Stats::frames_resent,
-                                                       &Stats::bytes_sent,
-                                                       &Stats::frames_acked,
-                                                       &Stats::frames_rejected,
-                                                       &Stats::frames_withheld,
-                                                       &Stats::acks,
-                                                       &Stats::throttles,
-                                                       &Stats::pings_answered,
-                                                       &Stats::times,
-                                                       &Stats::streams_restarted,
-                                                       &Stats::acked_forgotten};
+  static constexpr std::uint64_t Stats::*k_counts[] = {
+      &Stats::connects,       &Stats::opens,           &Stats::tls_resumed,
+      &Stats::welcomes,       &Stats::reconnects,      &Stats::frames_made,
+      &Stats::frames_sent,    &Stats::frames_resent,   &Stats::bytes_sent,
+      &Stats::frames_acked,   &Stats::frames_rejected, &Stats::frames_withheld,
+      &Stats::acks,           &Stats::throttles,       &Stats::pings_answered,
+      &Stats::times,          &Stats::commands,        &Stats::commands_repeated,
+      &Stats::cancels,        &Stats::desireds,        &Stats::streams_restarted,
+      &Stats::acked_forgotten};
   for (const auto count : k_counts) this->*count += other.*count;
   for (std::size_t i = 0; i < k_losses; ++i) losses[i] += other.losses[i];
   const auto add = [](auto& into, const auto& from) {

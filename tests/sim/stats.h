@@ -52,6 +52,10 @@ struct Stats {
   std::uint64_t throttles = 0;
   std::uint64_t pings_answered = 0;
   std::uint64_t times = 0;
+  std::uint64_t commands = 0;           // each id once
+  std::uint64_t commands_repeated = 0;  // ids that had come before
+  std::uint64_t cancels = 0;
+  std::uint64_t desireds = 0;
   std::uint64_t streams_restarted = 0;
   // Frames acknowledged as SPOOLED that are above a later Welcome's received_through:
   // the gateway that said so came back without them.

@@ -305,10 +305,17 @@ TEST_F(DeviceTest, IgnoresKindsItDoesNotKnow) {
   make();
   go_online();
   receive(v1::GatewayFrame());
+  EXPECT_EQ(stats().violations_total(), 0u);
+  EXPECT_TRUE(device_->online());
+}
+
+TEST_F(DeviceTest, CountsACommandItNeverSaidItCouldTake) {
+  make();
+  go_online();
   v1::GatewayFrame command;
   command.mutable_command()->set_id("1");
   receive(command);
-  EXPECT_EQ(stats().violations_total(), 0u);
+  EXPECT_EQ(violations("told_what_it_cannot_do"), 1u);
   EXPECT_TRUE(device_->online());
 }
 
