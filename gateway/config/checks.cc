@@ -113,9 +113,10 @@ class Checker {
     if (tls.enabled && tls.client_certificate == ClientCertificate::required && !certificates) {
       error("devices.tls.client_ca_file", "is missing: client_certificate is required, so say who may sign it",
             {"devices.tls.client_certificate", "devices.tls.enabled"});
-    } else if (!certificates && s_.tokens.file.empty()) {
+    } else if (!certificates && s_.tokens.file.empty() && !s_.tokens.jwt.enabled() &&
+               s_.store.kind == StoreKind::none) {
       error("tokens.file", "is missing, and so is devices.tls.client_ca_file: no device could ever authenticate",
-            {"devices.tls.client_ca_file", "devices.tls.enabled"});
+            {"devices.tls.client_ca_file", "devices.tls.enabled", "store.kind", "tokens.jwt"});
     }
   }
 
@@ -159,6 +160,7 @@ class Checker {
   // What lanes of every kind have; their names must differ over all kinds.
   template <class L>
   void lane(const L& lane, const std::string& path) {
+    if (lane.name == "store") error(path + ".name", "is the name of the gateway's own lane to its store: take another");
     const auto [first, is_new] = lane_names_.emplace(lane.name, path);
     if (!is_new) {
       error(path + ".name", "is the name of " + first->second + " already: give each lane a name of its own",

@@ -40,10 +40,12 @@ const Case k_cases[] = {
      "devices: {tls: {certificate_file: c, key_file: k, client_certificate: required}}\ntokens: {file: t}\n"
      "api: {token_file: a}\nmqtt: [{}]",
      "devices.tls.client_ca_file is missing: client_certificate is required"},
-    {"NobodyCouldAuthenticate", "devices: {tls: {certificate_file: c, key_file: k}}\napi: {token_file: a}\nmqtt: [{}]",
+    {"NobodyCouldAuthenticate",
+     "devices: {tls: {certificate_file: c, key_file: k}}\napi: {token_file: a}\nmqtt: [{}]\nstore: {kind: none}",
      "tokens.file is missing, and so is devices.tls.client_ca_file: no device could ever authenticate"},
     {"NobodyCouldAuthenticateInPlainText",
-     "devices: {listen: 127.0.0.1:1, tls: {enabled: false, client_ca_file: c}}\napi: {token_file: a}\nmqtt: [{}]",
+     "devices: {listen: 127.0.0.1:1, tls: {enabled: false, client_ca_file: c}}\napi: {token_file: a}\nmqtt: "
+     "[{}]\nstore: {kind: none}",
      "no device could ever authenticate"},
     {"ApiWithoutTokens", "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\nmqtt: [{}]",
      "f.yaml:1:1: api.token_file is missing"},
@@ -109,6 +111,18 @@ const Case k_cases[] = {
      "devices: {tls: {certificate_file: c, key_file: k}}\ntokens: {file: t}\napi: {token_file: a}\n"
      "mqtt: [{backoff_min: 40s}]",
      "f.yaml:4:22: mqtt[0].backoff_min must not be above backoff_max"},
+    {"JwtWithoutAudience",
+     "devices: {tls: {certificate_file: c, key_file: k}}\napi: {token_file: a}\nmqtt: [{}]\n"
+     "tokens: {jwt: {jwks_file: /x}}",
+     "tokens.jwt.audience is missing"},
+    {"JwtKeyWithoutFile",
+     "devices: {tls: {certificate_file: c, key_file: k}}\napi: {token_file: a}\nmqtt: [{}]\n"
+     "tokens: {jwt: {audience: a, keys: [{id: k}]}}",
+     "tokens.jwt.keys[0].file is missing"},
+    {"JwtKeysOfOneId",
+     "devices: {tls: {certificate_file: c, key_file: k}}\napi: {token_file: a}\nmqtt: [{}]\n"
+     "tokens: {jwt: {audience: a, keys: [{id: k, file: /x}, {id: k, file: /y}]}}",
+     "tokens.jwt.keys[1].id is another key's"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Config, FitTogether, testing::ValuesIn(k_cases),
@@ -163,6 +177,14 @@ const Case k_section_cases[] = {
      "f.yaml:5:56: warning: webhooks[0].max_age lets acknowledged records expire unsent"},
     {"AcksBeyondTheCredit", "session: {ack_every_frames: 65}",
      "warning: session.ack_every_frames is above session.credit_frames"},
+    {"PostgresWithoutConnection", "store: {kind: postgres}", "store.connection is missing"},
+    {"StorePasswordTwice", "store: {kind: postgres, connection: 'host=db', password: a, password_file: /x}",
+     "store.password_file and password are both set"},
+    {"AutoRegisterWithoutAStore", "store: {kind: none}\nregistry: {auto_register: true}",
+     "warning: registry.auto_register has no effect without a store"},
+    {"CommandsTimeoutOverItsMost", "commands: {timeout: 2h, timeout_max: 1h}", "commands.timeout is over"},
+    {"CommandsTtlOverItsMost", "commands: {ttl: 2h, ttl_max: 1h}", "commands.ttl is over"},
+    {"LaneNamedAsTheStores", "webhooks: [{url: 'https://a', name: store}]", "webhooks[0].name is the name"},
 };
 
 class SectionFits : public testing::TestWithParam<Case> {};

@@ -17,6 +17,8 @@ Settings full() {
   Settings settings;
   settings.mqtt.emplace_back().routes.emplace_back();
   settings.webhooks.emplace_back().headers.emplace_back();
+  settings.tokens.jwt.keys.emplace_back();
+  settings.api.jwt.keys.emplace_back();
   return settings;
 }
 

@@ -12,6 +12,15 @@ bool complains(const std::optional<Complaint>& complaint, std::string_view part)
   return complaint && complaint->find(part) != std::string::npos;
 }
 
+TEST(TextChecks, KnowATopicFilter) {
+  for (const char* text : {"a", "app/replies/#", "a/+/b", "+", "#", "a//b"}) {
+    EXPECT_EQ(must_be_topic_filter(text), std::nullopt) << text;
+  }
+  for (const char* text : {"", "a/#/b", "a#", "a/b+", "$share/g/a", "$SYS/#"}) {
+    EXPECT_NE(must_be_topic_filter(text), std::nullopt) << text;
+  }
+}
+
 TEST(Duration, ReadsEachUnit) {
   milliseconds target{0};
   Duration value(target, milliseconds(0), std::chrono::hours(100));
