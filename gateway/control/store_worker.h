@@ -8,6 +8,7 @@
 #include "gateway/ports/device_store.h"
 #include "gateway/ports/log.h"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -58,8 +59,11 @@ class StoreWorker {
   // Never waits. False, and `done` is not called: too much waits, or it was stopped.
   bool submit(Job job, Done done);
   // Runs on the store thread between transactions, before the jobs that wait. Never
-  // waits. Dropped after stop().
-  void post(std::function<void()> task);
+  // waits. False: it was stopped, and `task` will not run.
+  bool post(std::function<void()> task);
+  // Runs `task` as post() does, and waits for that; here, if there is no thread. Not on
+  // the store thread.
+  void run_between(const std::function<void()>& task);
   // Runs `task` once that time has passed by the clock. Store thread; dropped by stop().
   void after(std::chrono::milliseconds delay, std::function<void()> task);
   // Called on the store thread whenever the store can be reached again (not at the
@@ -80,6 +84,8 @@ class StoreWorker {
   bool run_once();
 
   StoreStatus status() const;
+  // As in status(), with no lock.
+  bool available() const noexcept { return available_.load(std::memory_order_relaxed); }
 
  private:
   struct Item {
@@ -116,6 +122,7 @@ class StoreWorker {
   Log& log_;
   const StoreWorkerLimits limits_;
   std::vector<std::function<void()>> on_available_;  // fixed by start()
+  std::atomic<bool> available_{false};
 
   // The store thread's.
   bool opened_ = false;
