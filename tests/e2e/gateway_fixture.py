@@ -220,7 +220,7 @@ class Gateway:
         self.port, self.api_port, self.admin_port = free_port(), free_port(), free_port()
         self.tokens: dict[str, str] = {}
         self.write_tokens()
-        (self.dir / "api-tokens").write_text(f"test sha256:{hashlib.sha256(API_TOKEN.encode()).hexdigest()} read admin\n")
+        (self.dir / "api-tokens").write_text(f"test sha256:{hashlib.sha256(API_TOKEN.encode()).hexdigest()} admin\n")
         for name, source in (("server.pem", pki.server), ("server-key.pem", pki.server_key), ("ca.pem", pki.ca)):
             shutil.copy(source, self.dir / name)
         self.settings = merged({
@@ -231,6 +231,7 @@ class Gateway:
                 "client_ca_file": str(self.dir / "ca.pem")}},
             "tokens": {"file": str(self.dir / "device-tokens")},
             "session": {"heartbeat_min": "1s"},
+            "registry": {"auto_register": True},
             "mqtt": [{"host": "127.0.0.1", "port": broker.port, "backoff_min": "50ms", "backoff_max": "500ms"}],
             "api": {"listen": f"127.0.0.1:{self.api_port}", "token_file": str(self.dir / "api-tokens")},
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},

@@ -155,7 +155,7 @@ class Run:
         hashed = hashlib.sha256(self.device_token.encode()).hexdigest()
         self.write("device-tokens", f"{EXAMPLE_DEVICE} sha256:{hashed}\n")
         hashed = hashlib.sha256(self.api_token.encode()).hexdigest()
-        self.write("api-tokens", f"demo sha256:{hashed}\n")
+        self.write("api-tokens", f"demo sha256:{hashed} admin\n")
 
     def start_gateway(self) -> None:
         pki = self.folder / "pki"
@@ -173,6 +173,8 @@ devices:
     client_ca_file: {pki}/ca.pem
 tokens:
   file: {self.folder}/device-tokens
+registry:
+  auto_register: true
 limits:
   sessions_max: {self.options.devices + 100}
 uplink:
@@ -182,6 +184,8 @@ mqtt:
   - name: main
     host: 127.0.0.1
     port: {self.broker}
+    commands: true
+    response_topics: [demo/#]
 api:
   listen: 127.0.0.1:{self.api}
   token_file: {self.folder}/api-tokens
@@ -205,8 +209,18 @@ export DEMO_DEVICE_URL=wss://127.0.0.1:{self.devices}/v1/connect
 export DEMO_DEVICE_TOKEN={self.device_token}
 export DEMO_CA={self.folder}/pki/ca.pem
 """)
+        api = f"http://127.0.0.1:{self.api}"
+        curl = f"curl -s -H 'Authorization: Bearer {self.api_token}'"
+        device = f"{api}/api/v1/devices/sim-000001"
         print(f"""\
-API      curl -H 'Authorization: Bearer {self.api_token}' http://127.0.0.1:{self.api}/api/v1/devices
+look     {api}/#token={self.api_token}
+         (the dashboard, signed in)
+devices  {curl} '{api}/api/v1/devices?online=true&label=site=berlin&limit=3&count=true'
+command  {curl} -d '{{"name": "ping"}}' '{device}/commands?wait=10s'
+twin     {curl} -X PATCH -d '{{"interval_s": 5}}' {device}/twin/desired
+         {curl} {device}/twin
+why      {curl} {device}/timeline
+live     {curl} -N '{api}/api/v1/stream?kinds=presence,command,telemetry&device=sim-000001'
 metrics  http://127.0.0.1:{self.admin}/metrics     health: http://127.0.0.1:{self.admin}/readyz
 broker   mosquitto_sub -p {self.broker} -v -t 'fieldgate/v1/devices/#'
 logs     {self.folder}
@@ -217,6 +231,7 @@ shell    source build/run/env     (the variables that README.md uses)
         options = self.options
         command = [self.bin / "fieldgate-sim", "run", "--devices", options.devices, "--rate", options.rate,
                    "--gateway", f"127.0.0.1:{self.devices}", "--pki", self.folder / "pki",
+                   "--duties", "--vary-label", "site=berlin,oslo,porto", "--vary-label", "line=1,2,3,4,5",
                    "--verify", f"mqtt://127.0.0.1:{self.broker}"]
         if options.seconds:
             command += ["--seconds", options.seconds]

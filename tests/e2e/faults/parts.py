@@ -171,6 +171,7 @@ class Gateway:
             "devices": {"listen": f"127.0.0.1:{self.devices}", "tls": {
                 "certificate_file": f"{pki}/server.pem", "key_file": f"{pki}/server-key.pem",
                 "client_ca_file": f"{pki}/ca.pem"}},
+            "registry": {"auto_register": True},
             "api": {"listen": f"127.0.0.1:{self.api}", "token_file": f"{folder}/api-tokens"},
             "admin": {"listen": f"127.0.0.1:{self.admin}"},
         }, settings)
