@@ -16,7 +16,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <string>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -96,22 +96,20 @@ class StoreWorker {
     Monotonic due;
     std::uint64_t order;
     std::function<void()> task;
-    friend bool operator<(const Timer& a, const Timer& b) {
-      return a.due != b.due ? a.due > b.due : a.order > b.order;  // the earliest on top of a heap
-    }
   };
+  static bool later(const Timer& a, const Timer& b) noexcept;
 
   void run();
   void wait();
+  void finish_up();
   bool run_timers();
   bool run_posts();
   bool run_jobs();
   std::vector<Item> take(std::size_t count);
-  Result<void> transact(std::vector<Item>& batch);
   Result<void> transact(const Job& job);
-  void run_singly(std::vector<Item> batch);
-  void finish(std::vector<Item>& batch, const Result<void>& outcome);
-  void fail_waiting();
+  void run_singly(std::span<Item> batch);
+  void finish(std::span<Item> items, const Result<void>& outcome);
+  bool fail_waiting();
   void went_down(const Error& error);
   void came_back();
   void try_again();
@@ -126,11 +124,10 @@ class StoreWorker {
 
   // The store thread's.
   bool opened_ = false;
-  bool down_ = false;
+  bool tried_ = false;  // to open it
   std::chrono::milliseconds retry_;
   std::vector<Timer> timers_;  // a heap
   std::uint64_t timer_order_ = 0;
-  std::string description_;
 
   mutable Mutex mutex_;
   std::condition_variable_any wake_;
