@@ -157,7 +157,7 @@ Result<void> Process::build() {
   auto gateway =
       net::Gateway::make(settings_, {*node, boot_id},
                          {clock_, *log_, *wire_, *authenticator_, *uplink_, fleet_, northbound_->presence_views(),
-                          [this] { return epochs_->next(); }, uplink_->filters()});
+                          *epochs_, uplink_->filters()});
   if (!gateway) return gateway.error();
   gateway_ = std::move(*gateway);
   for (std::uint32_t i = 0; i < gateway_->shards(); ++i) uplink_->attach(i, gateway_->stage_sink(i));
@@ -174,8 +174,9 @@ Result<void> Process::build() {
 void Process::build_servers(NodeInfo info) {
   state_ = std::make_unique<NodeState>(std::move(info), *gateway_, *uplink_, clock_);
   if (settings_.api.enabled) {
-    api_ = std::make_unique<http::ApiServer>(settings_.api, settings_.session.inactive_after, *gateway_, *state_,
-                                             *uplink_, clock_, *log_, http_probe_);
+    api_ = std::make_unique<http::ApiServer>(
+        settings_.api, settings_.session.inactive_after,
+        http::ApiPorts{*gateway_, *state_, *uplink_, clock_, *log_, http_probe_});
     fleet_.connect(*api_);
   }
   exporter_ = std::make_unique<metrics::Exporter>(sources());

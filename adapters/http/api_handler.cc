@@ -46,6 +46,12 @@ std::optional<TokenHolder> ApiHandler::holder(const Request& request) const {
   return std::nullopt;
 }
 
+BodyPlan ApiHandler::accepts(const Request& head) {
+  const std::optional<TokenHolder> who = holder(head);
+  const bool refused = refuse(find_route(head.target.segments), who ? &*who : nullptr, head).has_value();
+  return {refused ? BodyMode::none : BodyMode::whole};
+}
+
 void ApiHandler::handle(const Request& request, Respond respond) {
   const RouteInfo* route = find_route(request.target.segments);
   const std::string& method = request.head.method;
@@ -80,7 +86,7 @@ std::optional<Response> ApiHandler::refuse(const RouteInfo* route, const TokenHo
     return response;
   }
   if (holder->scope < scope_of(method)) return forbidden(request, *holder, scope_of(method));
-  if (request.body_bytes > 0) {
+  if (!request.body.empty()) {
     return make_problem(Problem::unexpected_body, request.id, "nothing here takes a body; send the request without");
   }
   return std::nullopt;

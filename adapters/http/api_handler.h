@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adapters/http/access.h"
+#include "adapters/http/api_ports.h"
 #include "adapters/http/fleet_inbox.h"
 #include "adapters/http/handler.h"
 #include "adapters/http/lane_desk.h"
@@ -34,16 +35,17 @@ class ApiHandler final : public Handler {
   static constexpr std::chrono::milliseconds k_live_deadline{500};
 
   // Answers of `live` that come after the loop's end are dropped.
-  ApiHandler(std::weak_ptr<Loop> loop, std::int64_t inactive_after_ms, LiveDevices& live, const NodeStatus& status,
-             LaneControl& lanes, const Clock& clock, Log& log)
+  ApiHandler(std::weak_ptr<Loop> loop, std::int64_t inactive_after_ms, const ApiPorts& ports)
       : loop_(std::move(loop)),
-        live_(live),
-        status_(status),
-        clock_(clock),
-        log_(log),
+        live_(ports.live),
+        status_(ports.status),
+        clock_(ports.clock),
+        log_(ports.log),
         index_(inactive_after_ms),
-        lanes_(status, lanes, seal_, clock) {}
+        lanes_(ports.status, ports.lanes, seal_, ports.clock) {}
 
+  // Who is refused is not listened to any longer.
+  BodyPlan accepts(const Request& head) override;
   void handle(const Request& request, Respond respond) override;
 
   void set_access(std::shared_ptr<const Access> access) { access_ = std::move(access); }

@@ -27,6 +27,8 @@ bool is_loopback(const std::string& address) { return address.starts_with("127."
 // The handler needs the server's loop and the server the handler.
 class HandlerSlot final : public Handler {
  public:
+  BodyPlan accepts(const Request& head) override { return handler->accepts(head); }
+  std::chrono::milliseconds patience(const Request& request) override { return handler->patience(request); }
   void handle(const Request& request, Respond respond) override { handler->handle(request, std::move(respond)); }
   ApiHandler* handler = nullptr;
 };
@@ -35,13 +37,12 @@ class HandlerSlot final : public Handler {
 
 class ApiServer::Impl {
  public:
-  Impl(const ApiSettings& api, seconds inactive_after, LiveDevices& live, const NodeStatus& status, LaneControl& lanes,
-       const Clock& clock, Log& log, HttpProbe& probe)
+  Impl(const ApiSettings& api, seconds inactive_after, const ApiPorts& ports)
       : settings_(api),
-        log_(log),
-        server_(server_settings(api), slot_, clock, log, probe),
+        log_(ports.log),
+        server_(server_settings(api), slot_, ports.clock, ports.log, ports.probe),
         loop_(server_.loop()),
-        handler_(loop_, milliseconds(inactive_after).count(), live, status, lanes, clock, log) {
+        handler_(loop_, milliseconds(inactive_after).count(), ports) {
     slot_.handler = &handler_;
   }
 
@@ -85,14 +86,15 @@ class ApiServer::Impl {
   ApiHandler handler_;
 };
 
-ApiServer::ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
-                     LaneControl& lanes, const Clock& clock, Log& log, HttpProbe& probe)
-    : impl_(std::make_unique<Impl>(settings, inactive_after, live, status, lanes, clock, log, probe)) {}
+ApiServer::ApiServer(const ApiSettings& settings, seconds inactive_after, ApiPorts ports)
+    : impl_(std::make_unique<Impl>(settings, inactive_after, ports)) {}
 ApiServer::~ApiServer() = default;
 Result<std::uint16_t> ApiServer::start() { return impl_->start(); }
 void ApiServer::stop() { impl_->stop(); }
 Result<void> ApiServer::reload() { return impl_->reload(); }
 void ApiServer::changed(std::vector<DeviceSummary> devices) { impl_->put(std::move(devices)); }
 void ApiServer::seen(std::vector<SeenUpdate> updates) { impl_->put(std::move(updates)); }
+void ApiServer::registry_changed(std::vector<RegistryChange> changes) { impl_->put(std::move(changes)); }
+void ApiServer::presence_known(std::vector<PresenceRow> rows) { impl_->put(std::move(rows)); }
 
 }  // namespace fieldgate::http

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/http/api_ports.h"
 #include "gateway/core/settings.h"
-#include "gateway/ports/clock.h"
+#include "gateway/ports/control.h"
 #include "gateway/ports/fleet.h"
-#include "gateway/ports/lane_control.h"
-#include "gateway/ports/log.h"
-#include "gateway/ports/node_status.h"
-#include "gateway/ports/probes.h"
 
 #include <cstdint>
 #include <memory>
@@ -18,16 +15,15 @@ namespace fieldgate::http {
 // The HTTP API (docs/http-api.md; openapi.json beside this file is its contract):
 // answers what the devices, the lanes and the node are doing, and lets an operator
 // act on lanes and dead letters.
-// Thread:  start() and stop() on one thread; reload() and the FleetSink on any.
+// Thread:  start() and stop() on one thread; reload() and the sinks on any.
 //          Requests are served on a thread of its own.
-// Borrows: everything given by reference; `live`'s shards may answer after
-//          stop(), but not call the FleetSink after the destructor.
+// Borrows: what ApiPorts names; it may answer after stop(), but not call the sinks
+//          after the destructor.
 // Bounds:  those of ApiSettings; devices known: FleetIndex::k_devices_max.
-class ApiServer final : public FleetSink {
+class ApiServer final : public FleetSink, public ControlSink {
  public:
   // `inactive_after`: SessionSettings::inactive_after.
-  ApiServer(const ApiSettings& settings, seconds inactive_after, LiveDevices& live, const NodeStatus& status,
-            LaneControl& lanes, const Clock& clock, Log& log, HttpProbe& probe);
+  ApiServer(const ApiSettings& settings, seconds inactive_after, ApiPorts ports);
   ~ApiServer() override;  // stops
 
   // Listens and serves; gives the port. Errors: token file missing or wrong,
@@ -43,6 +39,8 @@ class ApiServer final : public FleetSink {
 
   void changed(std::vector<DeviceSummary> devices) override;
   void seen(std::vector<SeenUpdate> updates) override;
+  void registry_changed(std::vector<RegistryChange> changes) override;
+  void presence_known(std::vector<PresenceRow> rows) override;
 
  private:
   class Impl;

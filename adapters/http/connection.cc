@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/connection.h"
 
+#include "adapters/http/body_parser.h"
 #include "adapters/http/finish.h"
 #include "adapters/http/problem.h"
 #include "adapters/http/request_gate.h"
@@ -14,8 +15,6 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -25,7 +24,6 @@ namespace fieldgate::http {
 namespace {
 
 namespace asio = boost::asio;
-namespace beast_http = boost::beast::http;
 using asio::ip::tcp;
 using PlainStream = tcp::socket;
 using TlsStream = asio::ssl::stream<tcp::socket>;
@@ -133,14 +131,13 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
     request.id = next_id();
     std::optional<Response> refusal = refuse_head(read, request);
     if (!refusal) refusal = admit(head_bytes, request);
-    if (!refusal && request.head.has_body()) {
-      const BodyRead body = co_await read_body();
+    if (!refusal && request.head.has_body() && plan_.mode != BodyMode::none) {
+      const BodyRead body = co_await read_body(request.body);
       if (body == BodyRead::ended) {
         keep_alive_ = false;
         co_return false;
       }
       refusal = refuse_body(body, request);
-      request.body_bytes = parser_->get().body().size();
     }
     if (refusal) {
       refusal->close = true;
@@ -222,43 +219,52 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
     }
     request.head = std::move(*head);
     keep_alive_ = request.head.keep_alive;
-    if (request.head.content_length.value_or(0) > service_.settings.body_bytes_max) {
-      return refuse_body(BodyRead::too_large, request);
-    }
     Result<Target> target = parse_target(request.head.target);
     if (!target) return make_problem(Problem::malformed_request, request.id, target.error().detail);
     request.target = std::move(*target);
 
-    parser_.emplace();
-    parser_->header_limit(service_.settings.header_bytes_max + 1);
-    parser_->body_limit(service_.settings.body_bytes_max);
-    error_code ec;
-    parser_->put(asio::buffer(buffer_.data().data(), head_bytes), ec);
-    if (ec) return make_problem(Problem::malformed_request, request.id, ec.message());
+    plan_ = request.head.has_body() ? plan_for(request) : BodyPlan{};
+    if (plan_.bytes_max == 0) plan_.bytes_max = service_.settings.body_bytes_max;
+    if (plan_.mode == BodyMode::none) {
+      keep_alive_ = false;
+    } else if (request.head.content_length.value_or(0) > plan_.bytes_max) {
+      return refuse_body(BodyRead::too_large, request);
+    }
+    // A body that is not read may be of any size.
+    const std::uint64_t limit = plan_.mode == BodyMode::none ? ~std::uint64_t{0} : plan_.bytes_max;
+    Result<BodyParser> parser = BodyParser::begin(buffered().substr(0, head_bytes), limit);
+    if (!parser) return make_problem(Problem::malformed_request, request.id, parser.error().detail);
+    parser_.emplace(std::move(*parser));
     buffer_.consume(head_bytes);
     must_invite_ = request.head.expects_continue && buffer_.size() == 0;
     return std::nullopt;
   }
 
-  // Nothing here takes a body, so it is read only to find where it ends.
-  asio::awaitable<BodyRead> read_body() {
+  BodyPlan plan_for(const Request& request) {
+    try {
+      return service_.handler.accepts(request);
+    } catch (const std::exception& error) {
+      log_handler(request, error);
+      return {BodyMode::none};
+    }
+  }
+
+  asio::awaitable<BodyRead> read_body(std::string& body) {
     error_code ec;
     if (must_invite_) {
       constexpr std::string_view k_continue = "HTTP/1.1 100 Continue\r\n\r\n";
       co_await asio::async_write(stream_, asio::buffer(k_continue), asio::redirect_error(asio::use_awaitable, ec));
       if (ec) co_return BodyRead::ended;
     }
-    parser_->eager(true);
-    while (!parser_->is_done()) {
+    while (!parser_->done()) {
       if (buffer_.size() > 0) {
-        const std::size_t used = parser_->put(buffer_.data(), ec);
-        buffer_.consume(used);
-        if (ec == beast_http::error::body_limit) co_return BodyRead::too_large;
-        if (ec && ec != beast_http::error::need_more) {
-          fault_ = ec.message();
-          co_return BodyRead::malformed;
+        const Result<std::size_t> used = parser_->take(buffered(), body);
+        if (!used) {
+          fault_ = used.error().detail;
+          co_return used.error().code == Errc::too_large ? BodyRead::too_large : BodyRead::malformed;
         }
-        if (used > 0) continue;
+        buffer_.consume(*used);
+        if (*used > 0) continue;
         if (buffer_.size() == buffer_.max_size()) {
           fault_ = "a chunk's header is too long";
           co_return BodyRead::malformed;
@@ -277,7 +283,7 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
         return make_problem(Problem::request_timeout, request.id, "the body was not complete in time");
       case BodyRead::too_large:
         return make_problem(Problem::body_too_large, request.id,
-                            "a body may have " + std::to_string(service_.settings.body_bytes_max) + " bytes");
+                            "a body may have " + std::to_string(plan_.bytes_max) + " bytes here");
       case BodyRead::malformed: return make_problem(Problem::malformed_request, request.id, fault_);
     }
     return std::nullopt;
@@ -288,7 +294,7 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
   void ask(const Request& request) {
     deadline_.cancel();
     answer_.reset();
-    answered_.expires_after(service_.settings.request_timeout);
+    answered_.expires_after(service_.settings.request_timeout + service_.handler.patience(request));
     const std::uint64_t turn = ++turn_;
     try {
       service_.handler.handle(request, [weak = this->weak_from_this(), turn](Response response) {
@@ -298,7 +304,7 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
         self->answered_.cancel();
       });
     } catch (const std::exception& error) {
-      service_.log.error("http_handler_exception", {{"id", request.id}, {"error", std::string_view(error.what())}});
+      log_handler(request, error);
       answer_ = make_problem(Problem::internal_error, request.id, "the log has more under this request's id");
     }
   }
@@ -354,6 +360,10 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
     }
   }
 
+  void log_handler(const Request& request, const std::exception& error) {
+    service_.log.error("http_handler_exception", {{"id", request.id}, {"error", std::string_view(error.what())}});
+  }
+
   std::string next_id() { return service_.id_prefix + std::to_string(service_.next_id++); }
 
   void log_exception(const std::exception_ptr& error) {
@@ -372,7 +382,8 @@ class BasicConnection final : public Connection, public std::enable_shared_from_
   asio::steady_timer deadline_;
   asio::steady_timer answered_;
   boost::beast::flat_buffer buffer_;
-  std::optional<beast_http::request_parser<beast_http::string_body>> parser_;
+  std::optional<BodyParser> parser_;
+  BodyPlan plan_;
   GaugeHold hold_;
   std::optional<Response> answer_;
   std::string fault_;  // of the last malformed head or body

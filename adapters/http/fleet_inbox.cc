@@ -18,6 +18,25 @@ void append(std::vector<T>& to, std::vector<T> from) {
   }
 }
 
+const DeviceId& device_of(const DeviceSummary& summary) { return summary.id; }
+const DeviceId& device_of(const RegistryChange& change) { return change.id; }
+const DeviceId& device_of(const PresenceRow& row) { return row.device; }
+
+// Leaves the last of each device, once there are more than `mark`; which then rises
+// with what is left, so that this stays cheap for a fleet that is larger.
+template <class T>
+void reduce(std::vector<T>& all, std::size_t max, std::size_t& mark) {
+  if (all.size() <= std::max(max, mark)) return;
+  std::vector<T> last;
+  std::unordered_set<DeviceId> known;
+  for (auto at = all.rbegin(); at != all.rend(); ++at) {
+    if (known.insert(device_of(*at)).second) last.push_back(std::move(*at));
+  }
+  std::reverse(last.begin(), last.end());
+  all = std::move(last);
+  mark = 2 * all.size();
+}
+
 }  // namespace
 
 bool FleetInbox::announce() { return !std::exchange(announced_, true); }
@@ -25,7 +44,21 @@ bool FleetInbox::announce() { return !std::exchange(announced_, true); }
 bool FleetInbox::put(std::vector<DeviceSummary> changed) {
   MutexLock lock(mutex_);
   append(content_.changed, std::move(changed));
-  if (content_.changed.size() > reduce_at_) reduce();
+  reduce(content_.changed, changes_max_, reduce_at_.changed);
+  return announce();
+}
+
+bool FleetInbox::put(std::vector<RegistryChange> changes) {
+  MutexLock lock(mutex_);
+  append(content_.registry, std::move(changes));
+  reduce(content_.registry, changes_max_, reduce_at_.registry);
+  return announce();
+}
+
+bool FleetInbox::put(std::vector<PresenceRow> known) {
+  MutexLock lock(mutex_);
+  append(content_.known, std::move(known));
+  reduce(content_.known, changes_max_, reduce_at_.known);
   return announce();
 }
 
@@ -38,21 +71,10 @@ bool FleetInbox::put(std::vector<SeenUpdate> seen) {
   return announce();
 }
 
-void FleetInbox::reduce() {
-  std::vector<DeviceSummary> last;
-  std::unordered_set<DeviceId> known;
-  for (auto at = content_.changed.rbegin(); at != content_.changed.rend(); ++at) {
-    if (known.insert(at->id).second) last.push_back(std::move(*at));
-  }
-  std::reverse(last.begin(), last.end());
-  content_.changed = std::move(last);
-  reduce_at_ = std::max(changes_max_, 2 * content_.changed.size());
-}
-
 FleetInbox::Content FleetInbox::take() {
   MutexLock lock(mutex_);
   announced_ = false;
-  reduce_at_ = changes_max_;
+  reduce_at_ = {};
   return std::exchange(content_, {});
 }
 

@@ -24,7 +24,7 @@ class ApiServerTest : public testing::Test {
     settings.token_file = token_file;
     settings.cors_origins = {"https://ops.example"};
     if (change) change(settings);
-    server = std::make_unique<ApiServer>(settings, seconds(300), live, status, lanes, clock, log, probe);
+    server = std::make_unique<ApiServer>(settings, seconds(300), ApiPorts{live, status, lanes, clock, log, probe});
     server->changed({online_summary(), offline_summary()});
     live.put(online_detail());
     const auto started = server->start();
@@ -200,7 +200,7 @@ TEST_F(ApiServerTest, HoldsNoConnectionForWhoHasNoToken) {
 
 TEST_F(ApiServerTest, DoesNotStartWithoutAToken) {
   settings.listen = {"127.0.0.1", 0};
-  ApiServer tokenless(settings, seconds(300), live, status, lanes, clock, log, probe);
+  ApiServer tokenless(settings, seconds(300), ApiPorts{live, status, lanes, clock, log, probe});
   const auto started = tokenless.start();
   ASSERT_FALSE(started.has_value());
   EXPECT_NE(started.error().detail.find("printf %s TOKEN | sha256sum"), std::string::npos) << started.error().detail;
@@ -271,7 +271,7 @@ TEST_F(ApiTlsTest, SaysWhatIsWrongWithACertificate) {
   settings.certificate_file = dir.write("api.pem", one.certificate);
   const auto detail = [this](const std::string& key) {
     settings.key_file = key;
-    ApiServer api(settings, seconds(300), live, status, lanes, clock, log, probe);
+    ApiServer api(settings, seconds(300), ApiPorts{live, status, lanes, clock, log, probe});
     const auto started = api.start();
     return started ? std::string("started") : started.error().detail;
   };

@@ -42,7 +42,7 @@ class ApiHandlerTest : public testing::Test {
     auto table = TokenTable::parse("ops sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", "t");
     ASSERT_TRUE(table.has_value());
     handler.set_access(std::make_shared<const Access>(std::move(*table)));
-    handler.apply({{online_summary(), offline_summary()}, {}});
+    handler.apply({{online_summary(), offline_summary()}});
     live.put(online_detail());
   }
 
@@ -90,7 +90,8 @@ class ApiHandlerTest : public testing::Test {
   FakeClock clock;
   SilentLog log;
   FakeLaneControl lanes{status};
-  ApiHandler handler{loop, 300'000, live, status, lanes, clock, log};
+  HttpProbe probe;
+  ApiHandler handler{loop, 300'000, {live, status, lanes, clock, log, probe}};
   std::optional<Response> answer;
 };
 

@@ -40,7 +40,7 @@ class LaneDeskTest : public testing::Test {
     r.head.target = target;
     if (!token.empty()) r.head.headers.emplace_back("authorization", "Bearer " + std::string(token));
     r.target = *parse_target(target);
-    r.body_bytes = body_bytes;
+    r.body.assign(body_bytes, 'x');
     r.id = "cafe0000-1";
     r.peer = "127.0.0.1:4000";
     std::optional<Response> answer;
@@ -71,7 +71,8 @@ class LaneDeskTest : public testing::Test {
   FakeLaneControl lanes{status};
   test::FakeClock clock;
   TextLog log;
-  ApiHandler handler{std::weak_ptr<Loop>(), 300'000, live, status, lanes, clock, log};
+  HttpProbe probe;
+  ApiHandler handler{std::weak_ptr<Loop>(), 300'000, {live, status, lanes, clock, log, probe}};
 };
 
 TEST_F(LaneDeskTest, ShowsAnAccountThatAddsUpAndTheDeadLettersKept) {
