@@ -1,23 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/core/device_summary.h"
 #include "gateway/core/ids.h"
 #include "gateway/core/last_values.h"
 #include "gateway/core/record.h"
 #include "gateway/core/stream_marks.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace fieldgate {
 
-// What a device says about itself in Hello.
+// What is known of a device beside its id.
 struct DeviceProfile {
   std::string firmware;
-  std::vector<std::pair<std::string, std::string>> labels;  // sorted by key
+  Labels labels;  // what it says in Hello, overlaid with the registry's
 };
+
+// `own`, but for the keys that `winning` has too.
+inline Labels overlaid(const Labels& own, const Labels& winning) {
+  Labels all;
+  all.reserve(own.size() + winning.size());
+  // Of two that are equal, the first range's is taken.
+  constexpr auto key = &Labels::value_type::first;
+  std::ranges::set_union(winning, own, std::back_inserter(all), {}, key, key);
+  return all;
+}
 
 // What is remembered of a device from one connection to the next.
 // Thread: one at a time. It moves: parked with its home shard while the device is

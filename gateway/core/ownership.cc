@@ -6,15 +6,15 @@
 
 namespace fieldgate {
 
-Ownership::Ownership(OwnershipLimits limits, OwnershipActions& actions, NextEpoch next_epoch, MakeState make_state)
-    : limits_(limits), actions_(actions), next_epoch_(std::move(next_epoch)), make_state_(std::move(make_state)) {}
+Ownership::Ownership(OwnershipLimits limits, OwnershipActions& actions, MakeState make_state)
+    : limits_(limits), actions_(actions), make_state_(std::move(make_state)) {}
 
 std::uint32_t Ownership::ms(TimePoint now) const {
   return static_cast<std::uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
 }
 
-void Ownership::claim(const DeviceId& id, SessionAddress from, DeviceProfile profile, TimePoint now) {
+void Ownership::claim(const DeviceId& id, Claim claim, TimePoint now) {
   const double burst = limits_.takeovers_per_minute;
   auto found = entries_.find(id);
   if (found == entries_.end()) {
@@ -22,30 +22,39 @@ void Ownership::claim(const DeviceId& id, SessionAddress from, DeviceProfile pro
     found = entries_.try_emplace(id, make_state_(id), Epoch{}, TokenBucket(ms(now), burst)).first;
   }
   Entry& entry = found->second;
+  if (claim.epoch <= (entry.waiting ? entry.waiting->claim.epoch : entry.epoch)) {
+    actions_.refuse(claim.from, EndReason::taken_over);
+    return;
+  }
   if (!entry.owner) {
-    hand_over(entry, from, std::move(profile));
+    hand_over(entry, std::move(claim));
     return;
   }
   if (!entry.takeovers.take(ms(now), 1.0, burst / 60.0, burst)) {
-    actions_.refuse(from, EndReason::takeover_rate);
+    actions_.refuse(claim.from, EndReason::takeover_rate);
     return;
   }
   if (entry.waiting) {
-    actions_.refuse(std::exchange(entry.waiting->from, from), EndReason::taken_over);
-    entry.waiting->profile = std::move(profile);
-    entry.waiting->since = now;
+    actions_.refuse(entry.waiting->claim.from, EndReason::taken_over);
+    *entry.waiting = {std::move(claim), now};
     return;
   }
-  entry.waiting = std::make_unique<Waiting>(Waiting{from, std::move(profile), now});
+  entry.waiting = std::make_unique<Waiting>(Waiting{std::move(claim), now});
   waiting_ids_.push_back(id);
-  actions_.fence(*entry.owner, id, entry.epoch);
+  actions_.fence(*entry.owner, entry.epoch, entry.waiting->claim);
 }
 
 void Ownership::abandon(const DeviceId& id, SessionAddress from) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
   Entry& entry = found->second;
-  if (entry.waiting && entry.waiting->from == from) entry.waiting.reset();
+  if (entry.waiting && entry.waiting->claim.from == from) entry.waiting.reset();
+}
+
+void Ownership::turn_away(const DeviceId& id, EndReason reason) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return;
+  if (const auto waiting = std::move(found->second.waiting)) actions_.refuse(waiting->claim.from, reason);
 }
 
 void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason) {
@@ -66,7 +75,7 @@ void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReas
   actions_.presence(*entry.parked, false, epoch, reason);
   if (entry.waiting) {
     const auto waiting = std::move(entry.waiting);
-    hand_over(entry, waiting->from, std::move(waiting->profile));
+    hand_over(entry, std::move(waiting->claim));
     return;
   }
   offline_.emplace_back(entry.parked->id, epoch);
@@ -78,18 +87,13 @@ void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReas
   }
 }
 
-void Ownership::hand_over(Entry& entry, SessionAddress to, DeviceProfile profile) {
-  const std::optional<Epoch> epoch = next_epoch_();
-  if (!epoch) {
-    actions_.refuse(to, EndReason::no_epoch);
-    return;
-  }
+void Ownership::hand_over(Entry& entry, Claim claim) {
   tell_end(entry);
-  entry.owner = to;
-  entry.epoch = *epoch;
-  entry.parked->profile = std::move(profile);
-  actions_.presence(*entry.parked, true, *epoch, EndReason::bye);
-  actions_.grant(to, std::move(entry.parked), *epoch);
+  entry.owner = claim.from;
+  entry.epoch = claim.epoch;
+  entry.parked->profile = std::move(claim.profile);
+  actions_.presence(*entry.parked, true, claim.epoch, EndReason::bye);
+  actions_.grant(claim.from, std::move(entry.parked), claim.epoch);
 }
 
 std::optional<SessionAddress> Ownership::staged(std::string_view id, StreamId stream, AckStage stage, Seq seq) {
@@ -145,7 +149,7 @@ bool Ownership::expire(TimePoint now) {
     if (found == entries_.end() || !found->second.waiting) return true;
     Entry& entry = found->second;
     if (now - entry.waiting->since < limits_.fence_patience) return false;
-    actions_.refuse(entry.waiting->from, EndReason::takeover_timeout);
+    actions_.refuse(entry.waiting->claim.from, EndReason::takeover_timeout);
     entry.waiting.reset();
     return true;
   });

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -28,6 +29,15 @@ struct SessionAddress {
   friend bool operator==(SessionAddress, SessionAddress) = default;
 };
 
+// A session that has said Hello, and may have the device if nobody with a greater
+// epoch does.
+struct Claim {
+  SessionAddress from;
+  DeviceProfile profile;
+  Epoch epoch;         // made for this connection
+  std::string peer{};  // address of the device, for people
+};
+
 // What Ownership decides; carried out by the home shard.
 class OwnershipActions {
  public:
@@ -36,8 +46,8 @@ class OwnershipActions {
   virtual void grant(SessionAddress to, std::unique_ptr<DeviceState> state, Epoch epoch) = 0;
   virtual void refuse(SessionAddress to, EndReason reason) = 0;
   // `owner` is to put what it has into the log, give the state back by release()
-  // with EndReason::taken_over, and end.
-  virtual void fence(SessionAddress owner, const DeviceId& id, Epoch epoch) = 0;
+  // with EndReason::taken_over, and end. `by`: the claim it has to give way to.
+  virtual void fence(SessionAddress owner, Epoch epoch, const Claim& by) = 0;
   // The device went online, or offline for `reason`, in `epoch`. Called in order;
   // may stamp the time into `state`, and its lanes as it goes online.
   virtual void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) = 0;
@@ -51,29 +61,31 @@ struct OwnershipLimits {
   std::size_t devices_max = 200'000;
 };
 
-// Who owns which device, for the ids of one home shard: the one place where
-// claims, takeovers and epochs are decided. Every connection gets an epoch larger
-// than any before; whatever comes with another epoch than the owner's is stale
-// and changes nothing.
+// Who owns which device, for the ids of one home shard: the one place where claims
+// and takeovers are decided. Every claim comes with an epoch made for it, and only
+// one above all before can own the device; whatever comes with another epoch than the
+// owner's is stale and changes nothing.
 // Thread: the home shard's.
 // Owns:   the state of every device that no session holds.
 // Bounds: devices_max devices.
 class Ownership {
  public:
-  using NextEpoch = std::function<std::optional<Epoch>()>;  // nullopt: none can be had
   using TimePoint = std::chrono::steady_clock::time_point;
   // Makes the state of a device seen for the first time.
   using MakeState = std::function<std::unique_ptr<DeviceState>(const DeviceId&)>;
 
-  Ownership(OwnershipLimits limits, OwnershipActions& actions, NextEpoch next_epoch, MakeState make_state);
+  Ownership(OwnershipLimits limits, OwnershipActions& actions, MakeState make_state);
 
-  // A session that has said Hello wants the device; answered by grant() or
-  // refuse(), at once or when the present owner has let go. Of two that wait, the
-  // later wins.
-  void claim(const DeviceId& id, SessionAddress from, DeviceProfile profile, TimePoint now);
+  // Answered by grant() or refuse(), at once or when the present owner has let go. Of
+  // two that wait, the later wins; one whose epoch is not above that of the present or
+  // last owner, or of the claim that waits, is refused as EndReason::taken_over.
+  void claim(const DeviceId& id, Claim claim, TimePoint now);
 
   // The session that claimed is gone before it was answered.
   void abandon(const DeviceId& id, SessionAddress from);
+
+  // Refuses the claim that waits for the device, if one does.
+  void turn_away(const DeviceId& id, EndReason reason);
 
   // The owner of `epoch` lets go. Stale: ignored, and the state is dropped.
   void release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason);
@@ -107,8 +119,7 @@ class Ownership {
 
  private:
   struct Waiting {
-    SessionAddress from;
-    DeviceProfile profile;
+    Claim claim;
     TimePoint since;
   };
   // What reached a stage while the state was away: with a session that is told the
@@ -138,14 +149,13 @@ class Ownership {
     std::size_t operator()(std::string_view id) const noexcept { return stable_hash(id); }
   };
 
-  void hand_over(Entry& entry, SessionAddress to, DeviceProfile profile);
+  void hand_over(Entry& entry, Claim claim);
   void tell_end(Entry& entry);
   void make_room();
   std::uint32_t ms(TimePoint now) const;
 
   OwnershipLimits limits_;
   OwnershipActions& actions_;
-  NextEpoch next_epoch_;
   MakeState make_state_;
   std::unordered_map<DeviceId, Entry, IdHash, std::equal_to<>> entries_;
   std::deque<std::pair<DeviceId, Epoch>> offline_;  // oldest first; stale pairs are skipped

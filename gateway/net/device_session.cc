@@ -23,7 +23,7 @@ std::int32_t remaining(std::uint32_t since, std::uint32_t limit, std::uint32_t n
   return static_cast<std::int32_t>(since + limit - now);
 }
 
-// A claim is answered within Ownership's patience; this is the net beneath it.
+// For the answer of Admission; where there is an earlier owner, Ownership is less patient.
 constexpr std::uint32_t k_claim_ms_max = 5'000;
 
 }  // namespace
@@ -58,9 +58,9 @@ void DeviceSession::start() {
   arm_read();
 }
 
-const std::string* DeviceSession::device() const noexcept {
-  if (state_) return &state_->id.str();
-  if (greeting_ && greeting_->id) return &greeting_->id->str();
+const DeviceId* DeviceSession::device() const noexcept {
+  if (state_) return &state_->id;
+  if (greeting_ && greeting_->id) return &*greeting_->id;
   return nullptr;
 }
 
@@ -174,7 +174,7 @@ void DeviceSession::consume_upgrade(std::span<std::byte> bytes) {
     return;
   }
   const auto& accepted = std::get<UpgradeAccepted>(result);
-  if (const Verdict verdict = authenticate(accepted.token)) return end(*verdict);
+  if (!authenticate(accepted.token)) return;
   append_upgrade_accepted(shard_.plain_out(), accepted.key);
   websocket_up_ = true;
   enter(Phase::hello);
@@ -184,25 +184,31 @@ void DeviceSession::consume_upgrade(std::span<std::byte> bytes) {
   if (!rest.empty()) feed_codec(std::as_writable_bytes(std::span(rest)));
 }
 
-Verdict DeviceSession::authenticate(std::string_view token) {
+bool DeviceSession::authenticate(std::string_view token) {
   PeerCredentials credentials;
   if (tls_) {
     auto peer = tls_.peer();
-    if (!peer) return EndReason::certificate_rejected;
+    if (!peer) {
+      end(EndReason::certificate_rejected, peer.error().detail);
+      return false;
+    }
     credentials = std::move(peer->credentials);
   }
   credentials.bearer_token = token;
-  auto id = shard_.env().authenticator.authenticate(credentials);
-  if (!id) {
+  auto identity = shard_.env().authenticator.authenticate(credentials);
+  if (!identity) {
     shard_.env().log.info("device_unauthenticated",
-                          {{"peer", peer_.address().to_string()}, {"detail", id.error().detail}});
-    return EndReason::unauthenticated;
+                          {{"peer", peer_.address().to_string()}, {"detail", identity.error().detail}});
+    end(EndReason::unauthenticated, identity.error().detail);
+    return false;
   }
-  if (!token.empty()) token_hash_ = std::make_unique<Sha256>(id->sha256);
+  proof_ = identity->proof;
+  credential_sha256_ = identity->sha256;
+  credential_expires_unix_ms_ = identity->expires_unix_ms;
   // What the certificate said is known: OpenSSL need not keep it.
   if (tls_) tls_.settle();
-  greeting_->id = std::move(id->id);
-  return std::nullopt;
+  greeting_->id = std::move(identity->id);
+  return true;
 }
 
 void DeviceSession::feed_codec(std::span<std::byte> bytes) {
@@ -242,6 +248,7 @@ std::uint32_t DeviceSession::due_ms(std::uint32_t now) const {
       if (assembling_) due = std::min(due, remaining(assembly_since_, to_ms(config.limits.message_assembly), now));
       if (outbox_) due = std::min(due, remaining(stalled_since_, heartbeat_ms_ * 3 / 2, now));
       if (throttle_pending_) due = std::min(due, remaining(throttle_since_, heartbeat_ms_ * 3 / 2, now));
+      if (credential_expires_unix_ms_ != 0) due = std::min(due, credential_left_ms());
       break;
   }
   return now + static_cast<std::uint32_t>(std::max(due, std::int32_t{0}));
@@ -258,11 +265,15 @@ void DeviceSession::deadline(std::uint32_t now) {
     case Phase::tls: return end(EndReason::tls_timeout);
     case Phase::upgrade: return end(EndReason::upgrade_timeout);
     case Phase::hello: return end(EndReason::hello_timeout);
-    case Phase::claiming: return end(EndReason::takeover_timeout);
+    case Phase::claiming: return end(EndReason::no_epoch, "no answer from what admits devices");
     case Phase::closing: return close_socket();
     case Phase::gone: return;
     case Phase::live: break;
   }
+  if (credential_expires_unix_ms_ != 0 && credential_left_ms() == 0) {
+    return end(EndReason::credential_revoked, "the credential has expired");
+  }
+  note_untold_rejects();
   const std::uint32_t lost_ms = heartbeat_ms_ * 3 / 2;
   // Never unasked: with short intervals the tick that should ping may come late.
   if (ping_out_ && remaining(heard_, lost_ms, now) <= 0) return end(EndReason::heartbeat_lost);
@@ -389,7 +400,7 @@ void DeviceSession::end(EndReason reason, std::string_view detail) {
   }
   say_farewell(reason);
   const bool no_use = reason == EndReason::connection_reset || reason == EndReason::tls_timeout;
-  let_go(reason);
+  let_go(reason, detail);
   stage_gauge_.reset();
   greeting_.reset();
   codec_.close_sent();
@@ -411,16 +422,18 @@ void DeviceSession::say_farewell(EndReason reason) {
   }
 }
 
-void DeviceSession::let_go(EndReason reason) {
-  if (phase_ == Phase::live) {
-    shard_.flush();  // while what the log refuses can still be taken off the marks
-    stamp_seen();
-    marks_ = nullptr;
-    if (stage_ == AckStage::accepted) shard_.accepted_sessions(-1);
-    shard_.release(std::move(state_), epoch_, reason);
-  } else if (phase_ == Phase::claiming && greeting_ && greeting_->id) {
-    shard_.abandon(*greeting_->id, ref_);
+void DeviceSession::let_go(EndReason reason, std::string_view detail) {
+  if (phase_ != Phase::live) {
+    note_end(reason, detail);
+    if (phase_ == Phase::claiming) shard_.abandon(*greeting_->id, ref_);
+    return;
   }
+  shard_.flush();  // while what the log refuses can still be taken off the marks
+  stamp_seen();
+  note_end(reason, detail);
+  marks_ = nullptr;
+  if (stage_ == AckStage::accepted) shard_.accepted_sessions(-1);
+  shard_.release(std::move(state_), epoch_, reason);
 }
 
 // Closing: once everything is written, our side of the stream ends; the peer's

@@ -5,11 +5,13 @@
 #include "gateway/core/device_state.h"
 #include "gateway/core/end_reason.h"
 #include "gateway/core/record.h"
+#include "gateway/core/timeline.h"
 #include "gateway/core/timer_wheel.h"
 #include "gateway/core/token_bucket.h"
 #include "gateway/net/tls_channel.h"
 #include "gateway/net/ws_codec.h"
 #include "gateway/ports/authenticator.h"
+#include "gateway/ports/downlink.h"
 #include "gateway/ports/fleet.h"
 #include "gateway/ports/uplink.h"
 #include "gateway/ports/wire.h"
@@ -56,8 +58,8 @@ class DeviceSession final : public TimerNode, private WsSink {
 
   // The home shard's answers to claim().
   void granted(std::unique_ptr<DeviceState> state, Epoch epoch);
-  // Another connection of this id takes over.
-  void fenced(Epoch epoch);
+  // Another connection of this id takes over, from the address `by`.
+  void fenced(Epoch epoch, std::string_view by);
 
   // Records of this session through `seq` have reached `stage`, whatever the
   // session's own. Precondition: live().
@@ -73,6 +75,13 @@ class DeviceSession final : public TimerNode, private WsSink {
   // Credit according to the shard's present level: only if that is less, or also more.
   void take_credit() { regrant(false); }
   void give_credit() { regrant(true); }
+  // Precondition: live(). Neither waits nor ends the session. Returns all but
+  // Delivery::offline.
+  Delivery deliver(const DownMessage& message);
+  void set_watched(bool watched) noexcept { watched_ = watched; }
+  // Ends a live session whose credential is good no more; `trust`: ask that of its
+  // certificate's chain as well.
+  void recheck_credential(bool trust);
   // Goodbye, then end().
   void dismiss(GoodbyeReason reason, std::uint32_t reconnect_after_ms, EndReason end_reason);
   void end(EndReason reason, std::string_view detail = {});
@@ -88,11 +97,11 @@ class DeviceSession final : public TimerNode, private WsSink {
   AckStage stage() const noexcept { return stage_; }
   SessionRef ref() const noexcept { return ref_; }
   const DeviceState* state() const noexcept { return state_.get(); }
-  const std::string* device() const noexcept;
+  // As authenticated; nullptr: not yet.
+  const DeviceId* device() const noexcept;
   // Stamps activity into the device's state before it is looked at or moves.
   void stamp_seen();
   void fill(DeviceDetail& detail) const;
-  bool credentials_hold(bool certificates) const;
 
  private:
   enum class Phase : std::uint8_t { tls, upgrade, hello, claiming, live, closing, gone };
@@ -124,7 +133,9 @@ class DeviceSession final : public TimerNode, private WsSink {
   void feed_codec(std::span<std::byte> bytes);
   void stream_ended();
   void discard();
-  Verdict authenticate(std::string_view token);
+  bool authenticate(std::string_view token);  // false: ended
+  bool credential_holds(bool trust) const;
+  std::int32_t credential_left_ms() const;
 
   Verdict take_frame(const UpFrame& frame, std::span<const std::byte> message);
   Verdict take_hello(const UpFrame& frame);
@@ -144,9 +155,17 @@ class DeviceSession final : public TimerNode, private WsSink {
   void seal_plain();
   void send_goodbye(EndReason reason);
   void say_farewell(EndReason reason);
-  void let_go(EndReason reason);
+  void let_go(EndReason reason, std::string_view detail);
   void finish_close();
   void close_socket() noexcept;
+
+  // To the flight recorder.
+  void note(TimelineKind kind, TimelineFields fields) const;
+  void note_connected() const;
+  void note_end(EndReason reason, std::string_view detail);
+  void note_reject(const DecodeReject& reject);
+  void note_untold_rejects();
+  std::string peer_text() const;
 
   Shard& shard_;
   Socket socket_;
@@ -155,12 +174,14 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::unique_ptr<DeviceState> state_;  // while live
   std::unique_ptr<Greeting> greeting_;
   std::unique_ptr<std::string> outbox_;  // ciphertext the socket would not take
-  std::unique_ptr<Sha256> token_hash_;
   GaugeHold connection_;
   GaugeHold stage_gauge_;  // handshakes, then sessions
   boost::asio::ip::tcp::endpoint peer_;
   SessionRef ref_;
   Epoch epoch_;
+  // What it was believed by.
+  std::int64_t credential_expires_unix_ms_ = 0;  // 0: never
+  Sha256 credential_sha256_{};
   StreamMarks* marks_ = nullptr;  // in state_, while live
 
   std::uint64_t frames_in_ = 0;
@@ -184,10 +205,19 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::uint32_t throttle_since_ = 0;  // lower credit told, pong not seen
   std::uint32_t heartbeat_ms_ = 0;
   std::uint32_t receive_max_ = 4'096;
-  std::uint32_t throttle_mark_ = 0;  // payload of the ping after the last Throttle
+  std::uint32_t throttle_mark_ = 0;   // payload of the ping after the last Throttle
+  std::uint32_t rejects_untold_ = 0;  // to the flight recorder
+  std::uint32_t rejects_told_ = 0;    // when
+  std::uint32_t records_refused_ = 0;
   std::uint16_t since_ack_ = 0;
   Phase phase_ = Phase::tls;
   AckStage stage_ = AckStage::unspecified;
+  IdentityProof proof_ = IdentityProof::certificate;
+  RejectCode reject_untold_ = RejectCode::malformed;  // the last of them
+  bool takes_commands_ = false;
+  bool takes_command_cancels_ = false;
+  bool takes_desired_ = false;
+  bool watched_ = false;  // each record to the live tap too
   bool heard_data_ = false;
   bool ping_out_ = false;  // and nothing heard since
   bool assembling_ = false;
@@ -198,7 +228,6 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool peer_close_seen_ = false;
   bool fin_sent_ = false;
   bool read_armed_ = false;
-  bool log_refused_ = false;  // a record of this session; the end is near
 };
 
 }  // namespace fieldgate::net

@@ -53,6 +53,9 @@ std::optional<Farewell> farewell(EndReason reason) {
     case EndReason::overloaded: return Farewell{GoodbyeReason::overloaded, 10'000};
     case EndReason::credential_revoked: return Farewell{GoodbyeReason::credential_revoked, 60'000};
     case EndReason::stream_reused: return Farewell{GoodbyeReason::stream_reused, 0};
+    case EndReason::kicked: return Farewell{GoodbyeReason::kicked, 0};
+    case EndReason::device_unknown:
+    case EndReason::device_disabled: return Farewell{GoodbyeReason::policy, 300'000};
     case EndReason::takeover_rate:
     case EndReason::flow_violation:
     case EndReason::frame_rate:
@@ -147,8 +150,11 @@ Verdict DeviceSession::take_hello(const UpFrame& frame) {
   }
   greeting_->hello = hello;
   receive_max_ = hello.receive_max_bytes;
+  takes_commands_ = hello.takes_commands;
+  takes_command_cancels_ = hello.takes_command_cancels;
+  takes_desired_ = hello.takes_desired;
   enter(Phase::claiming);
-  shard_.claim(*greeting_->id, ref_, DeviceProfile{hello.firmware_version, hello.labels});
+  shard_.claim(*greeting_->id, ref_, DeviceProfile{hello.firmware_version, hello.labels}, peer_text());
   return std::nullopt;
 }
 
@@ -180,7 +186,7 @@ Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte
   data_heard_ = shard_.now_ms();
   heard_data_ = true;
   // To take a later frame now would let an Ack cover the one that was refused.
-  if (log_refused_) return EndReason::overloaded;
+  if (records_refused_ > 0) return EndReason::overloaded;
   if (!count_sequence(frame.seq)) return std::nullopt;
   if (const Verdict verdict = check_credit(message.size())) return verdict;
   const RecordKind kind = record_kind(frame.kind);
@@ -200,6 +206,7 @@ Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte
   record.payload = message;
   record.session = ref_;
   record.lanes = state_->lanes;
+  if (watched_) shard_.tap(record);
   shard_.ingest(record);
   return std::nullopt;
 }
@@ -207,10 +214,11 @@ Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte
 Verdict DeviceSession::take_reject(const DecodeReject& reject) {
   if (phase_ != Phase::live) return EndReason::protocol_state;
   ++frames_in_;
-  if (log_refused_) return EndReason::overloaded;
+  if (records_refused_ > 0) return EndReason::overloaded;
   if (!count_sequence(reject.seq)) return std::nullopt;
   shard_.probe().rejects[static_cast<std::size_t>(reject.code)].add();
   marks_->received = reject.seq;
+  note_reject(reject);
   shard_.encoder().reject(reject, shard_.frame_scratch());
   send_frame();
   ack_forced_ = ack_forced_ || inflight_frames_ == 0;
@@ -219,7 +227,7 @@ Verdict DeviceSession::take_reject(const DecodeReject& reject) {
 }
 
 void DeviceSession::refused_by_log(const RecordView& record) {
-  log_refused_ = true;
+  ++records_refused_;
   if (!state_ || marks_ == nullptr || marks_->id != record.stream) return;
   const Seq before{record.seq.value - 1};
   marks_->received = std::min(marks_->received, before);
@@ -241,6 +249,10 @@ void DeviceSession::granted(std::unique_ptr<DeviceState> state, Epoch epoch) {
   stage_ = shard_.env().uplink.grant(hello.stage);
   if (stage_ == AckStage::accepted) shard_.accepted_sessions(+1);
   if (marks_ == nullptr) return end(EndReason::stream_reused);
+  // What had changed by now was asked of the sessions that were live then.
+  const auto& tls = shard_.config().tls;
+  if (!credential_holds(tls_ && tls && !tls_.began_with(*tls))) return end(EndReason::credential_revoked);
+  watched_ = shard_.watches(state_->id);
   welcome();
 }
 
@@ -270,13 +282,15 @@ void DeviceSession::welcome() {
 
   stage_gauge_ = GaugeHold(shard_.probe().sessions);
   shard_.probe().welcome_time.observe(std::uint64_t{shard_.now_ms() - accepted_} * 1'000);
+  note_connected();
   greeting_.reset();
   enter(Phase::live);
 }
 
-void DeviceSession::fenced(Epoch epoch) {
+void DeviceSession::fenced(Epoch epoch, std::string_view by) {
   if (phase_ != Phase::live || epoch_ != epoch) return;
   shard_.probe().takeovers.add();
+  note(TimelineKind::taken_over, {{"by", std::string(by)}});
   end(EndReason::taken_over);
 }
 
@@ -348,6 +362,9 @@ void DeviceSession::regrant(bool raise) {
   shard_.encoder().throttle(grant, more ? ThrottleReason::recovered : ThrottleReason::backlog, shard_.frame_scratch());
   send_frame();
   shard_.probe().throttles_out.add();
+  note(TimelineKind::throttled, {{"frames", std::to_string(grant.frames)},
+                                 {"bytes", std::to_string(grant.bytes)},
+                                 {"reason", more ? "recovered" : "backlog"}});
   granted_ = grant;
   enforced_ = {std::max(enforced_.frames, grant.frames), std::max(enforced_.bytes, grant.bytes)};
   throttle_pending_ = enforced_ != granted_;
@@ -378,41 +395,30 @@ void DeviceSession::dismiss(GoodbyeReason reason, std::uint32_t reconnect_after_
   end(end_reason);
 }
 
-// --- what others may know
+// --- what others ask to be sent
 
-void DeviceSession::stamp_seen() {
-  if (!state_) return;
-  const std::int64_t now = shard_.env().clock.unix_ms();
-  const std::uint32_t now_ms = shard_.now_ms();
-  state_->last_seen_unix_ms = now - static_cast<std::int64_t>(now_ms - heard_);
-  if (heard_data_) state_->last_data_unix_ms = now - static_cast<std::int64_t>(now_ms - data_heard_);
-}
-
-void DeviceSession::fill(DeviceDetail& detail) const {
-  detail.address = peer_.address().to_string() + ":" + std::to_string(peer_.port());
-  if (tls_) {
-    if (const auto peer = tls_.peer()) {
-      detail.tls_version = peer->version;
-      detail.tls_cipher = peer->cipher;
-      detail.tls_resumed = peer->resumed;
-    }
+Delivery DeviceSession::deliver(const DownMessage& message) {
+  const WireEncoder& encoder = shard_.encoder();
+  std::string& frame = shard_.frame_scratch();
+  bool takes = false;
+  if (const auto* command = std::get_if<CommandFrame>(&message)) {
+    takes = takes_commands_;
+    encoder.command(*command, frame);
+  } else if (const auto* cancel = std::get_if<CommandCancelFrame>(&message)) {
+    takes = takes_command_cancels_;
+    encoder.command_cancel(*cancel, frame);
+  } else {
+    takes = takes_desired_;
+    encoder.desired(std::get<DesiredFrame>(message), frame);
   }
-  detail.credential = token_hash_ ? "token" : "certificate";
-  detail.ack_stage = to_string(stage_);
-  detail.heartbeat_seconds = heartbeat_ms_ / 1'000;
-  detail.frames_received = frames_in_;
-  detail.bytes_received = bytes_in_;
-  detail.unacked_frames = inflight_frames_;
-  detail.credit_frames = granted_.frames;
-}
-
-bool DeviceSession::credentials_hold(bool certificates) const {
-  if (!state_) return true;
-  if (token_hash_) {
-    return shard_.env().authenticator.still_valid({state_->id, IdentityProof::token, *token_hash_, 0});
-  }
-  const auto& tls = shard_.config().tls;
-  return !certificates || !tls_ || !tls || still_trusted(tls_.native(), *tls);
+  if (!takes) return Delivery::unsupported;
+  // A quarter that may be waiting and this make three, so that it never is what ends
+  // the session.
+  const std::uint64_t quarter = shard_.config().session.outbox_bytes_max / 4;
+  if (frame.size() > std::min<std::uint64_t>(receive_max_, 2 * quarter)) return Delivery::too_large;
+  if (outbox_ && outbox_->size() > quarter) return Delivery::busy;
+  send(WsOpcode::binary, std::as_bytes(std::span(frame)));
+  return Delivery::sent;
 }
 
 }  // namespace fieldgate::net

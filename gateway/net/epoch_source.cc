@@ -105,4 +105,9 @@ std::optional<Epoch> EpochSource::next() noexcept {
   return Epoch{value};
 }
 
+void EpochSource::admit(const DeviceId&, const DeviceProfile&, Answer answer) {
+  const std::optional<Epoch> epoch = next();
+  answer(epoch ? AdmissionOutcome(Admitted{*epoch}) : AdmissionOutcome(EndReason::no_epoch));
+}
+
 }  // namespace fieldgate::net

@@ -54,7 +54,7 @@ const ShardProbe& Gateway::probe(std::uint32_t shard) const noexcept { return st
 
 void Gateway::restore(std::vector<RestoredDevice> devices) {
   std::vector<std::vector<RestoredDevice>> homes(shards_.size());
-  for (RestoredDevice& device : devices) homes[home_of(device.id)].push_back(std::move(device));
+  for (RestoredDevice& device : devices) homes[home_index(device.id)].push_back(std::move(device));
   for (std::size_t i = 0; i < homes.size(); ++i) shards_[i]->restore(std::move(homes[i]));
 }
 
@@ -110,9 +110,35 @@ std::uint64_t Gateway::sessions() const noexcept {
 
 std::int64_t Gateway::certificate_not_after() const { return tls_ ? tls_->current()->not_after_unix() : 0; }
 
-void Gateway::detail(const DeviceId& id, Answer answer) {
-  Shard* home = shards_[home_of(id)].get();
+void Gateway::detail(const DeviceId& id, LiveDevices::Answer answer) {
+  Shard* home = home_of(id);
   home->post([home, id, answer = std::move(answer)] { home->detail(id, answer); });
+}
+
+void Gateway::watch(WatchSetPtr devices) {
+  for (const auto& shard : shards_) shard->post([s = shard.get(), devices] { s->watch(devices); });
+}
+
+void Gateway::send(const DeviceId& id, DownMessage message, Downlink::Answer answer) {
+  Shard* home = home_of(id);
+  home->post([home, id, message = std::move(message), answer = std::move(answer)]() mutable {
+    home->send_down(id, std::move(message), std::move(answer));
+  });
+}
+
+void Gateway::close(const DeviceId& id, EndReason reason, std::function<void(bool)> answer) {
+  Shard* home = home_of(id);
+  home->post([home, id, reason, answer = std::move(answer)] { home->close_device(id, reason, answer); });
+}
+
+void Gateway::recheck(std::vector<DeviceId> devices) {
+  std::vector<std::vector<DeviceId>> homes(shards_.size());
+  for (DeviceId& device : devices) homes[home_index(device)].push_back(std::move(device));
+  for (std::size_t i = 0; i < homes.size(); ++i) {
+    if (homes[i].empty()) continue;
+    auto of_shard = std::make_shared<const std::vector<DeviceId>>(std::move(homes[i]));
+    shards_[i]->post([s = shards_[i].get(), of_shard = std::move(of_shard)] { s->recheck(of_shard, 0); });
+  }
 }
 
 }  // namespace fieldgate::net

@@ -8,6 +8,7 @@
 #include "gateway/net/session_config.h"
 #include "gateway/net/shard_env.h"
 #include "gateway/net/tls_context.h"
+#include "gateway/ports/downlink.h"
 #include "gateway/ports/fleet.h"
 #include "gateway/ports/probes.h"
 #include "gateway/ports/uplink.h"
@@ -31,7 +32,7 @@ struct GatewayIdentity {
 // The southbound half of the process: the device port and its shards.
 // Thread: made, opened, drained and stopped by one thread; the rest as said.
 // Owns:   the shards and their threads. Borrows what GatewayPorts names.
-class Gateway final : public LiveDevices {
+class Gateway final : public LiveDevices, public Downlink {
  public:
   using Ports = GatewayPorts;
 
@@ -71,12 +72,18 @@ class Gateway final : public LiveDevices {
   std::uint32_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
   // Unix seconds; 0 on a plain listener.
   std::int64_t certificate_not_after() const;
-  void detail(const DeviceId& id, Answer answer) override;
+  void detail(const DeviceId& id, LiveDevices::Answer answer) override;
+  void watch(WatchSetPtr devices) override;
+  // Downlink. What is asked after stop() is not answered.
+  void send(const DeviceId& id, DownMessage message, Downlink::Answer answer) override;
+  void close(const DeviceId& id, EndReason reason, std::function<void(bool)> answer) override;
+  void recheck(std::vector<DeviceId> devices) override;
 
  private:
   Gateway(const Settings& settings, GatewayIdentity identity, std::unique_ptr<TlsContextHolder> tls, Ports ports);
   SessionConfigPtr config_from(const Settings& settings) const;
-  std::size_t home_of(std::string_view device) const noexcept { return home_shard(device, shards_.size()); }
+  std::size_t home_index(std::string_view device) const noexcept { return home_shard(device, shards_.size()); }
+  Shard* home_of(const DeviceId& id) const noexcept { return shards_[home_index(id)].get(); }
 
   Settings settings_;
   GatewayIdentity identity_;

@@ -13,7 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::uint32_t k_sweep_slots = 256;  // sessions looked at per turn
 constexpr std::uint32_t k_seen_every_ticks = 10;
 constexpr milliseconds k_drain_step{50};
 // Credit is given back to all over this many steps: about two seconds.
@@ -38,7 +37,7 @@ Shard::Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config)
       scratch_(k_scratch_bytes),
       decoder_(env_.wire.make_decoder()),
       ingress_(index, env_.uplink),
-      ownership_(ownership_limits(*config_), *this, env_.next_epoch,
+      ownership_(ownership_limits(*config_), *this,
                  [this](const DeviceId& id) {
                    return std::make_unique<DeviceState>(id, config_->session.last_values_bytes_max);
                  }),
@@ -178,25 +177,13 @@ void Shard::handler_failed(SessionRef ref, const char* what) noexcept {
   }
 }
 
-// Calls f for the sessions of a slice of slots, and comes back for the rest.
-template <class F>
-void Shard::sweep(std::uint32_t from_slot, F f) {
-  const auto end = std::min<std::size_t>(slots_.size(), std::size_t{from_slot} + k_sweep_slots);
-  for (std::size_t i = from_slot; i < end; ++i) {
-    if (slots_[i].session) with_session(slots_[i].session->ref(), f);
-  }
-  if (end < slots_.size()) post([this, end, f] { sweep(static_cast<std::uint32_t>(end), f); });
-}
-
 void Shard::set_config(SessionConfigPtr config) {
   assert_current();
   config_ = std::move(config);
 }
 
 void Shard::recheck_credentials(bool certificates) {
-  sweep(0, [certificates](DeviceSession& session) {
-    if (session.live() && !session.credentials_hold(certificates)) session.end(EndReason::credential_revoked);
-  });
+  sweep(0, [certificates](DeviceSession& session) { session.recheck_credential(certificates); });
 }
 
 // --- uplink

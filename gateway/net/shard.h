@@ -10,8 +10,11 @@
 #include "gateway/net/session_config.h"
 #include "gateway/net/shard_env.h"
 #include "gateway/net/tls_channel.h"
+#include "gateway/ports/admission.h"
 #include "gateway/ports/clock.h"
+#include "gateway/ports/downlink.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/live_tap.h"
 #include "gateway/ports/probes.h"
 #include "gateway/ports/uplink.h"
 #include "gateway/ports/wire.h"
@@ -20,12 +23,15 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 namespace fieldgate::net {
@@ -38,6 +44,7 @@ namespace fieldgate::net {
 class Shard final : public StageSink, private OwnershipActions {
  public:
   static constexpr std::size_t k_scratch_bytes = 65'536;
+  static constexpr std::uint32_t k_sweep_slots = 256;  // sessions looked at per turn
 
   Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config);
   ~Shard() override;
@@ -75,6 +82,13 @@ class Shard final : public StageSink, private OwnershipActions {
   void drain(std::chrono::milliseconds period);
   // The answer comes on this shard's thread or the owner's.
   void detail(const DeviceId& id, LiveDevices::Answer answer);
+  // The same, for ids whose home this is; see Downlink.
+  void send_down(const DeviceId& id, DownMessage message, Downlink::Answer answer);
+  void close_device(const DeviceId& id, EndReason reason, const std::function<void(bool)>& answer);
+  // Looks at those from `from` on, a slice per turn.
+  void recheck(std::shared_ptr<const std::vector<DeviceId>> devices, std::size_t from);
+  // See LiveDevices; for the sessions of this shard.
+  void watch(WatchSetPtr devices);
   // Asks a fleet of deadlines and the wheel; every second.
   void tick();
 
@@ -101,10 +115,13 @@ class Shard final : public StageSink, private OwnershipActions {
   // received, and its sessions end.
   void flush();
   void ack_later(SessionRef ref);
-  void claim(const DeviceId& id, SessionRef from, DeviceProfile profile);
+  // `peer`: the device's address.
+  void claim(const DeviceId& id, SessionRef from, DeviceProfile profile, std::string peer);
   void abandon(const DeviceId& id, SessionRef from);
   // Live sessions whose stage is ACCEPTED: blocks are walked for them alone.
   void accepted_sessions(std::int32_t change) noexcept { accepted_sessions_ += change; }
+  bool watches(const DeviceId& id) const { return watched_ && watched_->contains(id); }
+  void tap(const RecordView& record);
   // Takes the state home. The session has flushed before.
   void release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason);
 
@@ -124,6 +141,16 @@ class Shard final : public StageSink, private OwnershipActions {
     std::unique_ptr<DeviceSession> session;
     std::uint32_t generation = 0;
   };
+  // A claim that waits for its admission.
+  struct Applicant {
+    DeviceId id;
+    Claim wish;
+  };
+  struct AddressHash {
+    std::size_t operator()(const SessionAddress& at) const noexcept {
+      return (std::size_t{at.shard} << 48) ^ (std::size_t{at.ref.generation} << 24) ^ at.ref.slot;
+    }
+  };
 
   void run();
   DeviceSession* find(SessionRef ref) noexcept;
@@ -136,10 +163,14 @@ class Shard final : public StageSink, private OwnershipActions {
   void arm_tick();
   void arm_ack_timer();
   void flush_acks();
+  void apply(const DeviceId& id, Claim wish);
+  void admitted(SessionAddress from, AdmissionOutcome outcome);
   void arm_claim_timer();
   void late_staged(AckStage stage, const RecordBlock& block, const std::vector<std::uint32_t>& places);
   void tell_ends();
   void send_seen();
+  void hand_down(SessionRef to, const DownMessage& message, const Downlink::Answer& answer);
+  void count_down(const DownMessage& message, Delivery outcome);
   void drain_step();
   void give_back_step();
   void assert_current() const noexcept;
@@ -149,7 +180,7 @@ class Shard final : public StageSink, private OwnershipActions {
   // OwnershipActions, for the ids whose home this is.
   void grant(SessionAddress to, std::unique_ptr<DeviceState> state, Epoch epoch) override;
   void refuse(SessionAddress to, EndReason reason) override;
-  void fence(SessionAddress owner, const DeviceId& id, Epoch epoch) override;
+  void fence(SessionAddress owner, Epoch epoch, const Claim& by) override;
   void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) override;
 
   const std::uint32_t index_;
@@ -170,6 +201,8 @@ class Shard final : public StageSink, private OwnershipActions {
   std::vector<std::uint32_t> free_slots_;
   Ingress ingress_;
   Ownership ownership_;
+  std::unordered_map<SessionAddress, Applicant, AddressHash> applicants_;
+  WatchSetPtr watched_;
   std::vector<DeviceSummary> changed_;
   std::vector<SessionRef> ack_pending_;
   boost::asio::steady_timer tick_timer_;
@@ -207,6 +240,16 @@ void Shard::with_session(SessionRef ref, F&& f) {
     handler_failed(ref, e.what());
   }
   settle(ref);
+}
+
+// Calls f for the sessions of a slice of slots, and comes back for the rest.
+template <class F>
+void Shard::sweep(std::uint32_t from_slot, F f) {
+  const auto end = std::min<std::size_t>(slots_.size(), std::size_t{from_slot} + k_sweep_slots);
+  for (std::size_t i = from_slot; i < end; ++i) {
+    if (slots_[i].session) with_session(slots_[i].session->ref(), f);
+  }
+  if (end < slots_.size()) post([this, end, f] { sweep(static_cast<std::uint32_t>(end), f); });
 }
 
 }  // namespace fieldgate::net

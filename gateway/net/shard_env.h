@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "gateway/core/ids.h"
-
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <vector>
 
 namespace fieldgate {
+class Admission;
 class Authenticator;
 class Clock;
 class FleetSink;
+class FlightRecorder;
 class LaneFilters;
+class LiveTap;
 class Log;
 class PresenceView;
 class Uplink;
@@ -35,8 +34,10 @@ struct GatewayPorts {
   Uplink& uplink;
   FleetSink& fleet;
   std::vector<PresenceView*> presence_views;
-  std::function<std::optional<Epoch>()> next_epoch;
+  Admission& admission;                                  // gives no answer once the gateway is destroyed
   std::shared_ptr<const LaneFilters> filters = nullptr;  // nullptr: every lane wants every device
+  FlightRecorder* recorder = nullptr;                    // nullptr: nothing is written down
+  LiveTap* tap = nullptr;                                // nullptr: nobody watches
 };
 
 // What every shard shares: the above, and what the gateway keeps for all of them.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of Shard that is home to device ids: claims, takeovers, presence, and
-// what others may ask of a device.
+// The part of Shard that is home to device ids: admission, claims, takeovers, presence.
 #include "gateway/core/lane_filter.h"
+#include "gateway/net/device_view.h"
 #include "gateway/net/shard.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/presence_view.h"
@@ -16,82 +16,48 @@ namespace {
 constexpr std::chrono::milliseconds k_claim_check{100};
 constexpr std::size_t k_ends_per_step = 256;
 
-std::string_view quality_name(MetricQuality quality) {
-  switch (quality) {
-    case MetricQuality::uncertain: return "uncertain";
-    case MetricQuality::bad: return "bad";
-    case MetricQuality::good: break;
-  }
-  return "good";
-}
-
-struct OwnValue {
-  LastValue& out;
-  void operator()(std::string_view text) const { out.value = std::string(text); }
-  void operator()(const MetricBytes& bytes) const {
-    const auto view = std::as_bytes(std::span(bytes.data));
-    out.value = std::vector<std::byte>(view.begin(), view.end());
-  }
-  template <class T>
-  void operator()(T scalar) const {
-    out.value = scalar;
-  }
-};
-
-DeviceSummary summary_of(const DeviceState& state, bool online, Epoch epoch, std::optional<EndReason> last_end) {
-  DeviceSummary summary{state.id,
-                        online,
-                        epoch,
-                        state.since_unix_ms,
-                        state.last_seen_unix_ms,
-                        state.last_data_unix_ms,
-                        state.profile.firmware,
-                        state.profile.labels,
-                        {}};
-  if (!online && last_end) summary.reason = to_string(*last_end);
-  return summary;
-}
-
-DeviceDetail detail_of(const DeviceState& state, bool online, Epoch epoch, std::optional<EndReason> last_end) {
-  DeviceDetail detail(summary_of(state, online, epoch, last_end));
-  for (const StreamMarks& marks : state.streams.all()) {
-    if (marks.id.value == 0) continue;
-    detail.streams.push_back({marks.id, marks.received, marks.forwarded, marks.gaps, marks.duplicates});
-  }
-  state.last_values.for_each(
-      [&](std::string_view name, const MetricValue& value, std::int64_t unix_ms, MetricQuality quality) {
-        LastValue& out = detail.last_values.emplace_back();
-        out.name = name;
-        out.unix_ms = unix_ms;
-        out.quality = quality_name(quality);
-        std::visit(OwnValue{out}, value);
-      });
-  std::ranges::sort(detail.last_values, {}, &LastValue::name);
-  detail.truncated = state.last_values.truncated();
-  return detail;
-}
-
 }  // namespace
 
 Shard& Shard::home_of(const DeviceId& id) noexcept { return *shards_[home_shard(id.str(), shards_.size())]; }
 
 // --- from this shard's sessions to a home shard
 
-void Shard::claim(const DeviceId& id, SessionRef from, DeviceProfile profile) {
+void Shard::claim(const DeviceId& id, SessionRef from, DeviceProfile profile, std::string peer) {
   Shard& home = home_of(id);
-  home.post([&home, id, address = SessionAddress{index_, from}, profile = std::move(profile)]() mutable {
-    home.assert_current();
-    // No room to say that it is online.
-    if (home.ingress_.presence() >= home.config_->presence_backlog_max)
-      return home.refuse(address, EndReason::overloaded);
-    home.ownership_.claim(id, address, std::move(profile), home.env_.clock.now());
-    home.arm_claim_timer();
+  Claim wish{{index_, from}, std::move(profile), {}, std::move(peer)};
+  home.post([&home, id, wish = std::move(wish)]() mutable { home.apply(id, std::move(wish)); });
+}
+
+void Shard::apply(const DeviceId& id, Claim wish) {
+  assert_current();
+  const SessionAddress from = wish.from;
+  // No room to say that it is online.
+  if (ingress_.presence() >= config_->presence_backlog_max) return refuse(from, EndReason::overloaded);
+  const auto at = applicants_.try_emplace(from, Applicant{id, std::move(wish)}).first;
+  env_.admission.admit(id, at->second.wish.profile, [this, from](AdmissionOutcome outcome) {
+    post([this, from, outcome = std::move(outcome)]() mutable { admitted(from, std::move(outcome)); });
   });
+}
+
+void Shard::admitted(SessionAddress from, AdmissionOutcome outcome) {
+  assert_current();
+  auto applicant = applicants_.extract(from);
+  if (applicant.empty()) return;  // it has gone meanwhile
+  if (const auto* refused = std::get_if<EndReason>(&outcome)) return refuse(from, *refused);
+  auto& [id, wish] = applicant.mapped();
+  const Admitted& let_in = std::get<Admitted>(outcome);
+  wish.epoch = let_in.epoch;
+  if (!let_in.labels.empty()) wish.profile.labels = overlaid(wish.profile.labels, let_in.labels);
+  ownership_.claim(id, std::move(wish), env_.clock.now());
+  arm_claim_timer();
 }
 
 void Shard::abandon(const DeviceId& id, SessionRef from) {
   Shard& home = home_of(id);
-  home.post([&home, id, address = SessionAddress{index_, from}] { home.ownership_.abandon(id, address); });
+  home.post([&home, id, address = SessionAddress{index_, from}] {
+    home.applicants_.erase(address);
+    home.ownership_.abandon(id, address);
+  });
 }
 
 void Shard::release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason) {
@@ -133,10 +99,10 @@ void Shard::refuse(SessionAddress to, EndReason reason) {
   });
 }
 
-void Shard::fence(SessionAddress owner, const DeviceId&, Epoch epoch) {
+void Shard::fence(SessionAddress owner, Epoch epoch, const Claim& by) {
   Shard* shard = shards_[owner.shard];
-  shard->post([shard, ref = owner.ref, epoch] {
-    shard->with_session(ref, [epoch](DeviceSession& session) { session.fenced(epoch); });
+  shard->post([shard, ref = owner.ref, epoch, peer = by.peer] {
+    shard->with_session(ref, [&](DeviceSession& session) { session.fenced(epoch, peer); });
   });
 }
 
@@ -226,37 +192,6 @@ void Shard::tell_ends() {
   if (ends_untold_ == 0 || level != UplinkLevel::normal) return;  // the next tick goes on
   telling_ends_ = true;
   post([this] { tell_ends(); });
-}
-
-// --- what others may know
-
-void Shard::detail(const DeviceId& id, LiveDevices::Answer answer) {
-  assert_current();
-  const auto found = ownership_.find(id);
-  if (!found) return answer(std::nullopt);
-  if (found->parked != nullptr) return answer(detail_of(*found->parked, false, found->epoch, found->last_end));
-  if (!found->owner) return answer(std::nullopt);
-  Shard* shard = shards_[found->owner->shard];
-  shard->post([shard, ref = found->owner->ref, answer = std::move(answer)] {
-    DeviceSession* session = shard->find(ref);
-    // Just ended: its state is on the way home. The index still knows the device.
-    if (session == nullptr || session->state() == nullptr) return answer(std::nullopt);
-    session->stamp_seen();
-    DeviceDetail detail = detail_of(*session->state(), true, session->epoch(), EndReason::bye);
-    session->fill(detail);
-    answer(std::move(detail));
-  });
-}
-
-void Shard::send_seen() {
-  std::vector<SeenUpdate> updates;
-  for (Slot& slot : slots_) {
-    if (!slot.session || !slot.session->live()) continue;
-    slot.session->stamp_seen();
-    const DeviceState& state = *slot.session->state();
-    updates.push_back({state.id, slot.session->epoch(), state.last_seen_unix_ms, state.last_data_unix_ms});
-  }
-  if (!updates.empty()) env_.fleet.seen(std::move(updates));
 }
 
 }  // namespace fieldgate::net

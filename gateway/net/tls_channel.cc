@@ -98,6 +98,10 @@ TlsChannel::TlsChannel(const TlsContext& context, TlsIo& io) : ssl_(SSL_new(cont
 
 TlsChannel::~TlsChannel() { SSL_free(ssl_); }
 
+bool TlsChannel::began_with(const TlsContext& context) const noexcept {
+  return SSL_get_SSL_CTX(ssl_) == context.native();
+}
+
 TlsStatus TlsChannel::handshake(TlsIo& io, std::span<const std::byte> ciphertext) {
   assert(io.busy_ == nullptr);
   io.in_ = ciphertext;

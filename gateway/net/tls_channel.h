@@ -96,6 +96,8 @@ class TlsChannel {
 
   explicit operator bool() const noexcept { return ssl_ != nullptr; }
   SSL* native() const noexcept { return ssl_; }
+  // Whether it was made with `context` and no other.
+  bool began_with(const TlsContext& context) const noexcept;
 
   // Goes as far as `ciphertext` allows: want_more, established or failed.
   // After established, pass io.unread() to feed(): it may hold the first data.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/tls_channel.h"
 
+#include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -14,6 +16,7 @@ namespace {
 
 constexpr std::size_t k_name_bytes_limit = 512;
 constexpr int k_names_max = 64;
+constexpr std::size_t k_subject_bytes_max = 256;
 
 Error bad_name(const char* what) { return make_error(Errc::malformed, std::string("client certificate: ") + what); }
 
@@ -66,6 +69,18 @@ Result<std::string> common_name(const X509* certificate) {
   return text;
 }
 
+// As RFC 2253 writes it, in ASCII; cut where it is too long. For people.
+std::string subject_text(const X509* certificate) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> out(BIO_new(BIO_s_mem()), BIO_free);
+  if (!out || X509_NAME_print_ex(out.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) < 0) {
+    ERR_clear_error();
+    return {};
+  }
+  const char* text = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &text);
+  return {text, std::min(static_cast<std::size_t>(size), k_subject_bytes_max)};
+}
+
 }  // namespace
 
 Result<TlsPeer> TlsChannel::peer() const {
@@ -83,6 +98,12 @@ Result<TlsPeer> TlsChannel::peer() const {
   peer.credentials.has_certificate = true;
   peer.credentials.san_uris = std::move(*uris);
   peer.credentials.common_name = std::move(*name);
+  peer.credentials.subject = subject_text(certificate);
+  unsigned int size = 0;
+  if (X509_digest(certificate, EVP_sha256(), peer.credentials.certificate_sha256.data(), &size) != 1) {
+    ERR_clear_error();
+    return bad_name("no SHA-256 of it can be had");
+  }
   return peer;
 }
 

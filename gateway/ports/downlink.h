@@ -5,6 +5,8 @@
 #include "gateway/core/ids.h"
 #include "gateway/ports/wire.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -14,6 +16,7 @@
 namespace fieldgate {
 
 using DownMessage = std::variant<CommandFrame, CommandCancelFrame, DesiredFrame>;
+inline constexpr std::size_t k_down_kinds = std::variant_size_v<DownMessage>;
 
 // What became of a downward message.
 enum class Delivery : std::uint8_t {
@@ -23,6 +26,7 @@ enum class Delivery : std::uint8_t {
   too_large,    // more than the device's receive_max_bytes
   unsupported,  // the device did not say in Hello that it takes such
 };
+inline constexpr std::size_t k_deliveries = 5;
 std::string_view to_string(Delivery delivery) noexcept;
 
 // From the process to devices. What is sent to one device goes in the order of the calls.

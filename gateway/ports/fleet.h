@@ -3,6 +3,7 @@
 
 #include "gateway/core/device_summary.h"
 #include "gateway/core/ids.h"
+#include "gateway/ports/live_tap.h"
 
 #include <cstdint>
 #include <functional>
@@ -41,7 +42,7 @@ struct DeviceDetail {
   std::string tls_version;  // "TLSv1.3"; empty on a plain listener
   std::string tls_cipher;
   bool tls_resumed = false;
-  std::string credential;  // "certificate" or "token"
+  std::string credential;  // "certificate", "token" or "jwt"
   std::string ack_stage;
   std::uint32_t heartbeat_seconds = 0;
   std::uint64_t frames_received = 0;
@@ -70,6 +71,9 @@ class LiveDevices {
   virtual ~LiveDevices() = default;
   using Answer = std::function<void(std::optional<DeviceDetail>)>;
   virtual void detail(const DeviceId& id, Answer answer) = 0;
+  // From now on the LiveTap gets the records of these devices and no others (nullptr:
+  // of none); a shard with many sessions needs a moment for it.
+  virtual void watch(WatchSetPtr devices) = 0;
 };
 
 // Why the process does or does not take new devices, and what is wrong with it.

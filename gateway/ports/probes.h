@@ -4,6 +4,7 @@
 #include "gateway/core/cell.h"
 #include "gateway/core/end_reason.h"
 #include "gateway/core/record.h"
+#include "gateway/ports/downlink.h"
 #include "gateway/ports/wire.h"
 
 #include <array>
@@ -41,6 +42,8 @@ struct ShardProbe {
   Cell acks_out;
   Cell pings_out;
   Cell throttles_out;
+  // Messages to devices that others asked for, by kind (of DownMessage) and Delivery.
+  std::array<std::array<Cell, k_deliveries>, k_down_kinds> down;
   Cell acked_records;       // covered by an Ack, at whatever stage
   HistogramCell ack_time;   // receipt to Ack
   Cell handler_exceptions;  // ended one session each
@@ -57,6 +60,9 @@ struct MqttLaneProbe {
   Cell pubacks;
   Cell presence_publishes;         // retained view
   std::array<Cell, 256> refusals;  // PUBACK reason codes >= 0x80
+  Cell commands;                   // requests that are in the ledger, repetitions included
+  Cell commands_refused;           // requests that are not
+  Cell replies_dropped;            // for want of room
   Cell batches;
   Cell batch_records;
   HistogramCell puback_time;  // publish to PUBACK

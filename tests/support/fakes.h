@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/ports/admission.h"
 #include "gateway/ports/authenticator.h"
 #include "gateway/ports/clock.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/flight_recorder.h"
+#include "gateway/ports/live_tap.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/presence_view.h"
 #include "gateway/ports/uplink.h"
@@ -11,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -109,6 +113,45 @@ class FakeAuthenticator final : public Authenticator {
 
   bool throws = false;
   bool valid = true;
+};
+
+// Lets everybody in at once, with epochs from 1 on; or as it is told.
+class FakeAdmission final : public Admission {
+ public:
+  struct Asked {
+    DeviceId id;
+    DeviceProfile profile;
+    Answer answer;
+  };
+  void admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) override {
+    if (later) {
+      asked.push_back({id, profile, std::move(answer)});
+    } else if (refusal) {
+      answer(*refusal);
+    } else {
+      answer(Admitted{{++epoch}, labels});
+    }
+  }
+
+  std::uint64_t epoch = 0;  // last given
+  Labels labels;            // the registry's, of every device
+  std::optional<EndReason> refusal;
+  bool later = false;  // answers are left to the test
+  std::vector<Asked> asked;
+};
+
+class FakeRecorder final : public FlightRecorder {
+ public:
+  void record(TimelineEntry entry) override { entries.push_back(std::move(entry)); }
+  void refused(RefusalEntry refusal) override { refusals.push_back(std::move(refusal)); }
+  std::vector<TimelineEntry> entries;
+  std::vector<RefusalEntry> refusals;
+};
+
+class FakeTap final : public LiveTap {
+ public:
+  void tapped(TappedRecord record) override { records.push_back(std::move(record)); }
+  std::vector<TappedRecord> records;
 };
 
 class FakePresenceView final : public PresenceView {

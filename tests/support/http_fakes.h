@@ -50,6 +50,14 @@ class FakeLiveDevices final : public LiveDevices {
     }
     answer(std::move(known));
   }
+  void watch(WatchSetPtr devices) override {
+    MutexLock lock(mutex_);
+    watched_ = std::move(devices);
+  }
+  WatchSetPtr watched() {
+    MutexLock lock(mutex_);
+    return watched_;
+  }
 
   void put(const DeviceDetail& detail) {
     MutexLock lock(mutex_);
@@ -75,6 +83,7 @@ class FakeLiveDevices final : public LiveDevices {
   std::vector<Answer> kept_ GUARDED_BY(mutex_);
   bool mute_ GUARDED_BY(mutex_) = false;
   int asked_ GUARDED_BY(mutex_) = 0;
+  WatchSetPtr watched_ GUARDED_BY(mutex_);
 };
 
 class FakeNodeStatus final : public NodeStatus {

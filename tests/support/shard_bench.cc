@@ -20,17 +20,10 @@ ShardBench::ShardBench(std::uint32_t shards, std::function<void(net::SessionConf
   config->boot_id = "boot-1";
   config->shards = shards;
   if (adjust) adjust(*config);
-  const net::ShardEnv env{{clock,
-                           log,
-                           wire_,
-                           authenticator,
-                           uplink,
-                           fleet,
-                           {&presence},
-                           [this]() -> std::optional<Epoch> { return Epoch{++epoch_}; },
-                           std::move(filters)},
-                          addresses_,
-                          connections_};
+  const net::ShardEnv env{
+      {clock, log, wire_, authenticator, uplink, fleet, {&presence}, admission, std::move(filters), &recorder, &tap},
+      addresses_,
+      connections_};
   std::vector<net::Shard*> all;
   for (std::uint32_t i = 0; i < shards; ++i) {
     shards_.push_back(std::make_unique<net::Shard>(i, env, config));

@@ -45,14 +45,16 @@ class ShardBench {
   FakeFleet fleet;
   FakeAuthenticator authenticator;
   FakePresenceView presence;
+  FakeAdmission admission;
+  FakeRecorder recorder;
+  FakeTap tap;
 
  private:
   LimitSettings limits_;
   wire::ProtobufWire wire_{limits_};
   net::AddressBook addresses_;
   std::atomic<std::uint32_t> connections_{1'000};  // adopted sockets were not counted in
-  std::uint64_t epoch_ = 0;
-  std::array<std::size_t, 4> staged_blocks_{};  // by stage
+  std::array<std::size_t, 4> staged_blocks_{};     // by stage
   std::vector<std::unique_ptr<net::Shard>> shards_;
 };
 

@@ -37,7 +37,10 @@ class Recorder final : public OwnershipActions {
     grants.push_back({to, epoch, std::move(state)});
   }
   void refuse(SessionAddress to, EndReason reason) override { refusals.emplace_back(to, reason); }
-  void fence(SessionAddress owner, const DeviceId&, Epoch epoch) override { fences.emplace_back(owner, epoch); }
+  void fence(SessionAddress owner, Epoch epoch, const Claim& by) override {
+    fences.emplace_back(owner, epoch);
+    fenced_by.push_back(by.peer);
+  }
   void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) override {
     presences.push_back({state.id.str(), online, epoch, reason});
   }
@@ -45,29 +48,29 @@ class Recorder final : public OwnershipActions {
   std::vector<Grant> grants;
   std::vector<std::pair<SessionAddress, EndReason>> refusals;
   std::vector<std::pair<SessionAddress, Epoch>> fences;
+  std::vector<std::string> fenced_by;
   std::vector<Presence> presences;
 };
 
 class OwnershipTest : public testing::Test {
  protected:
   Ownership make(OwnershipLimits limits = {}) {
-    return Ownership(
-        limits, recorder,
-        [this]() -> std::optional<Epoch> {
-          return epochs_left-- > 0 ? std::optional(Epoch{++last_epoch}) : std::nullopt;
-        },
-        [](const DeviceId& device) { return std::make_unique<DeviceState>(device, 1'024); });
+    return Ownership(limits, recorder,
+                     [](const DeviceId& device) { return std::make_unique<DeviceState>(device, 1'024); });
+  }
+  // With the next epoch.
+  Claim by(SessionAddress from, DeviceProfile profile = {}) {
+    return {from, std::move(profile), {++last_epoch}, "peer-" + std::to_string(from.ref.slot)};
   }
 
   Recorder recorder;
   std::uint64_t last_epoch = 100;
-  int epochs_left = 1'000'000;
   Ownership::TimePoint now = Ownership::TimePoint() + 1h;
 };
 
 TEST_F(OwnershipTest, GrantsAnUnownedDeviceAtOnceAndSaysItIsOnline) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {"fw1", {}}, now);
+  ownership.claim(id("d"), by(session(1), {"fw1", {}}), now);
   ASSERT_EQ(recorder.grants.size(), 1U);
   EXPECT_EQ(recorder.grants[0].to, session(1));
   EXPECT_EQ(recorder.grants[0].state->profile.firmware, "fw1");
@@ -77,8 +80,8 @@ TEST_F(OwnershipTest, GrantsAnUnownedDeviceAtOnceAndSaysItIsOnline) {
 
 TEST_F(OwnershipTest, GrantsATakeoverOnlyWhenTheOldOwnerHasLetGo) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
-  ownership.claim(id("d"), session(2), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
+  ownership.claim(id("d"), by(session(2)), now);
   EXPECT_EQ(recorder.grants.size(), 1U) << "the old owner may still have records on their way";
   ASSERT_EQ(recorder.fences.size(), 1U);
   EXPECT_EQ(recorder.fences[0].first, session(1));
@@ -92,10 +95,10 @@ TEST_F(OwnershipTest, GrantsATakeoverOnlyWhenTheOldOwnerHasLetGo) {
 
 TEST_F(OwnershipTest, IgnoresALateDisconnectOfAnOldEpoch) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
   const Epoch old = recorder.grants[0].epoch;
   ownership.release(old, std::move(recorder.grants[0].state), EndReason::bye);
-  ownership.claim(id("d"), session(2), {}, now);
+  ownership.claim(id("d"), by(session(2)), now);
   const std::size_t before = recorder.presences.size();
   ownership.release(old, std::make_unique<DeviceState>(id("d"), 0), EndReason::unclean_close);
   EXPECT_EQ(recorder.presences.size(), before) << "a late disconnect must never overwrite a reconnect";
@@ -105,9 +108,9 @@ TEST_F(OwnershipTest, IgnoresALateDisconnectOfAnOldEpoch) {
 
 TEST_F(OwnershipTest, OfTwoThatWaitTheLaterWins) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
-  ownership.claim(id("d"), session(2), {}, now);
-  ownership.claim(id("d"), session(3), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
+  ownership.claim(id("d"), by(session(2)), now);
+  ownership.claim(id("d"), by(session(3)), now);
   ASSERT_EQ(recorder.refusals.size(), 1U);
   EXPECT_EQ(recorder.refusals[0], std::make_pair(session(2), EndReason::taken_over));
   EXPECT_EQ(recorder.fences.size(), 1U);
@@ -117,8 +120,8 @@ TEST_F(OwnershipTest, OfTwoThatWaitTheLaterWins) {
 
 TEST_F(OwnershipTest, TellsAClaimantToRetryWhenFencingTakesTooLong) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
-  ownership.claim(id("d"), session(2), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
+  ownership.claim(id("d"), by(session(2)), now);
   EXPECT_TRUE(ownership.expire(now + 999ms));
   EXPECT_TRUE(recorder.refusals.empty());
   EXPECT_FALSE(ownership.expire(now + 1'000ms));
@@ -128,54 +131,101 @@ TEST_F(OwnershipTest, TellsAClaimantToRetryWhenFencingTakesTooLong) {
 
 TEST_F(OwnershipTest, RefusesAnIdThatChangesHandsTooOften) {
   Ownership ownership = make({.takeovers_per_minute = 3});
-  ownership.claim(id("d"), session(0), {}, now);
+  ownership.claim(id("d"), by(session(0)), now);
   for (std::uint32_t i = 1; i <= 3; ++i) {
-    ownership.claim(id("d"), session(i), {}, now);
+    ownership.claim(id("d"), by(session(i)), now);
     auto& last = recorder.grants.back();
     ownership.release(last.epoch, std::move(last.state), EndReason::taken_over);
   }
   EXPECT_TRUE(recorder.refusals.empty());
-  ownership.claim(id("d"), session(4), {}, now);
+  ownership.claim(id("d"), by(session(4)), now);
   ASSERT_EQ(recorder.refusals.size(), 1U);
   EXPECT_EQ(recorder.refusals[0], std::make_pair(session(4), EndReason::takeover_rate));
-  ownership.claim(id("d"), session(5), {}, now + 20s);
+  ownership.claim(id("d"), by(session(5)), now + 20s);
   EXPECT_EQ(recorder.refusals.size(), 1U) << "the budget refills";
 }
 
 TEST_F(OwnershipTest, AClaimantThatLeftIsNotGranted) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
-  ownership.claim(id("d"), session(2), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
+  ownership.claim(id("d"), by(session(2)), now);
   ownership.abandon(id("d"), session(2));
   ownership.release(recorder.grants[0].epoch, std::move(recorder.grants[0].state), EndReason::taken_over);
   EXPECT_EQ(recorder.grants.size(), 1U);
   EXPECT_FALSE(recorder.presences.back().online);
 }
 
-TEST_F(OwnershipTest, RefusesWhenNoEpochCanBeHad) {
-  epochs_left = 0;
+TEST_F(OwnershipTest, RefusesAClaimWhoseEpochIsNotAboveTheOwners) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), {session(1), {}, {10}}, now);
+  for (const std::uint64_t late : {9, 10}) {
+    ownership.claim(id("d"), {session(2), {}, {late}}, now);
+    ASSERT_FALSE(recorder.refusals.empty());
+    EXPECT_EQ(recorder.refusals.back(), std::make_pair(session(2), EndReason::taken_over));
+  }
+  EXPECT_TRUE(recorder.fences.empty()) << "a connection from before must not end the present one";
+  ownership.release({10}, std::move(recorder.grants[0].state), EndReason::bye);
+  ownership.claim(id("d"), {session(3), {}, {10}}, now);
+  EXPECT_EQ(recorder.refusals.back(), std::make_pair(session(3), EndReason::taken_over)) << "nor come after it";
+  EXPECT_EQ(recorder.grants.size(), 1U);
+}
+
+TEST_F(OwnershipTest, AStaleClaimTakesNothingFromTheTakeoverBudget) {
+  Ownership ownership = make({.takeovers_per_minute = 1});
+  ownership.claim(id("d"), {session(1), {}, {10}}, now);
+  for (int i = 0; i < 5; ++i) ownership.claim(id("d"), {session(2), {}, {9}}, now);
+  ownership.claim(id("d"), {session(3), {}, {11}}, now);
+  EXPECT_EQ(recorder.fences.size(), 1U);
+}
+
+TEST_F(OwnershipTest, OfTwoThatWaitTheOneWithTheGreaterEpochWins) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), {session(1), {}, {10}}, now);
+  ownership.claim(id("d"), {session(3), {}, {12}}, now);
+  ownership.claim(id("d"), {session(2), {}, {11}}, now);
   ASSERT_EQ(recorder.refusals.size(), 1U);
-  EXPECT_EQ(recorder.refusals[0].second, EndReason::no_epoch);
-  EXPECT_TRUE(recorder.presences.empty());
+  EXPECT_EQ(recorder.refusals[0], std::make_pair(session(2), EndReason::taken_over));
+  ownership.release({10}, std::move(recorder.grants[0].state), EndReason::taken_over);
+  EXPECT_EQ(recorder.grants.back().to, session(3));
+  EXPECT_EQ(recorder.grants.back().epoch, Epoch{12}) << "the epoch that it came with";
+}
+
+TEST_F(OwnershipTest, SaysByWhomAnOwnerIsFenced) {
+  Ownership ownership = make();
+  ownership.claim(id("d"), by(session(1)), now);
+  ownership.claim(id("d"), by(session(2)), now);
+  EXPECT_EQ(recorder.fenced_by, std::vector<std::string>{"peer-2"});
+}
+
+TEST_F(OwnershipTest, TurnsAwayWhoWaitsAndLeavesTheOwner) {
+  Ownership ownership = make();
+  ownership.turn_away(id("d"), EndReason::device_disabled);
+  ownership.claim(id("d"), by(session(1)), now);
+  ownership.turn_away(id("d"), EndReason::device_disabled);
+  EXPECT_TRUE(recorder.refusals.empty());
+  ownership.claim(id("d"), by(session(2)), now);
+  ownership.turn_away(id("d"), EndReason::device_disabled);
+  ASSERT_EQ(recorder.refusals.size(), 1U);
+  EXPECT_EQ(recorder.refusals[0], std::make_pair(session(2), EndReason::device_disabled));
+  ownership.release(recorder.grants[0].epoch, std::move(recorder.grants[0].state), EndReason::taken_over);
+  EXPECT_EQ(recorder.grants.size(), 1U);
 }
 
 TEST_F(OwnershipTest, KeepsWhatWasForwardedWhileTheStateWasAway) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
   auto& state = recorder.grants[0].state;
   state->streams.open({7}, {1}, {0})->received = {9};
   EXPECT_EQ(ownership.staged("d", {7}, AckStage::forwarded, {5}), session(1)) << "the owner must be told";
   ownership.release(recorder.grants[0].epoch, std::move(state), EndReason::bye);
   EXPECT_EQ(ownership.staged("d", {7}, AckStage::forwarded, {8}), std::nullopt);
-  ownership.claim(id("d"), session(2), {}, now);
+  ownership.claim(id("d"), by(session(2)), now);
   EXPECT_EQ(recorder.grants.back().state->streams.find({7})->forwarded, Seq{8});
 }
 
 TEST_F(OwnershipTest, WhatReachedAStageWhileTheStateWasOnItsWayIsMarkedWhenItArrives) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
   auto& state = recorder.grants[0].state;
   state->streams.open({7}, {1}, {0})->received = {9};
   state->streams.open({8}, {1}, {0})->received = {90};
@@ -197,7 +247,7 @@ TEST_F(OwnershipTest, WhatReachedAStageWhileTheStateWasOnItsWayIsMarkedWhenItArr
 // After an outage the records of streams that the device has left for good come first.
 TEST_F(OwnershipTest, OfMoreThanTwoStreamsTheOnesMarkedLastAreKept) {
   Ownership ownership = make();
-  ownership.claim(id("d"), session(1), {}, now);
+  ownership.claim(id("d"), by(session(1)), now);
   auto& state = recorder.grants[0].state;
   state->streams.open({8}, {1}, {0})->received = {9};
   state->streams.open({9}, {1}, {0})->received = {3};
@@ -206,7 +256,7 @@ TEST_F(OwnershipTest, OfMoreThanTwoStreamsTheOnesMarkedLastAreKept) {
   ownership.staged("d", {9}, AckStage::forwarded, {2});
   ownership.staged("d", {9}, AckStage::forwarded, {3});
   ownership.release(recorder.grants[0].epoch, std::move(state), EndReason::bye);
-  ownership.claim(id("d"), session(2), {}, now);
+  ownership.claim(id("d"), by(session(2)), now);
   StreamTable& streams = recorder.grants.back().state->streams;
   EXPECT_EQ(streams.find({8})->forwarded, Seq{9});
   EXPECT_EQ(streams.find({9})->forwarded, Seq{3});
@@ -222,7 +272,7 @@ TEST_F(OwnershipTest, SaysTheEndOfARestoredDeviceOnceAndBeforeItsNextBeginning) 
   EXPECT_TRUE(recorder.presences.empty());
   EXPECT_EQ(ownership.find(id("a"))->last_end, EndReason::node_lost);
   EXPECT_EQ(ownership.find(id("quiet"))->last_end, std::nullopt);
-  ownership.claim(id("b"), session(1), {}, now);
+  ownership.claim(id("b"), by(session(1)), now);
   ASSERT_EQ(recorder.presences.size(), 2U);
   EXPECT_FALSE(recorder.presences[0].online);
   EXPECT_EQ(recorder.presences[0].epoch, Epoch{50});
@@ -236,11 +286,11 @@ TEST_F(OwnershipTest, SaysTheEndOfARestoredDeviceOnceAndBeforeItsNextBeginning) 
             std::set<std::string>({"a", "c"}));
 }
 
-TEST_F(OwnershipTest, AClaimThatGetsNoEpochLeavesTheEndOfARestoredDeviceToBeSaid) {
-  epochs_left = 0;
+TEST_F(OwnershipTest, AClaimThatIsRefusedLeavesTheEndOfARestoredDeviceToBeSaid) {
   Ownership ownership = make();
   ownership.restore(std::make_unique<DeviceState>(id("a"), 1'024), {50}, true);
-  ownership.claim(id("a"), session(1), {}, now);
+  ownership.claim(id("a"), {session(1), {}, {50}}, now);
+  EXPECT_EQ(recorder.refusals.size(), 1U);
   EXPECT_TRUE(recorder.presences.empty());
   EXPECT_EQ(ownership.tell_ends(10), 0U);
   EXPECT_EQ(recorder.presences.size(), 1U);
@@ -262,12 +312,12 @@ TEST_F(OwnershipTest, RestoresNoMoreThanThereIsRoomForAndSaysWhatItForgets) {
 TEST_F(OwnershipTest, ForgetsTheLongestOfflineDeviceToMakeRoom) {
   Ownership ownership = make({.devices_max = 2});
   for (const char* name : {"a", "b"}) {
-    ownership.claim(id(name), session(1), {}, now);
+    ownership.claim(id(name), by(session(1)), now);
     auto& last = recorder.grants.back();
     ownership.release(last.epoch, std::move(last.state), EndReason::bye);
   }
-  ownership.claim(id("a"), session(2), {}, now);  // back online: not to be forgotten
-  ownership.claim(id("c"), session(3), {}, now);
+  ownership.claim(id("a"), by(session(2)), now);  // back online: not to be forgotten
+  ownership.claim(id("c"), by(session(3)), now);
   EXPECT_FALSE(ownership.find(id("b")));
   EXPECT_TRUE(ownership.find(id("a")));
 }
@@ -286,7 +336,12 @@ TEST_F(OwnershipTest, PresenceReplayedGivesTheTruthUnderRandomTakeovers) {
     const DeviceId device = id("d" + std::to_string(random() % 5));
     switch (random() % 4) {
       case 0:
-      case 1: ownership.claim(device, session(step), {}, now); break;
+      case 1: {
+        Claim claim = by(session(step));
+        if (random() % 8 == 0) claim.epoch.value -= random() % 50;  // its answer came late
+        ownership.claim(device, std::move(claim), now);
+        break;
+      }
       case 2:
         if (!held.empty()) {
           const std::size_t i = random() % held.size();

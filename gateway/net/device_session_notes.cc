@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The part of DeviceSession that says what it is and what has become of it: to the
+// flight recorder, and to whoever asks.
+#include "gateway/net/device_session.h"
+#include "gateway/net/shard.h"
+#include "gateway/ports/flight_recorder.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace fieldgate::net {
+namespace {
+
+constexpr std::size_t k_value_bytes_max = 256;  // of a TimelineEntry
+constexpr std::uint32_t k_rejects_every_ms = 1'000;
+constexpr std::int64_t k_day_ms = 86'400'000;
+
+std::string cut(std::string_view text) { return std::string(text.substr(0, k_value_bytes_max)); }
+
+std::string_view name_of(RejectCode code) {
+  switch (code) {
+    case RejectCode::malformed: return "malformed";
+    case RejectCode::unsupported: return "unsupported";
+    case RejectCode::forbidden: return "forbidden";
+    case RejectCode::too_large: return "too_large";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+// --- the flight recorder
+
+std::string DeviceSession::peer_text() const {
+  const std::string address = peer_.address().to_string();
+  return (peer_.address().is_v6() ? '[' + address + ']' : address) + ':' + std::to_string(peer_.port());
+}
+
+// Precondition: authenticated.
+void DeviceSession::note(TimelineKind kind, TimelineFields fields) const {
+  FlightRecorder* recorder = shard_.env().recorder;
+  if (recorder == nullptr) return;
+  recorder->record({*device(), kind, shard_.env().clock.unix_ms(), epoch_, std::move(fields)});
+}
+
+void DeviceSession::note_connected() const {
+  if (shard_.env().recorder == nullptr) return;
+  TimelineFields fields{{"address", peer_text()}};
+  if (tls_) {
+    if (const auto peer = tls_.peer()) {
+      fields.insert(fields.end(),
+                    {{"tls", peer->version}, {"cipher", peer->cipher}, {"resumed", peer->resumed ? "true" : "false"}});
+    }
+  }
+  fields.emplace_back("credential", to_string(proof_));
+  fields.emplace_back("stage", to_string(stage_));
+  fields.emplace_back("firmware", cut(state_->profile.firmware));
+  note(TimelineKind::connected, std::move(fields));
+}
+
+// While the state is here still. Who has shown a credential gets a line in that
+// device's timeline, whatever he says he is, and nobody else does.
+void DeviceSession::note_end(EndReason reason, std::string_view detail) {
+  FlightRecorder* recorder = shard_.env().recorder;
+  if (recorder == nullptr) return;
+  const std::int64_t now = shard_.env().clock.unix_ms();
+  const std::string why(to_string(reason));
+  if (device() == nullptr) return recorder->refused({now, why, peer_text(), cut(detail)});
+  TimelineFields fields{{"reason", why}};
+  if (!detail.empty()) fields.emplace_back("detail", cut(detail));
+  // The greeting goes with Welcome.
+  if (greeting_) {
+    fields.emplace_back("address", peer_text());
+    return note(TimelineKind::refused, std::move(fields));
+  }
+  note_untold_rejects();
+  if (records_refused_ > 0) {
+    note(TimelineKind::dropped, {{"reason", "overloaded"}, {"count", std::to_string(records_refused_)}});
+  }
+  fields.emplace_back("duration_ms", std::to_string(std::max<std::int64_t>(0, now - state_->since_unix_ms)));
+  fields.emplace_back("frames", std::to_string(frames_in_));
+  note(TimelineKind::disconnected, std::move(fields));
+}
+
+// The first is written down at once; what follows within a second, as one line.
+void DeviceSession::note_reject(const DecodeReject& reject) {
+  if (shard_.env().recorder == nullptr) return;
+  const std::uint32_t now = shard_.now_ms();
+  ++rejects_untold_;
+  reject_untold_ = reject.code;
+  if (rejects_told_ != 0 && now - rejects_told_ < k_rejects_every_ms) return;
+  note(TimelineKind::rejected, {{"code", std::string(name_of(reject.code))},
+                                {"text", cut(reject.text)},
+                                {"seq", std::to_string(reject.seq.value)},
+                                {"count", std::to_string(rejects_untold_)}});
+  rejects_untold_ = 0;
+  rejects_told_ = std::max<std::uint32_t>(1, now);
+}
+
+void DeviceSession::note_untold_rejects() {
+  if (rejects_untold_ == 0) return;
+  note(TimelineKind::rejected,
+       {{"code", std::string(name_of(reject_untold_))}, {"count", std::to_string(std::exchange(rejects_untold_, 0))}});
+  rejects_told_ = std::max<std::uint32_t>(1, shard_.now_ms());
+}
+
+// --- what others may know
+
+void DeviceSession::stamp_seen() {
+  if (!state_) return;
+  const std::int64_t now = shard_.env().clock.unix_ms();
+  const std::uint32_t now_ms = shard_.now_ms();
+  state_->last_seen_unix_ms = now - static_cast<std::int64_t>(now_ms - heard_);
+  if (heard_data_) state_->last_data_unix_ms = now - static_cast<std::int64_t>(now_ms - data_heard_);
+}
+
+void DeviceSession::fill(DeviceDetail& detail) const {
+  detail.address = peer_text();
+  if (tls_) {
+    if (const auto peer = tls_.peer()) {
+      detail.tls_version = peer->version;
+      detail.tls_cipher = peer->cipher;
+      detail.tls_resumed = peer->resumed;
+    }
+  }
+  detail.credential = to_string(proof_);
+  detail.ack_stage = to_string(stage_);
+  detail.heartbeat_seconds = heartbeat_ms_ / 1'000;
+  detail.frames_received = frames_in_;
+  detail.bytes_received = bytes_in_;
+  detail.unacked_frames = inflight_frames_;
+  detail.credit_frames = granted_.frames;
+}
+
+// --- whether it may stay
+
+// By the wall clock, which may be set: asked anew each time, and no further than a day
+// ahead.
+std::int32_t DeviceSession::credential_left_ms() const {
+  const std::int64_t left = credential_expires_unix_ms_ - shard_.env().clock.unix_ms();
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(left, 0, k_day_ms));
+}
+
+bool DeviceSession::credential_holds(bool trust) const {
+  if (credential_expires_unix_ms_ != 0 && credential_left_ms() == 0) return false;
+  const DeviceIdentity identity{state_->id, proof_, credential_sha256_, credential_expires_unix_ms_};
+  if (!shard_.env().authenticator.still_valid(identity)) return false;
+  const auto& tls = shard_.config().tls;
+  return proof_ != IdentityProof::certificate || !trust || !tls_ || !tls || still_trusted(tls_.native(), *tls);
+}
+
+void DeviceSession::recheck_credential(bool trust) {
+  if (live() && !credential_holds(trust)) end(EndReason::credential_revoked);
+}
+
+}  // namespace fieldgate::net
