@@ -29,6 +29,9 @@ ARROWS = [
     ("gateway/northbound_part.", ("gateway/", "adapters/")),
     ("gateway/control_part.", ("gateway/", "adapters/")),
     ("gateway/node_state.", ("gateway/node_state.h", "gateway/core/", "gateway/ports/", "gateway/net/", "gateway/uplink/")),
+    # Who is believed, shared by those who ask devices and those who ask people.
+    ("adapters/jwt/", ("gateway/core/", "gateway/ports/")),
+    ("adapters/identity/", ("gateway/core/", "gateway/ports/", "adapters/jwt/")),
     ("adapters/yaml/", ("gateway/core/", "gateway/ports/", "gateway/config/")),
     ("adapters/wire/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
     # What every lane needs: how records are written, and which of them are still open.
@@ -36,7 +39,7 @@ ARROWS = [
     ("adapters/mqtt/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
     ("adapters/webhook/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
     # The live stream shows records as the lanes write them.
-    ("adapters/http/", ("gateway/core/", "gateway/ports/", "adapters/northbound/")),
+    ("adapters/http/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "adapters/jwt/")),
     ("adapters/", ("gateway/core/", "gateway/ports/")),
     ("tests/", ("gateway/", "adapters/", "tests/", "fieldgate/v1/")),
 ]

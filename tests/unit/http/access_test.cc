@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "adapters/http/access.h"
 #include "adapters/http/fleet_inbox.h"
 #include "adapters/http/sealed_cursor.h"
 #include "adapters/http/token_table.h"
+#include "tests/support/jwt_keys.h"
+#include "tests/support/temp_dir.h"
 
 #include <gtest/gtest.h>
 
@@ -75,6 +78,90 @@ TEST(TokenTable, ReadsTheBearerSchemeOnly) {
   for (const char* other : {"Basic abc", "Bearer", "abc", "", "Bearerabc"}) {
     EXPECT_EQ(TokenTable::bearer(other), "") << other;
   }
+}
+
+// A key that signs for the API, and what the API makes of its tokens.
+struct JwtFixture {
+  JwtFixture() {
+    settings.jwt.audience = "fieldgate-api";
+    settings.jwt.keys = {{"k", JwtAlgorithm::eddsa, folder.write("k.pem", pair.public_pem)}};
+  }
+  Result<TokenHolder> ask(const std::string& members) const {
+    const auto access = Access::load(settings);
+    EXPECT_TRUE(access.has_value()) << access.error().detail;
+    return (*access)->identify(
+        pair.sign(R"({"sub":"ci@example.org","aud":"fieldgate-api","exp":1000600)" + members + "}", "k"), k_now);
+  }
+  // The scope's name, or the refusal.
+  std::string scope(const std::string& words) const {
+    const auto holder = ask(words.empty() ? "" : ",\"scope\":\"" + words + "\"");
+    return holder ? std::string(to_string(holder->scope)) : holder.error().detail;
+  }
+  static constexpr std::int64_t k_now = 1'000'000'000;
+
+  test::TempDir folder;
+  test::JwtKeyPair pair{JwtAlgorithm::eddsa};
+  ApiSettings settings;
+};
+
+TEST(Access, TakesAJwtForItsSubject) {
+  const JwtFixture f;
+  const auto holder = f.ask(",\"scope\":\"command\"");
+  ASSERT_TRUE(holder.has_value()) << holder.error().detail;
+  EXPECT_EQ(holder->name, "ci@example.org");
+  EXPECT_EQ(holder->scope, Scope::command);
+  EXPECT_EQ(holder->expires_unix_ms, (1'000'600 + 60) * 1'000);
+}
+
+TEST(Access, TakesTheWidestOfAJwtsScopes) {
+  const JwtFixture f;
+  EXPECT_EQ(f.scope("read"), "read");
+  EXPECT_EQ(f.scope("openid command read"), "command");
+  EXPECT_EQ(f.scope("fieldgate:admin other:read"), "admin");
+  EXPECT_EQ(f.scope(" fieldgate:read  email "), "read");
+  const std::string none = "jwt: of 'ci@example.org': its scope names none of read, command and admin";
+  for (const char* words :
+       {"", "openid", "Admin", "admin,read", "fieldgate:", "fieldgate:fieldgate:admin", "other:admin"}) {
+    EXPECT_EQ(f.scope(words), none) << words;
+  }
+}
+
+TEST(Access, RefusesAJwtThatIsNotMeantForIt) {
+  const JwtFixture f;
+  const auto access = Access::load(f.settings);
+  const auto refused = (*access)->identify(
+      f.pair.sign(R"({"sub":"a","aud":"somebody-else","exp":1000600,"scope":"admin"})", "k"), JwtFixture::k_now);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, make_error_code(Errc::unauthenticated));
+  EXPECT_EQ(refused.error().detail, "jwt: of 'a': aud does not name 'fieldgate-api'");
+  for (const char* other : {"", "secret", "a.b.c", "a.b"}) {
+    EXPECT_FALSE((*access)->identify(other, JwtFixture::k_now).has_value()) << other;
+  }
+}
+
+TEST(Access, TakesBothKindsOfTokenSideBySide) {
+  JwtFixture f;
+  f.settings.token_file = f.folder.write("tokens", "ops " + std::string(k_secret) + " admin\n");
+  const auto access = Access::load(f.settings);
+  ASSERT_TRUE(access.has_value()) << access.error().detail;
+  EXPECT_EQ((*access)->identify("secret", JwtFixture::k_now)->name, "ops");
+  EXPECT_EQ((*access)->identify("secret", JwtFixture::k_now)->expires_unix_ms, 0);
+  EXPECT_EQ(f.scope("read"), "read");
+
+  // Without keys, a JWT is a token like any other that nobody knows.
+  f.settings.jwt = {};
+  const auto without = Access::load(f.settings);
+  EXPECT_EQ((*without)->identify("a.b.c", JwtFixture::k_now).error().detail, "token: not known");
+}
+
+TEST(Access, IsRefusedWhereNobodyCouldHaveAny) {
+  EXPECT_NE(Access::load({}).error().detail.find("api.token_file"), std::string::npos);
+  JwtFixture f;
+  f.settings.jwt.keys[0].file = f.folder.file("gone.pem");
+  EXPECT_EQ(Access::load(f.settings).error().detail.substr(0, 9), "api.jwt: ");
+  f.settings.jwt = {};
+  f.settings.token_file = f.folder.file("gone");
+  EXPECT_NE(Access::load(f.settings).error().detail.find("No such file"), std::string::npos);
 }
 
 TEST(CursorSeal, OpensWhatItSealed) {
