@@ -48,7 +48,7 @@ void AdmissionDesk::send() {
     batch->devices.assign(std::move_iterator(begin), std::move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
     const bool taken = worker_.submit([this, batch](DeviceStore& store) { return claim(store, *batch); },
                                       [this, batch](const Result<void>& outcome) { answer_all(*batch, outcome); });
-    if (!taken) answer_all(*batch, make_error(Errc::unavailable, "the store takes no more"));
+    if (!taken) answer_all(*batch, make_error(Errc::unavailable, "the registry has not been read, or too much waits"));
   }
 }
 

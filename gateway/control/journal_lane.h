@@ -12,10 +12,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace fieldgate::control {
@@ -42,7 +41,7 @@ class JournalSink {
   virtual void begin() {}
   // Errors: the store's alone, unchanged. A record that makes no sense is passed over.
   virtual Result<void> apply(DeviceStore& store, const JournalRecord& record) = 0;
-  virtual Result<void> apply(DeviceStore&, std::span<const PresenceEvent>) { return {}; }
+  virtual Result<void> apply_presence(DeviceStore&, std::span<const PresenceEvent>) { return {}; }
   // Everything applied since begin() is in the store.
   virtual void committed() {}
   // Records were given up before the lane had read them.
@@ -51,19 +50,20 @@ class JournalSink {
 
 // The store as a lane of the uplink log, by the name "store", best effort: presence,
 // command replies and states go into the store, in order; everything else is filtered.
-// A record that cannot be read becomes a dead letter. While the store is
+// A record that cannot be read, or that the store refuses, becomes a dead letter. While the store is
 // unavailable it backs off, and keeps what it has read.
 // Thread:  the members of Lane as said there; all else on the store's thread.
 // Borrows: worker, sinks, reader, dead letters, clock, log. stop() before the worker's.
-// Bounds:  one transaction at a time, of at most k_records_max records.
+// Bounds:  one transaction at a time, of at most k_records_max records and k_bytes_max bytes.
 class JournalLane final : public Lane {
  public:
-  static constexpr std::size_t k_records_max = 1'000;  // and what is over in the last block
+  // In one transaction, and what is over in the last block.
+  static constexpr std::size_t k_records_max = 1'000;
+  static constexpr std::size_t k_bytes_max = 4 << 20;
   static constexpr std::size_t k_blocks_per_turn = 64;
 
   JournalLane(StoreWorker& worker, const RecordReader& reader, DeadLetterStore& dead_letters, const Clock& clock,
               Log& log);
-  ~JournalLane() override;
   // Before start(). Sinks are called in the order of these calls.
   void add(JournalSink& sink);
 
@@ -77,29 +77,25 @@ class JournalLane final : public Lane {
   void stop(std::chrono::milliseconds patience) override;
 
  private:
+  using Content = std::variant<PresenceEvent, JournalRecord>;
   // A record of a block in hand that goes into the store.
   struct Wanted {
     RecordBlockPtr block;
     std::size_t at = 0;
-    std::optional<PresenceEvent> presence;
-    std::optional<JournalRecord> record;
+    Content what;
   };
 
   void pump();
   bool read_block();
-  void sort_out(const RecordBlockPtr& block);
-  void take(const RecordBlockPtr& block, std::size_t at);
-  Result<void> read_presence(const RecordView& view, Wanted& wanted) const;
-  Result<void> read_reply(const RecordView& view, Wanted& wanted) const;
+  void sort(const RecordBlockPtr& block, std::size_t at);
+  Result<Content> read_presence(const RecordView& view) const;
+  Result<Content> read_reply(const RecordView& view) const;
   void bury(const RecordView& view, std::string reason, std::string detail);
-  void apply_all();
-  void apply_singly();
-  void submit(std::size_t first, std::size_t count);
-  Result<void> apply(DeviceStore& store, std::size_t first, std::size_t count);
-  void applied(std::size_t first, std::size_t count, const Result<void>& outcome);
+  void send();
+  Result<void> apply(DeviceStore& store, std::size_t count);
+  void applied(std::size_t count, const Result<void>& outcome);
   void complete();
-  void retry(std::chrono::milliseconds delay);
-  void set_state(LaneState state, const std::string* error = nullptr);
+  void set_state(LaneState state);
 
   const std::string name_ = "store";
   StoreWorker& worker_;
@@ -107,20 +103,24 @@ class JournalLane final : public Lane {
   DeadLetterStore& dead_letters_;
   const Clock& clock_;
   Log& log_;
-  std::vector<JournalSink*> sinks_;
+  std::vector<JournalSink*> sinks_;  // fixed by start()
 
   std::atomic<bool> notified_{false};
 
   // The store thread's.
   LaneFeed* feed_ = nullptr;
-  LogPosition next_;     // to be read
-  LogPosition through_;  // of what is in hand
-  LaneOutcome outcome_;  // of what is in hand, and done with
+  Monotonic pumped_{};
+  LogPosition next_;       // to be read
+  LogPosition through_;    // read
+  LogPosition completed_;  // told to the log
+  LaneOutcome outcome_;    // of what is done with and not told
   std::vector<Wanted> wanted_;
-  bool busy_ = false;  // a job waits or runs
+  std::size_t bytes_ = 0;  // of their payloads
+  std::size_t done_ = 0;   // of wanted_, from the front
+  bool singly_ = false;    // one record in a transaction, for one of them is refused
+  bool busy_ = false;      // a job waits or runs
   bool held_ = false;
-  bool draining_ = false;
-  std::function<void()> drained_;
+  std::function<void()> drained_;  // set: the lane is to end
 
   mutable Mutex mutex_;
   LaneStatus status_ GUARDED_BY(mutex_);
