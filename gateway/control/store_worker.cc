@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <future>
 #include <iterator>
-#include <optional>
 #include <utility>
 
 namespace fieldgate::control {
@@ -151,11 +150,12 @@ void StoreWorker::finish_up() {
 }
 
 void StoreWorker::wait() {
-  const std::optional<Monotonic> due = timers_.empty() ? std::nullopt : std::optional(timers_.front().due);
+  const bool timed = !timers_.empty();
+  const Monotonic due = timed ? timers_.front().due : Monotonic{};
   const MutexLock lock(mutex_);
   if (stopping_ || !jobs_.empty() || !posts_.empty()) return;
-  if (due) {
-    wake_.wait_until(mutex_, *due);
+  if (timed) {
+    wake_.wait_until(mutex_, due);
   } else {
     wake_.wait(mutex_);
   }
