@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/command_desk.h"
+
+#include "gateway/control/command_id.h"
+#include "gateway/control/plain_text.h"
+#include "gateway/core/error.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace fieldgate::control {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::size_t k_source_bytes_max = 256;
+constexpr std::size_t k_topic_bytes_max = 1'024;
+constexpr std::size_t k_correlation_bytes_max = 1'024;
+
+std::string too_many_bytes(std::string_view what, std::size_t is, std::size_t max) {
+  return std::string(what) + " has " + std::to_string(is) + " bytes; at most " + std::to_string(max) + " are taken";
+}
+
+Error not_known(const std::string& id) { return make_error(Errc::not_found, "there is no command " + id); }
+
+bool is_same_request(const CommandEntry& a, const CommandEntry& b) {
+  return a.name == b.name && a.payload == b.payload && a.timeout_ms == b.timeout_ms &&
+         a.at_most_once == b.at_most_once &&
+         a.expires_unix_ms - a.created_unix_ms == b.expires_unix_ms - b.created_unix_ms;
+}
+
+}  // namespace
+
+struct CommandDesk::Intake {
+  CommandEntry wanted;
+  bool no_wait = false;
+  bool counted = false;  // in coming_in_
+  // Set anew by each run of the job.
+  std::optional<DeviceStore::Inserted> inserted;
+  std::optional<Error> problem;
+};
+
+struct CommandDesk::Cancelling {
+  std::string id;
+  std::string by;
+  // Set anew by each run of the job.
+  std::optional<CommandEntry> entry;
+  std::optional<Error> problem;
+};
+
+CommandDesk::CommandDesk(StoreWorker& worker, const ControlLinks& links, const CommandSettings& settings,
+                         seconds commands_kept, const Clock& clock, Log& log)
+    : worker_(worker),
+      links_(links),
+      settings_(settings),
+      commands_kept_(commands_kept),
+      clock_(clock),
+      log_(log),
+      started_(clock.now()),
+      load_at_(started_),
+      trim_at_(started_),
+      inbox_(worker, [this](const DeviceInbox::Words& words) { heard(words); }) {
+  worker_.on_available([this] { store_is_back(); });
+  worker_.after(k_tick, [this] { tick(); });
+}
+
+CommandDesk::~CommandDesk() = default;
+
+void CommandDesk::devices_changed(std::span<const DeviceSummary> devices) { inbox_.changed(devices); }
+
+template <class T>
+void CommandDesk::ask(Reply<T> reply, std::function<Result<T>(DeviceStore&)> look) {
+  auto found = std::make_shared<Result<T>>(make_error(Errc::internal, "not looked for"));
+  const bool taken = worker_.submit(
+      [found, look = std::move(look)](DeviceStore& store) -> Result<void> {
+        *found = look(store);
+        if (found->has_error() && found->error().code == Errc::unavailable) return found->error();
+        return {};
+      },
+      [found, reply](const Result<void>& outcome) { reply(outcome ? std::move(*found) : Result<T>(outcome.error())); });
+  if (!taken) refuse(std::move(reply));
+}
+
+template <class T>
+void CommandDesk::refuse(Reply<T> reply, Error error) {
+  worker_.post([reply = std::move(reply), error = std::move(error)] { reply(error); });
+}
+
+// --- submit
+
+Result<CommandEntry> CommandDesk::checked(CommandRequest request) const {
+  const auto wrong = [](std::string detail) { return make_error(Errc::invalid_argument, std::move(detail)); };
+  if (!is_valid_name(request.name)) {
+    return wrong("name: 1 to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', beginning with a letter or a digit");
+  }
+  if (request.payload.size() > settings_.payload_bytes_max) {
+    return make_error(Errc::too_large, too_many_bytes("payload", request.payload.size(), settings_.payload_bytes_max));
+  }
+  const milliseconds timeout = request.timeout.value_or(settings_.timeout);
+  if (timeout < milliseconds(1) || timeout > settings_.timeout_max) {
+    return wrong("timeout: 1 ms to " + std::to_string(settings_.timeout_max.count()) + " s");
+  }
+  const milliseconds ttl = request.ttl.value_or(settings_.ttl);
+  if (ttl < milliseconds(0) || ttl > settings_.ttl_max) {
+    return wrong("ttl: 0 to " + std::to_string(settings_.ttl_max.count()) + " s");
+  }
+  if (request.idempotency_key.size() > k_idempotency_key_bytes_max) {
+    return wrong(too_many_bytes("idempotency key", request.idempotency_key.size(), k_idempotency_key_bytes_max));
+  }
+  if (!is_plain_text(request.idempotency_key)) return wrong("idempotency key: UTF-8 without control characters");
+  if (request.response_topic.size() > k_topic_bytes_max) {
+    return wrong(too_many_bytes("response topic", request.response_topic.size(), k_topic_bytes_max));
+  }
+  if (request.correlation_data.size() > k_correlation_bytes_max) {
+    return wrong(too_many_bytes("correlation data", request.correlation_data.size(), k_correlation_bytes_max));
+  }
+  request.source.resize(std::min(request.source.size(), k_source_bytes_max));
+  const std::int64_t now = clock_.unix_ms();
+  CommandEntry entry{.id = make_command_id(now), .device = std::move(request.device), .name = std::move(request.name)};
+  entry.payload = std::move(request.payload);
+  entry.created_unix_ms = now;
+  entry.expires_unix_ms = now + (ttl.count() == 0 ? k_no_wait : ttl).count();
+  entry.timeout_ms = static_cast<std::uint32_t>(timeout.count());
+  entry.at_most_once = request.at_most_once;
+  entry.idempotency_key = std::move(request.idempotency_key);
+  entry.source = std::move(request.source);
+  entry.response_topic = std::move(request.response_topic);
+  entry.correlation_data = std::move(request.correlation_data);
+  entry.steps.push_back({CommandState::queued, now});
+  return entry;
+}
+
+void CommandDesk::submit(CommandRequest request, Reply<Accepted> reply) {
+  const bool no_wait = request.ttl == milliseconds(0);
+  auto entry = checked(std::move(request));
+  if (!entry) return refuse(std::move(reply), entry.error());
+  auto intake = std::make_shared<Intake>(Intake{std::move(*entry), no_wait, false, {}, {}});
+  const bool taken =
+      worker_.submit([this, intake](DeviceStore& store) { return insert(store, *intake); },
+                     [this, intake, reply](const Result<void>& outcome) { inserted(*intake, outcome, reply); });
+  if (!taken) refuse(std::move(reply));
+}
+
+Result<void> CommandDesk::insert(DeviceStore& store, Intake& intake) {
+  intake.inserted.reset();
+  intake.problem.reset();
+  const CommandEntry& wanted = intake.wanted;
+  const auto device = store.device(wanted.device);
+  if (!device) return device.error();
+  if (!device->has_value()) {
+    intake.problem = make_error(Errc::not_found, "no such device is registered: " + wanted.device.str());
+    return {};
+  }
+  const auto coming = coming_in_.find(wanted.device);
+  const std::size_t queued = book_.queued(wanted.device) + (coming == coming_in_.end() ? 0 : coming->second);
+  if (!intake.counted) {
+    if (queued >= settings_.queued_per_device_max) {
+      return if_repeated(store, intake,
+                         "the device has " + std::to_string(queued) + " commands queued, as many as it may have");
+    }
+    if (book_.size() + coming_in_all_ >= settings_.open_max) {
+      return if_repeated(store, intake,
+                         "as many commands are open as there may be: " + std::to_string(settings_.open_max));
+    }
+  }
+  auto inserted = store.insert_command(wanted);
+  if (!inserted) return inserted.error();
+  if (inserted->fresh && !intake.counted) {
+    intake.counted = true;
+    ++coming_in_[wanted.device];
+    ++coming_in_all_;
+  }
+  intake.inserted = std::move(*inserted);
+  return {};
+}
+
+// There is no room for a new one; but this may be one that is there already. It is
+// looked for among the newest of the device.
+Result<void> CommandDesk::if_repeated(DeviceStore& store, Intake& intake, std::string full) {
+  if (!intake.wanted.idempotency_key.empty()) {
+    auto newest = store.commands(intake.wanted.device, {}, k_page);
+    if (!newest) return newest.error();
+    for (CommandEntry& entry : *newest) {
+      if (entry.idempotency_key != intake.wanted.idempotency_key) continue;
+      intake.inserted = DeviceStore::Inserted{std::move(entry), false};
+      return {};
+    }
+  }
+  intake.problem = make_error(Errc::full, std::move(full));
+  return {};
+}
+
+void CommandDesk::inserted(Intake& intake, const Result<void>& outcome, const Reply<Accepted>& reply) {
+  if (intake.counted) {
+    const auto coming = coming_in_.find(intake.wanted.device);
+    if (--coming->second == 0) coming_in_.erase(coming);
+    --coming_in_all_;
+  }
+  if (!outcome) return reply(outcome.error());
+  if (intake.problem) return reply(*intake.problem);
+  const CommandEntry& entry = intake.inserted->command;
+  if (!intake.inserted->fresh) {
+    if (is_same_request(entry, intake.wanted)) return reply(Accepted{entry, false});
+    return reply(make_error(Errc::conflict, "the idempotency key stands for another request, command " + entry.id));
+  }
+  adopt(entry);
+  tell(entry, 0);
+  reply(Accepted{entry, true});
+  if (OpenCommand* command = book_.find(entry.id)) {
+    command->no_wait = intake.no_wait;
+    if (command->no_wait && !command->line->online) return expire(*command);
+    pump(*command->line);
+  }
+}
+
+// --- get, wait, list, cancel
+
+void CommandDesk::get(const std::string& id, Reply<CommandEntry> reply) {
+  ask<CommandEntry>(std::move(reply), [id](DeviceStore& store) -> Result<CommandEntry> {
+    auto entry = store.command(id);
+    if (!entry) return entry.error();
+    if (!entry->has_value()) return not_known(id);
+    return std::move(**entry);
+  });
+}
+
+void CommandDesk::list(const DeviceId& device, std::string before, std::size_t limit,
+                       Reply<std::vector<CommandEntry>> reply) {
+  ask<std::vector<CommandEntry>>(std::move(reply), [device, before = std::move(before), limit](DeviceStore& store) {
+    return store.commands(device, before, limit);
+  });
+}
+
+void CommandDesk::wait(const std::string& id, milliseconds patience, Reply<CommandEntry> reply) {
+  const Monotonic until = clock_.now() + patience;
+  get(id, [this, id, until, reply = std::move(reply)](Result<CommandEntry> entry) {
+    if (!entry || is_final(entry->state) || clock_.now() >= until) return reply(std::move(entry));
+    if (waiters_.full()) {
+      return reply(make_error(Errc::full, "too many wait for commands already: ask for this one again later"));
+    }
+    waiters_.add(id, tick_of(until), reply);
+  });
+}
+
+void CommandDesk::cancel(const std::string& id, std::string by, Reply<CommandEntry> reply) {
+  auto job = std::make_shared<Cancelling>(Cancelling{id, std::move(by), {}, {}});
+  const bool taken =
+      worker_.submit([this, job](DeviceStore& store) { return cancel_in(store, *job); },
+                     [this, job, reply](const Result<void>& outcome) { cancelled(*job, outcome, reply); });
+  if (!taken) refuse(std::move(reply));
+}
+
+Result<void> CommandDesk::cancel_in(DeviceStore& store, Cancelling& job) const {
+  job.entry.reset();
+  job.problem.reset();
+  auto entry = store.command(job.id);
+  if (!entry) return entry.error();
+  if (!entry->has_value()) {
+    job.problem = not_known(job.id);
+    return {};
+  }
+  if (is_final((*entry)->state)) {
+    job.problem =
+        make_error(Errc::conflict, "the command has ended already: " + std::string(to_string((*entry)->state)));
+    return {};
+  }
+  CommandAdvance advance;
+  advance.id = job.id;
+  if (is_not_handed_over(**entry)) {
+    advance.step = {CommandState::cancelled, clock_.unix_ms(), {}, "by " + job.by + ", before it was sent"};
+  } else {
+    advance.cancel_wanted = true;
+  }
+  auto advanced = store.advance_command(advance);
+  if (!advanced) return advanced.error();
+  job.entry = advanced->has_value() ? std::move(**advanced) : std::move(**entry);
+  return {};
+}
+
+void CommandDesk::cancelled(const Cancelling& job, const Result<void>& outcome, const Reply<CommandEntry>& reply) {
+  if (!outcome) return reply(outcome.error());
+  if (job.problem) return reply(*job.problem);
+  absorb(*job.entry);
+  reply(*job.entry);
+  OpenCommand* command = book_.find(job.id);
+  if (command == nullptr || command->line->handing == command) return;
+  if (command->out()) {
+    command->cancel_epoch = {};
+    return ask_to_cancel(*command);
+  }
+  if (!command->unwritten) {
+    write(*command, CommandState::cancelled, {}, "by " + job.by + ", before it was sent");
+  }
+}
+
+}  // namespace fieldgate::control

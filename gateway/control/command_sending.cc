@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/command_desk.h"
+
+#include <algorithm>
+#include <utility>
+
+// How commands get to their devices.
+namespace fieldgate::control {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+
+constexpr milliseconds k_backoff_min{500};
+constexpr milliseconds k_backoff_max{10'000};
+
+}  // namespace
+
+struct CommandDesk::HandOver {
+  std::string id;
+  std::uint64_t attempt = 0;
+  std::optional<CommandAdvance> begin;  // it is the first time: the ledger is to say so
+  // Set anew by each run of the job.
+  bool begun = false;
+  std::optional<CommandEntry> entry;
+};
+
+void CommandDesk::heard(const DeviceInbox::Words& words) {
+  for (const auto& [device, word] : words) {
+    DeviceLine* line = word.online ? &book_.make_line(device) : book_.line(device);
+    if (line == nullptr || word.epoch < line->epoch) continue;
+    const bool fresh = word.online && (word.epoch > line->epoch || !line->online);
+    line->epoch = word.epoch;
+    line->online = word.online;
+    if (fresh) {
+      line->retry_at = {};
+      line->backoff = {};
+      for (OpenCommand* command : line->waiting) ask_to_cancel(*command);
+      for (OpenCommand* command : line->running) ask_to_cancel(*command);
+      pump(*line);
+    } else if (!word.online) {
+      const auto waiting = line->waiting;
+      for (OpenCommand* command : waiting) {
+        if (command->no_wait && !command->out()) expire(*command);
+      }
+      book_.tidy(*line);
+    }
+  }
+}
+
+void CommandDesk::pump(DeviceLine& line) {
+  if (!line.online || line.handing != nullptr || !loaded_ || links_.downlink == nullptr) return;
+  const Monotonic now = clock_.now();
+  if (now < line.retry_at) return lines_wheel_.file(line, tick_of(line.retry_at));
+  if (OpenCommand* command = CommandBook::next(line, now, settings_.in_flight_per_device)) prepare(line, *command);
+}
+
+void CommandDesk::retry_later(DeviceLine& line) {
+  line.backoff = std::clamp(line.backoff * 2, k_backoff_min, k_backoff_max);
+  line.retry_at = clock_.now() + line.backoff;
+  lines_wheel_.file(line, tick_of(line.retry_at));
+}
+
+// Reads the command from the ledger and, the first time, has it say what is about to be.
+void CommandDesk::prepare(DeviceLine& line, OpenCommand& command) {
+  auto job = std::make_shared<HandOver>();
+  job->id = command.id;
+  job->attempt = ++line.attempt;
+  if (!command.begun && !command.out()) {
+    job->begin.emplace().id = command.id;
+    job->begin->step = {CommandState::queued, clock_.unix_ms(), line.epoch, "being handed to the device's connection"};
+  }
+  line.handing = &command;
+  const bool taken = worker_.submit(
+      [job](DeviceStore& store) -> Result<void> {
+        job->begun = false;
+        job->entry.reset();
+        if (job->begin) {
+          auto advanced = store.advance_command(*job->begin);
+          if (!advanced) return advanced.error();
+          if (advanced->has_value()) {
+            job->entry = std::move(**advanced);
+            job->begun = job->entry->steps.back() == job->begin->step;
+            return {};
+          }
+        }
+        auto entry = store.command(job->id);
+        if (!entry) return entry.error();
+        job->entry = std::move(*entry);
+        return {};
+      },
+      [this, job](const Result<void>& outcome) { prepared(*job, outcome); });
+  if (taken) return;
+  line.handing = nullptr;
+  retry_later(line);
+}
+
+void CommandDesk::prepared(HandOver& job, const Result<void>& outcome) {
+  OpenCommand* command = book_.find(job.id);
+  if (command == nullptr) return;  // it has ended meanwhile
+  DeviceLine& line = *command->line;
+  if (!outcome) {
+    line.handing = nullptr;
+    return retry_later(line);
+  }
+  if (!job.entry) return forget(job.id);
+  absorb(*job.entry);
+  command = book_.find(job.id);
+  if (command == nullptr) return;
+  const Monotonic now = clock_.now();
+  if (job.begin) {
+    command->begun = job.begun;
+    command->given_up = !job.begun && !command->out();
+  }
+  const bool out = command->out();
+  const bool too_late = now >= (out ? command->timeout_at : command->expires_at);
+  if (too_late || command->cancel_wanted || command->given_up) {
+    line.handing = nullptr;
+    if (!out && command->cancel_wanted) {
+      not_taken(*command);
+    } else {
+      file(*command);  // its time is looked after there
+    }
+    return pump(line);
+  }
+  hand_over(line, *command, std::move(*job.entry));
+}
+
+void CommandDesk::hand_over(DeviceLine& line, OpenCommand& command, CommandEntry entry) {
+  CommandFrame frame;
+  frame.id = entry.id;
+  frame.name = std::move(entry.name);
+  frame.payload = std::move(entry.payload);
+  const auto left =
+      command.out() ? duration_cast<milliseconds>(command.timeout_at - clock_.now()) : milliseconds(command.timeout_ms);
+  frame.deadline_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 1));
+  links_.downlink->send(
+      line.device, std::move(frame), [this, id = command.id, attempt = line.attempt](Delivery delivery, Epoch epoch) {
+        worker_.post([this, id, attempt, delivery, epoch] { answered(id, attempt, delivery, epoch); });
+      });
+}
+
+void CommandDesk::answered(const std::string& id, std::uint64_t attempt, Delivery delivery, Epoch epoch) {
+  OpenCommand* command = book_.find(id);
+  if (command == nullptr) return;  // its result was here first
+  DeviceLine& line = *command->line;
+  if (line.handing != command || line.attempt != attempt) return;
+  line.handing = nullptr;
+  switch (delivery) {
+    case Delivery::sent:
+      line.backoff = {};
+      taken(*command, epoch);
+      break;
+    case Delivery::offline:
+      retry_later(line);
+      not_taken(*command);
+      break;
+    case Delivery::busy:
+      retry_later(line);
+      if (command->cancel_wanted) not_taken(*command);
+      break;
+    case Delivery::too_large:
+      cannot_take(*command, "the device takes no message as large as this command (receive_max_bytes in its Hello)");
+      break;
+    case Delivery::unsupported:
+      cannot_take(*command, "the device does not take commands (capabilities in its Hello)");
+      break;
+  }
+  if (OpenCommand* still = book_.find(id); still != nullptr && !still->writing) file(*still);
+  pump(line);
+}
+
+void CommandDesk::taken(OpenCommand& command, Epoch epoch) {
+  command.epoch = epoch;
+  const Monotonic now = clock_.now();
+  command.resend_at = now + settings_.resend_after;
+  if (command.state == CommandState::queued) command.timeout_at = now + milliseconds(command.timeout_ms);
+  if (command.state <= CommandState::sent) {
+    book_.set_state(command, CommandState::sent);
+    write(command, CommandState::sent, epoch, {}, true);
+  }
+  ask_to_cancel(command);
+}
+
+// No connection has it, for sure: unless one had it before.
+void CommandDesk::not_taken(OpenCommand& command) {
+  if (command.out()) return;
+  command.begun = false;
+  if (command.cancel_wanted) {
+    write(command, CommandState::cancelled, {}, "as was wished, before it was sent");
+  } else if (command.no_wait) {
+    expire(command);
+  } else {
+    write(command, CommandState::queued, {}, "the device's connection ended before it could take it");
+  }
+}
+
+void CommandDesk::cannot_take(OpenCommand& command, std::string detail) {
+  if (command.out()) {
+    command.refused_epoch = command.line->epoch;
+  } else {
+    write(command, CommandState::rejected, {}, std::move(detail));
+  }
+}
+
+// Once per connection, if the device has it or may have.
+void CommandDesk::ask_to_cancel(OpenCommand& command) {
+  DeviceLine& line = *command.line;
+  if (!command.cancel_wanted || !command.out() || !line.online || command.cancel_epoch == line.epoch ||
+      line.handing == &command || links_.downlink == nullptr) {
+    return;
+  }
+  command.cancel_epoch = line.epoch;
+  links_.downlink->send(line.device, CommandCancelFrame{command.id}, [](Delivery, Epoch) {});
+}
+
+}  // namespace fieldgate::control
