@@ -83,9 +83,16 @@ struct NodeRow {
 // Every member waits for the store and is called by one thread, the one that opened
 // it. Between begin() and commit() all or nothing is kept; outside of them each call
 // stands for itself. What is committed survives the process and the machine.
+// Texts for people are kept as near as can be: what is not UTF-8 in them, and zero bytes,
+// become U+FFFD. Payloads, idempotency keys and correlation data are any bytes. Commands,
+// twins, timelines and presence are kept of devices that are not registered, too: who
+// calls decides that.
 // Errors: Errc::unavailable: the store cannot be reached or does not answer in time
-// (the detail says why; after open() it is reconnected to by the next begin()); an
-// error within begin() ... commit() leaves rollback() as the only way on.
+// (the detail says why; after open() it is reconnected to by the next begin()); whether
+// a commit() that says so was kept is not known. Errc::timed_out: another node's
+// transaction was in the way: to be tried again. Errc::invalid_argument: an id, a hash, a
+// topic or a document is not UTF-8 text without zero bytes. An error within
+// begin() ... commit() leaves rollback() as the only way on.
 class DeviceStore {
  public:
   virtual ~DeviceStore() = default;
@@ -113,7 +120,8 @@ class DeviceStore {
   virtual Result<std::optional<RegistryChange>> delete_device(const DeviceId& id,
                                                               std::optional<std::uint64_t> expected) = 0;
   // Changes after `revision`, oldest first; a device that changed more than once comes
-  // once, as it is now. From 0: every entry there is.
+  // once, as it is now. From 0: every entry there is. With several nodes: no change appears
+  // later than one with a higher revision.
   virtual Result<std::vector<RegistryChange>> registry_changes(std::uint64_t revision, std::size_t limit) = 0;
 
   // --- presence
@@ -121,15 +129,18 @@ class DeviceStore {
   // `at_least`; in the order of `requests`.
   virtual Result<std::vector<ClaimOutcome>> claim(std::span<const ClaimRequest> requests) = 0;
   // Takes those that are news: an epoch below the device's newest event, or a second one of the
-  // same kind for an epoch, changes nothing. Returns how many were news.
+  // same kind for an epoch, changes nothing; nor does an online after the offline of its epoch.
+  // Returns how many were news. Numbers have no holes, and appear in their order.
   virtual Result<std::size_t> add_presence(std::span<const PresenceEvent> events) = 0;
-  // Stamps are never moved back; what carries an older epoch than is known is dropped.
+  // Stamps are never moved back; what carries an older epoch than the device's newest event
+  // or profile is dropped.
   virtual Result<void> set_seen(std::span<const SeenUpdate> updates) = 0;
   virtual Result<void> set_profiles(std::span<const ProfileUpdate> updates) = 0;
   // Ends, for EndReason::node_lost, what `node` left online in another boot than
   // `boot_id`; returns the events that this made, at most `limit`.
   virtual Result<std::vector<PresenceEvent>> end_earlier_boots(const std::string& node, const std::string& boot_id,
                                                                std::int64_t unix_ms, std::size_t limit) = 0;
+  // Of devices that have an event, in the order of ids.
   virtual Result<std::vector<PresenceRow>> presence_rows(std::string_view after_id, std::size_t limit) = 0;
   // Of one device (oldest first after `after`, a number), or of all where `device` is nullptr.
   virtual Result<std::vector<PresenceEvent>> presence_log(const DeviceId* device, std::uint64_t after,
@@ -139,17 +150,18 @@ class DeviceStore {
 
   // --- commands
   // Where one with the same device and idempotency key is there, that one is returned
-  // and nothing is changed. `fresh` says which.
+  // and nothing is changed. `fresh` says which. Errc::conflict: the id is taken.
   struct Inserted {
     CommandEntry command;
     bool fresh = true;
   };
   virtual Result<Inserted> insert_command(const CommandEntry& command) = 0;
   // Takes the step if may_follow() allows it; nullopt: it does not, or there is no such
-  // command. Else the command as it is now.
+  // command. Else the command as it is now. A wish to cancel: nullopt once it has ended.
   virtual Result<std::optional<CommandEntry>> advance_command(const CommandAdvance& advance) = 0;
   virtual Result<std::optional<CommandEntry>> command(std::string_view id) = 0;
-  // Not in a final state, oldest first, after `after` (an id; empty: from the beginning).
+  // Not in a final state, oldest first, after `after` (an id; empty: from the beginning;
+  // Errc::not_found: there is no such command, and so below).
   virtual Result<std::vector<CommandEntry>> open_commands(std::string_view after, std::size_t limit) = 0;
   // Of a device, newest first, older than `before` (an id; empty: from the newest).
   virtual Result<std::vector<CommandEntry>> commands(const DeviceId& device, std::string_view before,
@@ -159,6 +171,7 @@ class DeviceStore {
 
   // --- twins
   virtual Result<std::optional<Twin>> twin(const DeviceId& id) = 0;
+  // Errc::conflict: it would take a version back, so somebody else changed it meanwhile.
   virtual Result<void> put_twin(const Twin& twin) = 0;
 
   // --- timelines

@@ -38,6 +38,9 @@ ARROWS = [
     ("adapters/northbound/", ("gateway/core/", "gateway/ports/", "fieldgate/v1/")),
     ("adapters/mqtt/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
     ("adapters/webhook/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "fieldgate/v1/")),
+    # What every SQL engine needs: the queries, the schema, and how things are written.
+    ("adapters/sqlite/", ("gateway/core/", "gateway/ports/", "adapters/store/")),
+    ("adapters/postgres/", ("gateway/core/", "gateway/ports/", "adapters/store/")),
     # The live stream shows records as the lanes write them.
     ("adapters/http/", ("gateway/core/", "gateway/ports/", "adapters/northbound/", "adapters/jwt/")),
     ("adapters/", ("gateway/core/", "gateway/ports/")),
