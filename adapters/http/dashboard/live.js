@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The live stream (server-sent events, https://html.spec.whatwg.org/#server-sent-events), read with fetch because the
+// token goes into a header.
+
+import { check, rawFetch } from "./api.js";
+import { session } from "./session.js";
+
+const BACKOFF_MS_MAX = 15000;
+const SILENCE_MS_MAX = 60000;  // the gateway sends a comment every few seconds
+
+// Takes text in any pieces, gives events {id, event, data}.
+export function parser(emit) {
+  let rest = "";
+  let fields = { event: "message", data: [] };
+  let id = "";
+  return (text) => {
+    const lines = (rest + text).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line === "") {
+        if (fields.data.length) emit({ id, event: fields.event, data: fields.data.join("\n") });
+        fields = { event: "message", data: [] };
+        continue;
+      }
+      const colon = line.indexOf(":");
+      if (colon === 0) continue;
+      const name = colon < 0 ? line : line.slice(0, colon);
+      const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+      if (name === "data") fields.data.push(value);
+      else if (name === "event") fields.event = value;
+      else if (name === "id" && !value.includes("\0")) id = value;
+    }
+  };
+}
+
+// Calls on.event(kind, data) until close(); on.state("connecting" | "live" | "waiting" | "off", text). Comes back by
+// itself, where it left off. "off": there is no such stream here, or not for this token.
+export function openStream(query, on) {
+  let closed = false;
+  let lastId = "";
+  let failures = 0;
+  let abort = null;
+  let timer = 0;
+
+  async function read(answer) {
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    const feed = parser(({ id, event, data }) => {
+      if (id) lastId = id;
+      if (event === "reset") lastId = "";
+      let value = null;
+      try {
+        value = JSON.parse(data);
+      } catch {
+        return;
+      }
+      if (!closed) on.event(event, value);
+    });
+    for (;;) {
+      clearTimeout(timer);
+      timer = setTimeout(() => abort.abort(), SILENCE_MS_MAX);
+      const { done, value } = await reader.read();
+      if (done) return;
+      failures = 0;
+      feed(value);
+    }
+  }
+
+  async function run() {
+    while (!closed) {
+      on.state("connecting", "");
+      abort = new AbortController();
+      const token = session.token;
+      try {
+        const headers = { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
+        timer = setTimeout(() => abort.abort(), SILENCE_MS_MAX);
+        const answer = await check(await rawFetch("/stream", { query, headers, signal: abort.signal }), token);
+        on.state("live", "");
+        await read(answer);
+      } catch (error) {
+        if (closed) return;
+        if ([400, 401, 403, 404, 501].includes(error.status)) return on.state("off", error.message);
+        failures += 1;
+      } finally {
+        clearTimeout(timer);
+      }
+      if (closed) return;
+      const ms = Math.min(BACKOFF_MS_MAX, 500 * 2 ** Math.min(failures, 5)) * (0.5 + Math.random() / 2);
+      on.state("waiting", "");
+      await new Promise((resolve) => setTimeout(resolve, ms));
+    }
+  }
+
+  run();
+  return {
+    close() {
+      closed = true;
+      abort?.abort();
+    },
+  };
+}
