@@ -37,7 +37,7 @@ class InFlight {
     Message message;
   };
   std::deque<Entry> entries_;
-  std::array<std::size_t, 3> counts_{};
+  std::array<std::size_t, k_message_kinds> counts_{};
 };
 
 }  // namespace fieldgate::mqtt

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adapters/mqtt/client.h"
+#include "adapters/mqtt/command_gate.h"
 #include "adapters/mqtt/forwarder.h"
 #include "adapters/mqtt/in_flight.h"
 #include "adapters/mqtt/mqtt_lane.h"
@@ -10,17 +11,18 @@
 #include "gateway/core/mutex.h"
 
 #include <atomic>
+#include <deque>
 #include <thread>
 #include <unordered_map>
 
 namespace fieldgate::mqtt {
 
 // mqtt_lane.cc has its life: start, status, reconnecting, stop. lane_traffic.cc
-// has what passes over a connection.
+// has what passes over a connection, lane_commands.cc what concerns commands.
 class LaneImpl final : public MqttLane, private Client::Events {
  public:
   LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, Routes routes, const Clock& clock, Log& log,
-           MqttLaneProbe& probe, DeadLetterStore& dead_letters);
+           MqttLaneProbe& probe, DeadLetterStore& dead_letters, Commands* commands);
   ~LaneImpl() override;
 
   const std::string& name() const noexcept override { return settings_.name; }
@@ -31,6 +33,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   LaneStatus status() const override;
   void stop(std::chrono::milliseconds patience) override;
   void publish(const DeviceId& device, const PresenceState& state) override;
+  void command_changed(const std::shared_ptr<const CommandEntry>& command) override;
 
  private:
   // Client::Events
@@ -53,6 +56,11 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void node_state_seen(const Incoming& message);
   void check_node_state_kept();
 
+  void command_received(const Incoming& message);
+  void refuse(RequestRefused refused, const std::string& topic);
+  void reply(Message message);
+  void reply_acknowledged(std::uint8_t reason, const Message& message);
+
   void begin_stop(Monotonic deadline, std::chrono::milliseconds patience);
   void proceed_stop(bool out_of_time);
   void finish();
@@ -63,6 +71,8 @@ class LaneImpl final : public MqttLane, private Client::Events {
   const Clock& clock_;
   Log& log_;
   MqttLaneProbe& probe_;
+  Commands* const commands_;
+  const std::optional<CommandGate> gate_;  // where commands are taken
 
   // Any thread.
   std::atomic<bool> notified_{false};
@@ -76,6 +86,11 @@ class LaneImpl final : public MqttLane, private Client::Events {
   Forwarder forwarder_;
   PresenceBook book_;
   InFlight in_flight_;
+  ReplyQueue replies_;
+  std::size_t asked_ = 0;  // requests that the ledger has not answered
+  // What SUBACKs are awaited for, in order.
+  enum class Subscription : std::uint8_t { presence, commands };
+  std::deque<Subscription> subscribing_;
   Backoff backoff_;
   boost::asio::steady_timer retry_timer_;     // when to connect again
   boost::asio::steady_timer wake_timer_;      // when the forwarder has something due

@@ -34,6 +34,10 @@ void LaneImpl::connected(const Connack& connack) {
                                {"session_present", connack.session_present},
                                {"window", window_},
                                {"packet_bytes_max", connack.packet_bytes_max}});
+  if (gate_) {
+    subscribing_.push_back(Subscription::commands);
+    client_.subscribe({gate_->subscription()});
+  }
   if (!retain_available_) {
     log_.warn("mqtt_retain_unavailable",
               {{"lane", settings_.name}, {"effect", "no retained presence, no node status"}});
@@ -42,7 +46,10 @@ void LaneImpl::connected(const Connack& connack) {
   // Before our own state is published: so what is retained now is what the
   // broker has kept of us.
   node_state_kept_ = false;
-  if (settings_.presence_retained) client_.subscribe({topics_.node(), topics_.presence_filter()});
+  if (settings_.presence_retained) {
+    subscribing_.push_back(Subscription::presence);
+    client_.subscribe({topics_.node(), topics_.presence_filter()});
+  }
   send_node_state(true, {});
 }
 
@@ -65,6 +72,8 @@ bool LaneImpl::send(Message message) {
   if (published.outcome == Link::Published::Outcome::too_large) {
     if (message.kind == MessageKind::records) {
       forwarder_.refused(std::move(message), k_packet_too_large, clock_.now());
+    } else if (message.kind == MessageKind::reply) {
+      reply_acknowledged(k_packet_too_large, message);
     } else if (message.device) {
       book_.done(*message.device, true);  // it never will be taken: do not try again
     }
@@ -95,6 +104,12 @@ void LaneImpl::pump() {
         message.payload = std::move(update->payload);
         message.device = std::move(update->device);
         alive = send(std::move(message));
+        any = true;
+      }
+    }
+    if (alive && in_flight_.count(MessageKind::reply) < presence_window_ && in_flight_.size() < window_) {
+      if (auto message = replies_.take()) {
+        alive = send(*std::move(message));
         any = true;
       }
     }
@@ -161,6 +176,7 @@ void LaneImpl::acknowledged(int packet_id, std::uint8_t reason) {
       book_.done(*message.device, accepted);
       if (!accepted) presence_refused(reason);
       break;
+    case MessageKind::reply: reply_acknowledged(reason, message); break;
     case MessageKind::node:
       if (accepted) break;
       probe_.refusals[reason].add();
@@ -186,6 +202,17 @@ void LaneImpl::presence_refused(std::uint8_t reason) {
 void LaneImpl::settled() { pump(); }
 
 void LaneImpl::subscribed(const std::vector<std::uint8_t>& reasons) {
+  if (subscribing_.empty()) return;  // a broker's error, which must not become ours
+  const Subscription what = subscribing_.front();
+  subscribing_.pop_front();
+  if (what == Subscription::commands) {
+    if (reasons.empty() || reasons.front() < 0x80) return;
+    log_.error("mqtt_subscribe_refused",
+               {{"lane", settings_.name},
+                {"error", describe_refusal(reasons.front())},
+                {"effect", "no commands come from here: let this client read PREFIX/devices/+/commands/+ shared"}});
+    return;
+  }
   for (const std::uint8_t reason : reasons) {
     if (reason < 0x80) continue;
     log_.error("mqtt_subscribe_refused", {{"lane", settings_.name},
@@ -212,6 +239,7 @@ void LaneImpl::check_node_state_kept() {
 void LaneImpl::received(const Incoming& message) {
   if (message.topic == topics_.node()) return node_state_seen(message);
   const auto device = topics_.parse_presence(message.topic);
+  if (!device && gate_) return command_received(message);
   if (!device) return;  // not what we subscribed to
   book_.seen(*device, parse_presence(message.payload), message.retained, clock_.unix_ms());
 }

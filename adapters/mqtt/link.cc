@@ -15,7 +15,7 @@
 namespace fieldgate::mqtt {
 namespace {
 
-// We announce k_incoming_bytes_max, but libmosquitto does not hold a broker to
+// We announce what we take, but libmosquitto does not hold a broker to
 // it: it would allocate whatever length a packet claims to have. So a broker that
 // sends this much without completing one packet is left.
 constexpr std::size_t k_packet_bytes_bearable = 1 << 20;
@@ -87,6 +87,7 @@ Link::Published Link::publish(const Message& message) {
   const bool json = message.format == PayloadFormat::json;
   if (json) properties.add_byte(MQTT_PROP_PAYLOAD_FORMAT_INDICATOR, 1);
   properties.add_string(MQTT_PROP_CONTENT_TYPE, json ? "application/json" : "application/x-protobuf");
+  if (!message.correlation_data.empty()) properties.add_binary(MQTT_PROP_CORRELATION_DATA, message.correlation_data);
   for (const auto& [name, value] : message.properties) properties.add_user(name, value);
   int packet_id = 0;
   const int rc =

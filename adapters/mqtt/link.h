@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 struct mosquitto;
@@ -20,6 +21,8 @@ struct ConnectPlan {
   MqttLaneSettings settings;  // client_id is set
   std::string will_topic;
   std::string will_payload;
+  // Larger messages are not kept, nor does the broker send them.
+  std::size_t incoming_bytes_max = 4'096;
 };
 
 struct Connack {
@@ -35,6 +38,12 @@ struct Incoming {
   std::string topic;
   std::string payload;
   bool retained = false;  // sent because we subscribed
+  // Of requests; at most k_user_properties_max of the last.
+  static constexpr std::size_t k_user_properties_max = 16;
+  std::string response_topic{};
+  std::string correlation_data{};
+  std::optional<std::uint32_t> expiry_seconds{};
+  std::vector<std::pair<std::string, std::string>> user_properties{};
 };
 
 // One libmosquitto object for the life of one connection, and what its callbacks
@@ -44,11 +53,9 @@ struct Incoming {
 // Receive Maximum, which it never takes back, cannot stick.
 //
 // Thread: one at a time; it may be handed over between two calls.
-// Bounds: messages up to k_incoming_bytes_max; larger ones are not kept.
+// Bounds: messages up to ConnectPlan::incoming_bytes_max; larger ones are not kept.
 class Link {
  public:
-  static constexpr std::size_t k_incoming_bytes_max = 4'096;
-
   // Resolves the name, connects, and prepares CONNECT. Blocks, without bound in
   // principle (name resolution, SYN retries). Errors: a detail that names the
   // file or address at fault and what to do.
@@ -97,7 +104,7 @@ class Link {
 
  private:
   friend struct LinkCallbacks;
-  Link(std::string address, std::string trust);
+  Link(std::string address, std::string trust, std::size_t incoming_bytes_max);
   Result<void> prepare(const ConnectPlan& plan);
   Result<void> prepare_tls(const MqttTlsSettings& tls);
   Result<void> connect(const ConnectPlan& plan);
@@ -112,6 +119,7 @@ class Link {
   std::optional<std::uint8_t> disconnect_reason_;
   std::size_t unanswered_bytes_ = 0;
   bool progress_ = false;
+  std::size_t incoming_bytes_max_;
 };
 
 }  // namespace fieldgate::mqtt

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -73,11 +74,48 @@ struct LinkCallbacks {
     self(user).pubacks.push_back({packet_id, static_cast<std::uint8_t>(reason)});
   }
 
-  static void on_message(::mosquitto*, void* user, const mosquitto_message* message, const mosquitto_property*) {
+  static std::string taken(char* text) {
+    std::string copy(text == nullptr ? "" : text);
+    std::free(text);
+    return copy;
+  }
+
+  static void read_properties(const mosquitto_property* from, Incoming& to) {
+    char* text = nullptr;
+    if (mosquitto_property_read_string(from, MQTT_PROP_RESPONSE_TOPIC, &text, false) != nullptr) {
+      to.response_topic = taken(text);
+    }
+    void* bytes = nullptr;
+    std::uint16_t size = 0;
+    if (mosquitto_property_read_binary(from, MQTT_PROP_CORRELATION_DATA, &bytes, &size, false) != nullptr) {
+      if (size > 0) to.correlation_data.assign(static_cast<const char*>(bytes), size);
+      std::free(bytes);
+    }
+    std::uint32_t expiry = 0;
+    if (mosquitto_property_read_int32(from, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, &expiry, false) != nullptr) {
+      to.expiry_seconds = expiry;
+    }
+    char* name = nullptr;
+    char* value = nullptr;
+    const mosquitto_property* at =
+        mosquitto_property_read_string_pair(from, MQTT_PROP_USER_PROPERTY, &name, &value, false);
+    while (at != nullptr) {
+      std::string key = taken(name);
+      to.user_properties.emplace_back(std::move(key), taken(value));
+      if (to.user_properties.size() >= Incoming::k_user_properties_max) return;
+      at = mosquitto_property_read_string_pair(at, MQTT_PROP_USER_PROPERTY, &name, &value, true);
+    }
+  }
+
+  static void on_message(::mosquitto*, void* user, const mosquitto_message* message,
+                         const mosquitto_property* properties) {
     self(user).progress_ = true;
     const auto size = static_cast<std::size_t>(message->payloadlen);
-    if (size > Link::k_incoming_bytes_max) return;
-    Incoming incoming{message->topic, {}, message->retain};
+    if (size > self(user).incoming_bytes_max_) return;
+    Incoming incoming;
+    incoming.topic = message->topic;
+    incoming.retained = message->retain;
+    read_properties(properties, incoming);
     if (size > 0) incoming.payload.assign(static_cast<const char*>(message->payload), size);
     self(user).incoming.push_back(std::move(incoming));
   }
@@ -115,7 +153,8 @@ struct LinkCallbacks {
   }
 };
 
-Link::Link(std::string address, std::string trust) : address_(std::move(address)), trust_(std::move(trust)) {}
+Link::Link(std::string address, std::string trust, std::size_t incoming_bytes_max)
+    : address_(std::move(address)), trust_(std::move(trust)), incoming_bytes_max_(incoming_bytes_max) {}
 
 Result<std::unique_ptr<Link>> Link::open(const ConnectPlan& plan) {
   static std::once_flag initialised;
@@ -123,7 +162,8 @@ Result<std::unique_ptr<Link>> Link::open(const ConnectPlan& plan) {
   const MqttLaneSettings& settings = plan.settings;
   std::string trust;
   if (settings.tls.enabled) trust = settings.tls.ca_file.empty() ? k_system_ca_file : settings.tls.ca_file;
-  auto link = std::unique_ptr<Link>(new Link(settings.host + ":" + std::to_string(settings.port), std::move(trust)));
+  auto link = std::unique_ptr<Link>(
+      new Link(settings.host + ":" + std::to_string(settings.port), std::move(trust), plan.incoming_bytes_max));
   if (auto ok = link->prepare(plan); !ok) return ok.error();
   if (auto ok = link->connect(plan); !ok) return ok.error();
   return link;
@@ -203,7 +243,7 @@ Result<void> Link::connect(const ConnectPlan& plan) {
   Properties properties;
   // At least as long as the Will waits, or the end of the session would set it off.
   properties.add_int32(MQTT_PROP_SESSION_EXPIRY_INTERVAL, static_cast<std::uint32_t>(settings.will_delay.count()));
-  properties.add_int32(MQTT_PROP_MAXIMUM_PACKET_SIZE, k_incoming_bytes_max + 1'024);
+  properties.add_int32(MQTT_PROP_MAXIMUM_PACKET_SIZE, static_cast<std::uint32_t>(plan.incoming_bytes_max + 1'024));
   // The name and not an address, for SNI and the check of the certificate. Only
   // this blocking form takes properties for CONNECT.
   errno = 0;

@@ -16,7 +16,8 @@ namespace fieldgate::mqtt {
 
 using northbound::RecordRef;
 
-enum class MessageKind : std::uint8_t { records, presence, node };
+enum class MessageKind : std::uint8_t { records, presence, node, reply };
+inline constexpr std::size_t k_message_kinds = 4;
 enum class PayloadFormat : std::uint8_t { protobuf, json };
 
 // One QoS 1 PUBLISH, kept until the broker has acknowledged it.
@@ -29,6 +30,7 @@ struct Message {
   std::string payload;
   // User properties; the names are constants.
   std::vector<std::pair<std::string_view, std::string>> properties;
+  std::string correlation_data;  // kind reply; empty: none
 
   // kind records: what is in it, oldest first, and its place among all messages:
   // what has to be sent again goes before whatever has a higher one.

@@ -16,6 +16,8 @@ constexpr std::size_t k_presence_devices_max = 200'000;
 // A connection that lived this long was a good one: the next attempt after it
 // starts with the shortest back-off.
 constexpr std::chrono::seconds k_good_connection{5};
+// A command's payload, its topic and properties; what the ledger takes may be less.
+constexpr std::size_t k_request_bytes_max = 131'072;
 
 std::uint64_t seed() {
   std::random_device device;
@@ -41,7 +43,8 @@ Forwarder::Parts forwarder_parts(const MqttLaneSettings& settings, const NodeIde
 }  // namespace
 
 Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, NodeIdentity node, const Clock& clock,
-                                                 Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters) {
+                                                 Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters,
+                                                 Commands* commands) {
   auto topics = Topics::make(settings.topic_prefix, node.node);
   if (!topics) return topics.error();
   if (!is_valid_name(node.boot_id)) return make_error(Errc::invalid_argument, "the boot id is not a valid name");
@@ -50,17 +53,20 @@ Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, Node
   if (settings.client_id.empty()) settings.client_id = "fieldgate-" + node.node + "-" + settings.name;
   settings.window_max = std::clamp(settings.window_max, 1U, 65'535U);
   return std::unique_ptr<MqttLane>(std::make_unique<LaneImpl>(std::move(settings), std::move(node), *std::move(topics),
-                                                              *std::move(routes), clock, log, probe, dead_letters));
+                                                              *std::move(routes), clock, log, probe, dead_letters,
+                                                              commands));
 }
 
 LaneImpl::LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, Routes routes, const Clock& clock,
-                   Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters)
+                   Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters, Commands* commands)
     : settings_(std::move(settings)),
       node_(std::move(node)),
       topics_(std::move(topics)),
       clock_(clock),
       log_(log),
       probe_(probe),
+      commands_(settings_.commands ? commands : nullptr),
+      gate_(commands_ != nullptr ? std::optional<CommandGate>(std::in_place, settings_, topics_) : std::nullopt),
       forwarder_(forwarder_parts(settings_, node_, std::move(routes), topics_, clock_, log_, probe_, dead_letters)),
       book_(node_.node, node_.boot_id, k_presence_devices_max),
       backoff_(settings_.backoff_min, settings_.backoff_max, seed()),
@@ -141,6 +147,7 @@ void LaneImpl::connect() {
   connected_unix_ms_ = clock_.unix_ms();
   ConnectPlan plan;
   plan.settings = settings_;
+  if (gate_) plan.incoming_bytes_max = k_request_bytes_max;
   plan.will_topic = topics_.node();
   // A Will is written when the connection begins: its time is that one.
   plan.will_payload = write_node_state({false, node_.node, node_.boot_id, connected_unix_ms_, {}, "connection_lost"});
@@ -157,9 +164,13 @@ void LaneImpl::disconnected(std::string why) {
   if (was_up && forwarder_.paused()) why = pause_error_ + "; then: " + why;
 
   std::vector<Message> records;
+  std::vector<Message> replies;
   for (Message& message : in_flight_.drain()) {
     if (message.kind == MessageKind::records) records.push_back(std::move(message));
+    if (message.kind == MessageKind::reply) replies.push_back(std::move(message));
   }
+  for (; !replies.empty(); replies.pop_back()) replies_.push_front(std::move(replies.back()));
+  subscribing_.clear();
   forwarder_.disconnected(std::move(records));
   book_.lost_all();
   probe_.in_flight.store(0, std::memory_order_relaxed);

@@ -3,6 +3,7 @@
 
 #include "gateway/core/settings.h"
 #include "gateway/ports/clock.h"
+#include "gateway/ports/control.h"
 #include "gateway/ports/dead_letters.h"
 #include "gateway/ports/lane.h"
 #include "gateway/ports/log.h"
@@ -33,15 +34,18 @@ struct NodeIdentity {
 // The destructor stops with no patience, if stop() was not called.
 // Held, it keeps the retained presence and status current all the same: they are a
 // view, not records.
-class MqttLane : public Lane, public PresenceView {};
+class MqttLane : public Lane, public PresenceView, public ControlSink {};
 
 // What the broker will never take goes to `dead_letters`. It, `clock`, `log` and
 // `probe` must outlive the lane. Nothing is opened or
 // connected before start(); files (CA, key, password) are read anew at each
 // connect, and what is wrong with them shows in status().last_error.
+// `commands`: where requests go if settings.commands says that they are taken; it must
+// give no more answers once the lane is gone. Of ControlSink the lane hears command_changed().
 // Errors: Errc::invalid_argument for a node name, boot id, topic prefix or route
 // that cannot be used.
 Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, NodeIdentity node, const Clock& clock,
-                                                 Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters);
+                                                 Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters,
+                                                 Commands* commands = nullptr);
 
 }  // namespace fieldgate::mqtt

@@ -23,6 +23,9 @@ class Properties {
   void add_int16(int id, std::uint16_t value) { mosquitto_property_add_int16(&list_, id, value); }
   void add_int32(int id, std::uint32_t value) { mosquitto_property_add_int32(&list_, id, value); }
   void add_string(int id, const char* value) { mosquitto_property_add_string(&list_, id, value); }
+  void add_binary(int id, const std::string& value) {
+    mosquitto_property_add_binary(&list_, id, value.data(), static_cast<std::uint16_t>(value.size()));
+  }
   // `name` must be a literal: it is passed on as a C string.
   void add_user(std::string_view name, const std::string& value) {
     mosquitto_property_add_string_pair(&list_, MQTT_PROP_USER_PROPERTY, name.data(), value.c_str());

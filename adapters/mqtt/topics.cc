@@ -7,6 +7,7 @@ namespace fieldgate::mqtt {
 namespace {
 
 constexpr std::string_view k_presence = "/presence";
+constexpr std::string_view k_commands = "/commands/";
 constexpr std::size_t k_prefix_bytes_max = 256;
 
 }  // namespace
@@ -63,6 +64,17 @@ std::optional<DeviceId> Topics::parse_presence(std::string_view topic) const {
   auto device = DeviceId::parse(topic);
   if (!device) return std::nullopt;
   return *std::move(device);
+}
+
+std::optional<Topics::CommandAddress> Topics::parse_command(std::string_view topic) const {
+  if (!topic.starts_with(devices_)) return std::nullopt;
+  topic.remove_prefix(devices_.size());
+  const std::size_t middle = topic.find(k_commands);
+  if (middle == std::string_view::npos) return std::nullopt;
+  const std::string_view name = topic.substr(middle + k_commands.size());
+  auto device = DeviceId::parse(topic.substr(0, middle));
+  if (!device || !is_valid_name(name)) return std::nullopt;
+  return CommandAddress{*std::move(device), std::string(name)};
 }
 
 }  // namespace fieldgate::mqtt

@@ -37,6 +37,15 @@ class Topics {
   // The device of a retained presence topic; nullopt for any other topic.
   std::optional<DeviceId> parse_presence(std::string_view topic) const;
 
+  // {prefix}/devices/+/commands/+
+  std::string command_filter() const { return devices_ + "+/commands/+"; }
+  struct CommandAddress {
+    DeviceId device;
+    std::string name;  // a valid name
+  };
+  // nullopt for any topic that is not {prefix}/devices/{device}/commands/{name}.
+  std::optional<CommandAddress> parse_command(std::string_view topic) const;
+
   // {prefix}/nodes/{node}, of this node.
   const std::string& node() const noexcept { return node_; }
 

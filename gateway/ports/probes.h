@@ -100,12 +100,17 @@ struct WebhookLaneProbe {
 
 // Written by the HTTP thread.
 struct HttpProbe {
-  static constexpr std::array<std::uint16_t, 19> k_statuses = {200, 204, 206, 304, 400, 401, 403, 404, 405, 406,
-                                                               408, 409, 412, 413, 415, 429, 431, 500, 503};
+  static constexpr std::array<std::uint16_t, 25> k_statuses = {200, 201, 202, 204, 206, 304, 400, 401, 403,
+                                                               404, 405, 406, 408, 409, 410, 412, 413, 415,
+                                                               422, 428, 429, 431, 500, 501, 503};
   std::array<Cell, k_statuses.size() + 1> responses;  // the last: any other
   HistogramCell request_time;
   GaugeCell connections;
   Cell refused_connections;
+  GaugeCell stream_subscribers;
+  Cell stream_events;  // that there were to tell
+  Cell stream_sent;    // to subscribers, each counted
+  Cell stream_missed;  // by subscribers that were too slow, each counted
 };
 
 // Of a spool on disk. Written by its writer's thread, the last two by its reader's.
