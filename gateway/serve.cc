@@ -3,11 +3,12 @@
 
 #include "adapters/http/admin_server.h"
 #include "adapters/http/api_server.h"
-#include "adapters/identity/file_authenticator.h"
+#include "adapters/identity/device_authenticator.h"
 #include "adapters/log/process_log.h"
 #include "adapters/prometheus/exporter.h"
 #include "adapters/wire/protobuf_wire.h"
 #include "gateway/config/print.h"
+#include "gateway/control_part.h"
 #include "gateway/net/epoch_source.h"
 #include "gateway/net/gateway.h"
 #include "gateway/node_state.h"
@@ -56,21 +57,22 @@ Result<std::string> node_name(const Settings& settings) {
   return make_error(Errc::invalid_argument, "the host name '" + name + "' cannot serve as node name: set node.name");
 }
 
-// The gateway tells the API about devices and the API asks the gateway: the
-// gateway is made first, and this stands in for the API. Without one, nobody hears.
+// The gateway is made before those it tells about devices, for they ask the gateway.
 class FleetRelay final : public FleetSink {
  public:
   // Before the gateway is opened.
-  void connect(FleetSink& to) { to_ = &to; }
-  void changed(std::vector<DeviceSummary> devices) override {
-    if (to_ != nullptr) to_->changed(std::move(devices));
-  }
-  void seen(std::vector<SeenUpdate> updates) override {
-    if (to_ != nullptr) to_->seen(std::move(updates));
-  }
+  void connect(FleetSink& to) { to_.push_back(&to); }
+  void changed(std::vector<DeviceSummary> devices) override { pass(std::move(devices), &FleetSink::changed); }
+  void seen(std::vector<SeenUpdate> updates) override { pass(std::move(updates), &FleetSink::seen); }
 
  private:
-  FleetSink* to_ = nullptr;
+  template <class T>
+  void pass(std::vector<T> news, void (FleetSink::*tell)(std::vector<T>)) {
+    for (std::size_t i = 0; i + 1 < to_.size(); ++i) (to_[i]->*tell)(news);
+    if (!to_.empty()) (to_.back()->*tell)(std::move(news));
+  }
+
+  std::vector<FleetSink*> to_;
 };
 
 // The process: made once, run once. Members are destroyed in reverse, so each
@@ -84,7 +86,9 @@ class Process {
 
  private:
   Result<void> build();
+  Result<void> build_parts(const NodeInfo& info);
   Result<void> open();
+  Result<void> start_control();
   void build_servers(NodeInfo info);
   metrics::Sources sources();
   void tick();
@@ -118,10 +122,11 @@ class Process {
   boost::asio::steady_timer timer_{io_};
   boost::asio::steady_timer tick_timer_{io_};
   std::unique_ptr<net::EpochSource> epochs_;
-  std::unique_ptr<FileAuthenticator> authenticator_;
+  std::unique_ptr<DeviceAuthenticator> authenticator_;
   std::unique_ptr<wire::ProtobufWire> wire_;
   std::unique_ptr<NorthboundPart> northbound_;
-  uplink::UplinkLog* uplink_ = nullptr;  // northbound_'s
+  std::unique_ptr<ControlPart> control_;  // nullptr: no store
+  uplink::UplinkLog* uplink_ = nullptr;   // northbound_'s
   FleetRelay fleet_;
   HttpProbe http_probe_;
   std::unique_ptr<net::Gateway> gateway_;
@@ -143,40 +148,63 @@ Result<void> Process::build() {
   auto epochs = net::EpochSource::make(settings_.node.state_dir, clock_.unix_ms() / 1'000);
   if (!epochs) return epochs.error();
   epochs_ = std::move(*epochs);
-  auto authenticator = FileAuthenticator::open(settings_.tokens.file, settings_.devices.tls.allow_common_name);
+  auto authenticator = DeviceAuthenticator::open(settings_.tokens, settings_.devices.tls.allow_common_name, clock_);
   if (!authenticator) return authenticator.error();
   authenticator_ = std::move(*authenticator);
   wire_ = std::make_unique<wire::ProtobufWire>(settings_.limits);
-  const std::string boot_id = random_id();
-  auto northbound = NorthboundPart::make(settings_, *node, boot_id, clock_, *log_);
+  NodeInfo info;
+  info.name = *node;
+  info.boot_id = random_id();
+  info.version = FIELDGATE_VERSION;
+  info.started_unix_ms = clock_.unix_ms();
+  if (auto parts = build_parts(info); !parts) return parts;
+  build_servers(std::move(info));
+  return {};
+}
+
+// From the far sides to the devices: each needs those before it.
+Result<void> Process::build_parts(const NodeInfo& info) {
+  auto northbound = NorthboundPart::make(settings_, clock_, *log_);
   if (!northbound) return northbound.error();
   northbound_ = std::move(*northbound);
-  uplink_ = &northbound_->uplink();
   durable_ = settings_.uplink.spool.enabled;
 
-  auto gateway =
-      net::Gateway::make(settings_, {*node, boot_id},
-                         {clock_, *log_, *wire_, *authenticator_, *uplink_, fleet_, northbound_->presence_views(),
-                          *epochs_, uplink_->filters()});
+  auto control = ControlPart::make(settings_, {info.name, info.boot_id, info.version, info.started_unix_ms},
+                                   {clock_, *log_, wire_->reader(), northbound_->dead_letters(), epochs_->floor()});
+  if (!control) return control.error();
+  control_ = std::move(*control);
+  auto built = northbound_->build(settings_, info.name, info.boot_id, control_ ? &control_->lane() : nullptr,
+                                  control_ ? control_->ports().commands : nullptr, clock_, *log_);
+  if (!built) return built;
+  uplink_ = &northbound_->uplink();
+
+  net::GatewayPorts ports{clock_,
+                          *log_,
+                          *wire_,
+                          *authenticator_,
+                          *uplink_,
+                          fleet_,
+                          northbound_->presence_views(),
+                          control_ ? control_->admission() : *epochs_};
+  ports.filters = uplink_->filters();
+  if (control_) {
+    ports.recorder = &control_->recorder();
+    fleet_.connect(*control_);
+  }
+  auto gateway = net::Gateway::make(settings_, {info.name, info.boot_id}, std::move(ports));
   if (!gateway) return gateway.error();
   gateway_ = std::move(*gateway);
   for (std::uint32_t i = 0; i < gateway_->shards(); ++i) uplink_->attach(i, gateway_->stage_sink(i));
-
-  NodeInfo info;
-  info.name = *node;
-  info.boot_id = boot_id;
-  info.version = FIELDGATE_VERSION;
-  info.started_unix_ms = clock_.unix_ms();
-  build_servers(std::move(info));
   return {};
 }
 
 void Process::build_servers(NodeInfo info) {
   state_ = std::make_unique<NodeState>(std::move(info), *gateway_, *uplink_, clock_);
   if (settings_.api.enabled) {
-    api_ = std::make_unique<http::ApiServer>(
-        settings_.api, settings_.session.inactive_after,
-        http::ApiPorts{*gateway_, *state_, *uplink_, clock_, *log_, http_probe_});
+    http::ApiPorts ports{*gateway_, *state_, *uplink_, clock_, *log_, http_probe_};
+    if (control_) ports.control = control_->ports();
+    ports.downlink = gateway_.get();
+    api_ = std::make_unique<http::ApiServer>(settings_.api, settings_.session.inactive_after, std::move(ports));
     fleet_.connect(*api_);
   }
   exporter_ = std::make_unique<metrics::Exporter>(sources());
@@ -200,11 +228,22 @@ metrics::Sources Process::sources() {
   return from;
 }
 
+Result<void> Process::start_control() {
+  if (!control_) return {};
+  control::ControlLinks links;
+  links.downlink = gateway_.get();
+  links.sinks = northbound_->control_sinks();
+  links.sinks.push_back(authenticator_.get());
+  if (api_) links.sinks.push_back(api_.get());
+  return control_->start(std::move(links));
+}
+
 Result<void> Process::open() {
   const auto admin_port = admin_->start();
   if (!admin_port) return admin_port.error();
   // The fleet hears of the devices of earlier processes before it hears of any other.
   gateway_->restore(uplink_->take_restored());
+  if (auto started = start_control(); !started) return started;
   uplink_->start();
   const auto device_port = gateway_->open();
   if (!device_port) return device_port.error();
@@ -294,7 +333,7 @@ void Process::reload() {
   }
   log_->set_level(fresh->log.level);
   // Before the gateway, which then looks at every session anew.
-  note("tokens", authenticator_->reload(settings_.tokens.file));
+  note("tokens", authenticator_->reload(settings_.tokens));
   if (api_) note("api", api_->reload());
   Settings taken = *fresh;
   taken.devices.tls = settings_.devices.tls;
@@ -365,6 +404,7 @@ void Process::finish() {
   if (api_) api_->stop();
   if (gateway_) gateway_->stop();
   if (uplink_ != nullptr) uplink_->stop(k_farewell_max);
+  if (control_) control_->stop(k_farewell_max);
   if (admin_) admin_->stop();
 }
 

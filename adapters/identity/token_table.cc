@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::string_view k_blank = " \t\r";
 constexpr std::string_view k_hash_mark = "sha256:";
-constexpr std::size_t k_hex_digits = 64;
 
 // The next word of `line`, which loses it; empty at the end.
 std::string_view next_word(std::string_view& line) {
@@ -25,13 +24,9 @@ std::string_view next_word(std::string_view& line) {
   return word;
 }
 
-std::optional<std::string> hash_of(std::string_view word) {
+std::optional<Sha256> hash_of(std::string_view word) {
   if (!word.starts_with(k_hash_mark)) return std::nullopt;
-  std::string hex(word.substr(k_hash_mark.size()));
-  std::ranges::transform(hex, hex.begin(),
-                         [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
-  const bool good = hex.size() == k_hex_digits && hex.find_first_not_of("0123456789abcdef") == std::string::npos;
-  return good ? std::optional(std::move(hex)) : std::nullopt;
+  return sha256_from_hex(word.substr(k_hash_mark.size()));
 }
 
 class Problems {
@@ -63,7 +58,7 @@ class Problems {
 Result<TokenTable> TokenTable::parse(std::string_view text, const std::string& source) {
   TokenTable table;
   Problems problems(source);
-  std::unordered_map<std::string, std::size_t> first_lines;
+  std::unordered_map<Sha256, std::size_t, HashOfSha256> first_lines;
   for (std::size_t number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
@@ -85,7 +80,7 @@ Result<TokenTable> TokenTable::parse(std::string_view text, const std::string& s
       problems.add(number, "the same token as in line " + std::to_string(first->second) +
                                ": a token belongs to one device, once");
     } else if (id) {
-      table.devices_.emplace(std::move(*hash), std::move(*id));
+      table.devices_.emplace(*hash, std::move(*id));
     }
   }
   if (auto error = problems.error()) return std::move(*error);
@@ -105,8 +100,8 @@ Result<TokenTable> TokenTable::read(const std::string& path) {
   return parse(text, path);
 }
 
-const DeviceId* TokenTable::find(const std::string& token_sha256) const {
-  const auto found = devices_.find(token_sha256);
+const DeviceId* TokenTable::find(const Sha256& token) const {
+  const auto found = devices_.find(token);
   return found == devices_.end() ? nullptr : &found->second;
 }
 

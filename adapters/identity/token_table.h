@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/identity/sha256.h"
 #include "gateway/core/error.h"
 #include "gateway/core/ids.h"
 
@@ -11,7 +12,7 @@
 
 namespace fieldgate {
 
-// Which device each token belongs to, by the token's SHA-256 in lower-case hex.
+// Which device each token belongs to, by the token's SHA-256.
 // Thread: immutable; any.
 // Bounds: k_bytes_max of text.
 class TokenTable {
@@ -28,11 +29,11 @@ class TokenTable {
   static Result<TokenTable> read(const std::string& path);
 
   // nullptr: nobody's.
-  const DeviceId* find(const std::string& token_sha256) const;
+  const DeviceId* find(const Sha256& token) const;
   std::size_t size() const noexcept { return devices_.size(); }
 
  private:
-  std::unordered_map<std::string, DeviceId> devices_;
+  std::unordered_map<Sha256, DeviceId, HashOfSha256> devices_;
 };
 
 }  // namespace fieldgate

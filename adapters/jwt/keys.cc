@@ -45,16 +45,14 @@ Result<std::string> read_file(const std::string& file) {
   return text;
 }
 
-std::uint64_t mark_of(EVP_PKEY* key) {
+Result<Sha256> sha256_of(EVP_PKEY* key) {
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(key, &der);
-  if (size <= 0) return 0;
-  std::array<unsigned char, 32> digest{};
+  if (size <= 0) return make_error(Errc::malformed, openssl_reason());
+  Sha256 digest{};
   EVP_Digest(der, static_cast<std::size_t>(size), digest.data(), nullptr, EVP_sha256(), nullptr);
   OPENSSL_free(der);
-  std::uint64_t mark = 0;
-  std::memcpy(&mark, digest.data(), sizeof(mark));
-  return std::max<std::uint64_t>(mark, 1);
+  return digest;
 }
 
 }  // namespace
@@ -154,8 +152,9 @@ Result<void> Keys::add(const std::string& label, std::string id, JwtAlgorithm al
   if (keys_.size() == k_keys_max) {
     return make_error(Errc::invalid_argument, label + ": more than " + std::to_string(k_keys_max) + " keys");
   }
-  const std::uint64_t mark = mark_of(key.get());
-  keys_.push_back({std::move(id), algorithm, std::move(key), mark});
+  const auto sha256 = sha256_of(key.get());
+  if (!sha256) return make_error(Errc::malformed, label + ": " + sha256.error().detail);
+  keys_.push_back({std::move(id), algorithm, std::move(key), *sha256});
   return {};
 }
 
@@ -171,8 +170,8 @@ const Key* Keys::without_id() const noexcept {
   return keys_.size() == 1 ? &keys_.front() : nullptr;
 }
 
-bool Keys::knows(std::uint64_t mark) const noexcept {
-  return std::ranges::find(keys_, mark, &Key::mark) != keys_.end();
+bool Keys::knows(const Sha256& key) const noexcept {
+  return std::ranges::find(keys_, key, &Key::sha256) != keys_.end();
 }
 
 }  // namespace fieldgate::jwt

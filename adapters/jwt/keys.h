@@ -3,11 +3,11 @@
 
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
+#include "gateway/ports/authenticator.h"
 
 #include <openssl/types.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,9 +24,8 @@ struct Key {
   std::string id;  // the tokens' `kid`; empty: of tokens without one
   JwtAlgorithm algorithm = JwtAlgorithm::es256;
   std::shared_ptr<EVP_PKEY> key;
-  // Of the key itself, whatever its id: from the SHA-256 of its SubjectPublicKeyInfo.
-  // Never 0.
-  std::uint64_t mark = 0;
+  // Of its SubjectPublicKeyInfo (DER): the key itself, whatever its id.
+  Sha256 sha256{};
 };
 
 // Whose signatures are believed.
@@ -55,7 +54,7 @@ class Keys {
   // For a token without `kid`: the key without an id, or else the only one there is.
   const Key* without_id() const noexcept;
 
-  bool knows(std::uint64_t mark) const noexcept;
+  bool knows(const Sha256& key) const noexcept;
   std::size_t size() const noexcept { return keys_.size(); }
 
  private:

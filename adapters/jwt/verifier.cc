@@ -100,7 +100,7 @@ Result<Claims> Verifier::read(const Signed& token, std::int64_t now_unix_ms) con
   if (const std::string* scope = claims->text("scope")) found.scope = *scope;
   if (const std::string* id = claims->text("jti")) found.id = *id;
   found.expires_unix_ms = **expires + skew;
-  found.key_mark = token.key->mark;
+  found.key_sha256 = token.key->sha256;
   return found;
 }
 

@@ -5,6 +5,7 @@
 #include "adapters/jwt/keys.h"
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
+#include "gateway/ports/authenticator.h"
 
 #include <cstdint>
 #include <memory>
@@ -21,7 +22,7 @@ struct Claims {
   std::string id;       // jti; empty: not said
   // From when on it is refused: `exp` and the clock skew.
   std::int64_t expires_unix_ms = 0;
-  std::uint64_t key_mark = 0;  // Key::mark
+  Sha256 key_sha256{};  // Key::sha256
 };
 
 // Whose JSON Web Tokens are believed, and which of them.
@@ -46,8 +47,8 @@ class Verifier {
   // Errors: Errc::unauthenticated; the detail, for the log, says what is wrong.
   Result<Claims> verify(std::string_view token, std::int64_t now_unix_ms) const;
 
-  // Whether the key that Claims::key_mark stands for is still among the keys.
-  bool knows_key(std::uint64_t mark) const noexcept { return keys_.knows(mark); }
+  // Whether the key that Claims::key_sha256 stands for is still among the keys.
+  bool knows_key(const Sha256& key) const noexcept { return keys_.knows(key); }
   std::size_t keys() const noexcept { return keys_.size(); }
 
  private:

@@ -32,7 +32,7 @@ std::string_view to_string(IdentityProof proof) noexcept;
 struct DeviceIdentity {
   DeviceId id;
   IdentityProof proof = IdentityProof::certificate;
-  // Of the certificate's DER, or of the token or JWT as it was shown.
+  // Of the certificate's DER, of the token, or of the public key that a JWT was signed with.
   Sha256 sha256{};
   std::int64_t expires_unix_ms = 0;  // of a JWT or a token; 0: never, or the certificate's own
 };

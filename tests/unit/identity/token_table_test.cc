@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/identity/token_table.h"
 
-#include "adapters/identity/file_authenticator.h"
-
 #include <gtest/gtest.h>
 
 namespace fieldgate {
@@ -19,16 +17,16 @@ TEST(TokenTable, ReadsLinesCommentsAndBlanks) {
                                        "f");
   ASSERT_TRUE(table) << table.error().detail;
   EXPECT_EQ(table->size(), 4U);
-  EXPECT_EQ(table->find(sha256_hex("three"))->str(), "d-3");
-  EXPECT_EQ(table->find(std::string(64, 'a'))->str(), "d-4");  // any case
-  EXPECT_EQ(table->find(sha256_hex("four")), nullptr);
+  EXPECT_EQ(table->find(sha256_of("three"))->str(), "d-3");
+  EXPECT_EQ(table->find(*sha256_from_hex(std::string(64, 'a')))->str(), "d-4");  // any case
+  EXPECT_EQ(table->find(sha256_of("four")), nullptr);
 }
 
 TEST(TokenTable, LetsADeviceHaveTwoTokens) {
   const auto table = TokenTable::parse(line("d", "old") + line("d", "new"), "f");
   ASSERT_TRUE(table);
-  EXPECT_EQ(table->find(sha256_hex("old"))->str(), "d");
-  EXPECT_EQ(table->find(sha256_hex("new"))->str(), "d");
+  EXPECT_EQ(table->find(sha256_of("old"))->str(), "d");
+  EXPECT_EQ(table->find(sha256_of("new"))->str(), "d");
 }
 
 TEST(TokenTable, ListsEveryProblemWithItsLine) {

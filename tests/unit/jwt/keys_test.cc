@@ -56,8 +56,8 @@ TEST(Keys, AreReadFromPemFilesAndAKeySet) {
   EXPECT_EQ(keys->with_id("c")->algorithm, JwtAlgorithm::es256);
   EXPECT_EQ(keys->without_id()->algorithm, JwtAlgorithm::eddsa);
   EXPECT_EQ(keys->with_id(""), nullptr);
-  EXPECT_TRUE(keys->knows(keys->with_id("c")->mark));
-  EXPECT_FALSE(keys->knows(0));
+  EXPECT_TRUE(keys->knows(keys->with_id("c")->sha256));
+  EXPECT_FALSE(keys->knows({}));
 }
 
 TEST(Keys, AreTheSameWhateverFormTheyComeIn) {
@@ -65,12 +65,12 @@ TEST(Keys, AreTheSameWhateverFormTheyComeIn) {
     Keys keys;
     ASSERT_TRUE(keys.add_pem(pair->public_pem, "f", "pem", pair->algorithm));
     ASSERT_TRUE(keys.add_jwks(test::jwks({pair->jwk("jwk", to_string(pair->algorithm))}), "f"));
-    EXPECT_EQ(keys.with_id("pem")->mark, keys.with_id("jwk")->mark);
+    EXPECT_EQ(keys.with_id("pem")->sha256, keys.with_id("jwk")->sha256);
   }
   Keys keys;
   ASSERT_TRUE(keys.add_pem(rsa().public_pem, "f", "a", JwtAlgorithm::rs256));
   ASSERT_TRUE(keys.add_pem(p256().public_pem, "f", "b", JwtAlgorithm::es256));
-  EXPECT_NE(keys.with_id("a")->mark, keys.with_id("b")->mark);
+  EXPECT_NE(keys.with_id("a")->sha256, keys.with_id("b")->sha256);
 }
 
 TEST(Keys, AreTakenFromACertificate) {

@@ -56,8 +56,8 @@ TEST(Verifier, SaysWhatATokenClaims) {
   EXPECT_EQ(claims->id, "7");
   EXPECT_EQ(claims->expires_unix_ms, (k_now + 600 + 60) * 1'000);
   const auto verifier = Verifier::load(f.settings, "tokens.jwt");
-  EXPECT_TRUE((*verifier)->knows_key(claims->key_mark));
-  EXPECT_FALSE((*verifier)->knows_key(claims->key_mark + 1));
+  EXPECT_TRUE((*verifier)->knows_key(claims->key_sha256));
+  EXPECT_FALSE((*verifier)->knows_key({}));
 }
 
 TEST(Verifier, WantsAnEndAndHoldsToItGiveOrTakeTheSkew) {
