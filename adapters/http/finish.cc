@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/finish.h"
 
+#include "adapters/http/gzip.h"
 #include "adapters/http/text.h"
 
 #include <openssl/evp.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <span>
 
 namespace fieldgate::http {
@@ -34,6 +35,8 @@ int weight(std::string_view parameters) {
 std::string_view reason_phrase(unsigned status) {
   switch (status) {
     case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
     case 204: return "No Content";
     case 304: return "Not Modified";
     case 400: return "Bad Request";
@@ -41,14 +44,31 @@ std::string_view reason_phrase(unsigned status) {
     case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
+    case 406: return "Not Acceptable";
     case 408: return "Request Timeout";
     case 409: return "Conflict";
+    case 410: return "Gone";
+    case 412: return "Precondition Failed";
     case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 422: return "Unprocessable Content";
+    case 428: return "Precondition Required";
+    case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
     case 503: return "Service Unavailable";
     default: return "";
   }
+}
+
+bool has_header(const Response& response, std::string_view name) {
+  return std::any_of(response.headers.begin(), response.headers.end(),
+                     [&](const auto& header) { return header.first == name; });
+}
+
+void add_header(Response& response, std::string_view name, std::string_view value) {
+  if (!has_header(response, name)) response.headers.emplace_back(name, value);
 }
 
 void add_cors(const Request& request, const std::vector<std::string>& origins, Response& response) {
@@ -61,10 +81,13 @@ void add_cors(const Request& request, const std::vector<std::string>& origins, R
                                     [](const auto& header) { return header.first == "Allow"; });
     const std::string methods = allow == response.headers.end() ? std::string("OPTIONS") : allow->second;
     response.headers.emplace_back("Access-Control-Allow-Methods", methods);
-    response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, If-None-Match");
+    response.headers.emplace_back(
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID");
     response.headers.emplace_back("Access-Control-Max-Age", "600");
   } else {
-    response.headers.emplace_back("Access-Control-Expose-Headers", "ETag, X-Request-Id, Retry-After");
+    response.headers.emplace_back("Access-Control-Expose-Headers",
+                                  "ETag, Idempotent-Replay, Location, Retry-After, X-Request-Id");
   }
 }
 
@@ -81,21 +104,6 @@ bool accepts_gzip(std::string_view accept_encoding) {
     if (coding == "*") any = q;
   });
   return named >= 0 ? named > 0 : any > 0;
-}
-
-std::string gzip(std::string_view text) {
-  constexpr int k_gzip_window = 15 + 16;
-  z_stream stream{};
-  if (deflateInit2(&stream, 5, Z_DEFLATED, k_gzip_window, 8, Z_DEFAULT_STRATEGY) != Z_OK) return {};
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));  // zlib does not write to it
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int end = deflate(&stream, Z_FINISH);
-  out.resize(end == Z_STREAM_END ? stream.total_out : 0);
-  deflateEnd(&stream);
-  return out;
 }
 
 std::string entity_tag(std::string_view text) {
@@ -122,14 +130,23 @@ void finish(const Request& request, const std::vector<std::string>& cors_origins
       response.body.clear();
     }
   }
-  response.headers.emplace_back("Cache-Control", response.tagged ? "no-cache" : "no-store");
-  response.headers.emplace_back("Vary", cors_origins.empty() ? "Accept-Encoding" : "Accept-Encoding, Origin");
-  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  response.headers.emplace_back("X-Request-Id", request.id);
+  add_header(response, "Cache-Control", response.tagged ? "no-cache" : "no-store");
+  add_header(response, "Vary", cors_origins.empty() ? "Accept-Encoding" : "Accept-Encoding, Origin");
+  // For whoever opens an answer in a browser: it is data, and stays where it is.
+  add_header(response, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+  add_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+  add_header(response, "Referrer-Policy", "no-referrer");
+  add_header(response, "X-Content-Type-Options", "nosniff");
+  add_header(response, "X-Frame-Options", "DENY");
+  add_header(response, "X-Request-Id", request.id);
   add_cors(request, cors_origins, response);
 
   const std::string* encodings = request.head.header("accept-encoding");
-  if (response.body.size() > k_gzip_bytes_min && encodings != nullptr && accepts_gzip(*encodings)) {
+  if (encodings == nullptr || !accepts_gzip(*encodings) || has_header(response, "Content-Encoding")) return;
+  if (response.source != nullptr && !response.source->endless()) {
+    response.source = gzip(std::move(response.source));
+    response.headers.emplace_back("Content-Encoding", "gzip");
+  } else if (response.body.size() > k_gzip_bytes_min) {
     std::string packed = gzip(response.body);
     if (!packed.empty() && packed.size() < response.body.size()) {
       response.body = std::move(packed);
@@ -138,7 +155,7 @@ void finish(const Request& request, const std::vector<std::string>& cors_origins
   }
 }
 
-std::string serialize(const Response& response, bool head_only, bool keep_alive, std::int64_t now_unix_ms) {
+std::string serialize(const Response& response, const Framing& framing, std::int64_t now_unix_ms) {
   std::string out = "HTTP/1.1 " + std::to_string(response.status) + " ";
   const auto add = [&out](std::string_view name, std::string_view value) {
     out += name;
@@ -151,12 +168,25 @@ std::string serialize(const Response& response, bool head_only, bool keep_alive,
   add("Date", http_date(now_unix_ms));
   if (response.status != 204 && response.status != 304) {
     add("Content-Type", response.content_type);
-    add("Content-Length", std::to_string(response.body.size()));
+    if (response.source == nullptr) add("Content-Length", std::to_string(response.body.size()));
   }
+  if (framing.chunked) add("Transfer-Encoding", "chunked");
   for (const auto& [name, value] : response.headers) add(name, value);
-  add("Connection", keep_alive ? "keep-alive" : "close");
+  add("Connection", framing.keep_alive ? "keep-alive" : "close");
   out += "\r\n";
-  if (!head_only) out += response.body;
+  if (!framing.head_only && response.source == nullptr) out += response.body;
+  return out;
+}
+
+std::string chunk(std::string_view bytes, bool last) {
+  std::string out;
+  if (!bytes.empty()) {
+    std::array<char, 20> size;
+    std::snprintf(size.data(), size.size(), "%zx\r\n", bytes.size());
+    out.reserve(bytes.size() + 32);
+    out.append(size.data()).append(bytes).append("\r\n");
+  }
+  if (last) out += "0\r\n\r\n";
   return out;
 }
 

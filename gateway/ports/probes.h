@@ -21,6 +21,7 @@ inline constexpr std::size_t k_reject_codes = 5;  // index: RejectCode, 0 unused
 struct ShardProbe {
   Cell accepts;                          // TCP connections taken from the kernel
   std::array<Cell, k_end_reasons> ends;  // connections ended, refusals included, by reason
+  Cell sessions_disabled;                // those of reason device_disabled that had been welcomed
   GaugeCell connections;                 // open sockets, whatever the phase
   GaugeCell handshakes;                  // TLS or upgrade or Hello not yet done
   GaugeCell sessions;                    // welcomed

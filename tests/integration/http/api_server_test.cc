@@ -116,7 +116,11 @@ TEST_F(ApiServerTest, SetsTheHeadersThatKeepAnswersToThemselves) {
                                      "Access-Control-Request-Method: GET", base + "/api/v1/devices"});
   EXPECT_EQ(preflight.status, 204U);
   EXPECT_EQ(preflight.header("allow"), "GET, HEAD, OPTIONS");
-  EXPECT_EQ(preflight.header("access-control-allow-headers"), "Authorization, If-None-Match");
+  EXPECT_EQ(preflight.header("access-control-allow-headers"),
+            "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID");
+  EXPECT_EQ(answer.header("content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
+  EXPECT_EQ(answer.header("x-frame-options"), "DENY");
+  EXPECT_EQ(answer.header("referrer-policy"), "no-referrer");
   const CurlAnswer write = curl({"-X", "OPTIONS", "-H", "Origin: https://ops.example", "-H",
                                  "Access-Control-Request-Method: DELETE", base + "/api/v1/dead-letters/1"});
   EXPECT_EQ(write.status, 204U);

@@ -143,8 +143,8 @@ TEST(Cors, AllowsInAPreflightWhatThePathTakes) {
 TEST(Serialize, LeavesTheBodyOutForHeadAlone) {
   Response r;
   r.body = "{}";
-  const std::string full = serialize(r, false, true, 0);
-  const std::string head = serialize(r, true, true, 0);
+  const std::string full = serialize(r, {false, true}, 0);
+  const std::string head = serialize(r, {true, true}, 0);
   EXPECT_EQ(full, head + "{}");
   EXPECT_NE(head.find("\r\nContent-Length: 2\r\n"), std::string::npos);
   EXPECT_NE(head.find("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), std::string::npos);
@@ -154,7 +154,7 @@ TEST(Serialize, LeavesTheBodyOutForHeadAlone) {
 TEST(Serialize, SaysNothingOfABodyWhereThereIsNone) {
   Response r;
   r.status = 304;
-  EXPECT_EQ(serialize(r, false, false, 0).find("Content-"), std::string::npos);
+  EXPECT_EQ(serialize(r, {false, false}, 0).find("Content-"), std::string::npos);
 }
 
 TEST(Json, SurvivesAnyText) {

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "adapters/http/body.h"
+#include "adapters/http/loop.h"
+#include "adapters/http/stream_filter.h"
+#include "adapters/http/stream_history.h"
+#include "gateway/core/error.h"
+#include "gateway/core/settings.h"
+#include "gateway/ports/clock.h"
+#include "gateway/ports/live_tap.h"
+#include "gateway/ports/probes.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace fieldgate::http {
+
+class StreamSubscription;
+
+// Brings the events of the live stream to those who want them: Server-Sent Events
+// (WHATWG HTML, section 9.2). An event is written once; who takes it, gets it with the
+// others of the same moment, so that many subscribers cost few writes.
+// Thread:  the loop's, and so for the subscriptions that it gives out.
+// Borrows: loop, clock, probe; `labels` may be asked with every event.
+// Bounds:  subscribers_max; for each of them subscriber_bytes_max of events that wait;
+//          history_events and history_bytes_max for those who come back, of which what
+//          devices send gets half, so that it cannot push out the rest.
+class StreamHub : public std::enable_shared_from_this<StreamHub> {
+ public:
+  using LabelsOf = std::function<Labels(std::string_view device)>;
+  using Watch = std::function<void(WatchSetPtr)>;
+
+  // `id_prefix`: "NODE.BOOT."; `watch` is told whose records are wanted, some time
+  // after that has changed.
+  StreamHub(const ApiStreamSettings& settings, std::string node, std::string boot_id, std::weak_ptr<Loop> loop,
+            LabelsOf labels, Watch watch, const Clock& clock, HttpProbe& probe);
+
+  // `token`: what recheck() will ask for again; `expires_unix_ms`: the stream ends then;
+  // 0: never. Errors: Errc::full.
+  Result<std::shared_ptr<BodySource>> subscribe(const StreamRequest& request, std::string token,
+                                                std::int64_t expires_unix_ms);
+
+  // `json`: one object on one line. `device`: empty for none.
+  void publish(StreamKind kind, std::string_view device, std::string_view json);
+  // Records that nobody can be shown any more.
+  void lost_records(std::uint64_t count);
+  bool watches(const std::string& device) const { return watched_.contains(device); }
+
+  // About once a second: signs of life, and the end of those whose time has come.
+  void tick();
+  // Ends the streams of tokens for which `still_valid` says no.
+  void recheck(const std::function<bool(std::string_view token)>& still_valid);
+
+  std::size_t subscribers() const noexcept { return subscriptions_.size(); }
+  // Between an event and its sending: longer with many subscribers.
+  milliseconds pause() const noexcept;
+
+ private:
+  friend class StreamSubscription;
+  class Walk;
+
+  std::string id_of(std::uint64_t number) const { return prefix_ + std::to_string(number); }
+  // An event about the stream itself; an id of `number` lets its reader resume from there.
+  std::string note(std::string_view event, std::optional<std::uint64_t> number) const;
+  // The number in an id of this process; nullopt: it is none.
+  std::optional<std::uint64_t> number_of(std::string_view id) const;
+  // Whether all that the filter wants after `number` is still known.
+  bool covers(const StreamFilter& filter, std::uint64_t number) const;
+  void add(StreamSubscription& subscription);
+  void remove(StreamSubscription& subscription);
+  // `labels`: of the event's device, once they have been looked up.
+  bool matches(const StreamFilter& filter, const StreamEvent& event, std::optional<Labels>& labels) const;
+  void schedule_flush();
+  void flush();
+  void hold_watch(const std::string& device);
+  void release_watch(const std::string& device);
+  void end_watches(Monotonic now);
+  void schedule_watch();
+  void tell_watch();
+
+  const ApiStreamSettings settings_;
+  const std::string node_;
+  const std::string boot_id_;
+  const std::string prefix_;
+  const std::weak_ptr<Loop> loop_;
+  const LabelsOf labels_of_;
+  const Watch watch_;
+  const Clock& clock_;
+  HttpProbe& probe_;
+  std::uint64_t last_ = 0;  // number of the newest event
+  StreamHistory fleet_events_;
+  StreamHistory record_events_;
+  std::vector<StreamSubscription*> subscriptions_;
+  std::vector<StreamSubscription*> of_all_;  // those that name no device
+  std::unordered_map<std::string, std::vector<StreamSubscription*>> of_device_;
+  // A device whose records come here: for a while after its last subscriber has gone,
+  // so that who comes back has missed nothing.
+  struct Watched {
+    std::uint64_t since = 0;  // number of the event before the first that would be known
+    std::size_t holders = 0;
+    Monotonic until{};  // without holders
+  };
+  std::unordered_map<std::string, Watched> watched_;
+  bool flush_due_ = false;
+  bool watch_due_ = false;
+};
+
+// The events of the history that a filter wants, in their order.
+class StreamHub::Walk {
+ public:
+  Walk(const StreamHub& hub, const StreamFilter& filter, std::uint64_t after)
+      : hub_(hub),
+        filter_(filter),
+        fleet_(hub.fleet_events_.after(after)),
+        records_(filter.wants_records() ? hub.record_events_.after(after) : hub.record_events_.end()) {}
+  // nullptr: that was all.
+  const StreamEventPtr* next();
+
+ private:
+  const StreamHub& hub_;
+  const StreamFilter& filter_;
+  StreamHistory::Events::const_iterator fleet_;
+  StreamHistory::Events::const_iterator records_;
+};
+
+}  // namespace fieldgate::http
