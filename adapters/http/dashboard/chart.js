@@ -56,7 +56,7 @@ export function sparkline(points, name) {
 
 // A chart with axes and a reading under the pointer. `state` is the caller's to keep: {} at first. `span_ms`: how much
 // time it shows, ending at `end`.
-export function chart(state, { name, points, end, span_ms, zero = false, unit = measure, height = 160 }) {
+export function chart(state, { name, points, end, span_ms, zero = false, unit = measure, scale = null, height = 160 }) {
   const width = state.width ?? 480;
   const [left, right, top, bottom] = [46, 8, 8, 20];
   const shown = points.filter(([at]) => at >= end - span_ms);
@@ -65,9 +65,14 @@ export function chart(state, { name, points, end, span_ms, zero = false, unit = 
   const y = (value) => height - bottom - ((value - low) / (high - low)) * (height - top - bottom);
   const line = path(shown, x, y);
   const lastAt = shown.at(-1)?.[0];
+  const levels = ticks(low, high, 4);
+  // All of them with as many decimals as their distance needs.
+  const decimals = levels.length > 1 ? Math.min(6, Math.max(0, -Math.floor(Math.log10(levels[1] - levels[0]) + 1e-9))) : 2;
+  const level = (value) => (Math.abs(value) >= 1e6 ? unit(value) : value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
   const near = state.at === undefined || !shown.length ? null
     : shown.reduce((best, point) => (Math.abs(x(point[0]) - state.at) < Math.abs(x(best[0]) - state.at) ? point : best));
-  const ages = ticks(0, span_ms / 1000, 4).slice(1, -1);
+  const step = [10, 15, 30, 60, 120, 300].find((seconds) => span_ms / 1000 / seconds <= (width - left) / 85) ?? 600;
+  const ages = Array.from({ length: Math.ceil(span_ms / 1000 / step) - 1 }, (_, i) => (i + 1) * step).filter((age) => age * 1000 < span_ms * 0.93);
   return h("div.chart", {
     created: (el) => watchWidth(el, state), removed: () => state.observer?.disconnect(),
     onpointermove: (event) => {
@@ -79,9 +84,9 @@ export function chart(state, { name, points, end, span_ms, zero = false, unit = 
       redraw();
     },
   }, h("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": name },
-    ticks(low, high, 4).map((value) => h("g", null,
+    levels.map((value) => h("g", null,
       h("line.grid", { x1: left, x2: width - right, y1: y(value), y2: y(value) }),
-      h("text.tick", { x: left - 6, y: y(value) + 3.5, "text-anchor": "end" }, unit(value)))),
+      h("text.tick", { x: left - 6, y: y(value) + 3.5, "text-anchor": "end" }, (scale ?? level)(value)))),
     ages.map((age) => h("text.tick", { x: x(end - age * 1000), y: height - 5, "text-anchor": "middle" }, age % 60 ? `\u2212${age} s` : `\u2212${age / 60} min`)),
     h("text.tick", { x: width - right, y: height - 5, "text-anchor": "end" }, "now"),
     line && zero ? h("path.area", { d: `${line}L${x(lastAt)} ${y(low)}L${x(shown[0][0])} ${y(low)}Z` }) : null,

@@ -66,8 +66,13 @@ export async function attempt(act, done = "") {
   }
 }
 
+function showModal(el) {
+  el.showModal();
+  (el.querySelector(".dialog-body input, .dialog-body select, .dialog-body textarea") ?? el.querySelector(".dialog-foot button"))?.focus();
+}
+
 const overlay = () => open && h("dialog", {
-  key: "dialog", "aria-labelledby": "dialog-title", created: (el) => el.showModal(), removed: (el) => el.close(),
+  key: "dialog", "aria-labelledby": "dialog-title", created: showModal, removed: (el) => el.close(),
   oncancel: (event) => {
     event.preventDefault();
     closeDialog();

@@ -16,7 +16,7 @@ export const short = (n) => (n === null || n === undefined ? DASH : Math.abs(n) 
 // A rate: 0.4, 12, 1,204, 15.2K.
 export function rate(n) {
   if (n === null || n === undefined || !Number.isFinite(n)) return DASH;
-  return n > 0 && n < 10 ? n.toFixed(1) : short(n);
+  return n > 0 && n < 9.95 ? n.toFixed(1) : short(n);
 }
 
 export function bytes(n) {

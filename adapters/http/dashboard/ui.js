@@ -78,9 +78,9 @@ export const select = (value, options, onchange, props = {}) => (id, described) 
   h("select", { id, ...props, value, "aria-describedby": described, onchange: (event) => onchange(event.target.value) },
     options.map(([option, text]) => h("option", { value: option, selected: option === value }, text)));
 
-export const card = (title, { actions, note, class: more = "", level = "h2" } = {}, ...body) =>
+export const card = (title, { actions, note, class: more = "", bare = false } = {}, ...body) =>
   h("section.card", { class: more, "aria-label": title },
-    h("header.card-head", null, h(level, null, title), note ? h("span.note", null, note) : null, actions ? h("div.actions", null, actions) : null),
+    h("header.card-head", { class: bare ? "visually-hidden" : "" }, h("h2", null, title), note ? h("span.note", null, note) : null, actions ? h("div.actions", null, actions) : null),
     body);
 
 export const empty = (title, text, action) => h("div.empty", null, h("p.empty-title", null, title), h("p", null, text), action ?? null);

@@ -93,7 +93,7 @@ export function sentence({ kind, fields: f = {} }) {
       const length = Number(f.duration_ms) > 0 ? ` It had been online for ${duration(Number(f.duration_ms))}` +
         (Number(f.frames) >= 0 && f.frames !== undefined ? ` and sent ${count(Number(f.frames), "frame")}.` : ".") : "";
       return { tone: reasonTone(f.reason) === "idle" ? "idle" : "bad", title: `Went offline: ${reasonShort(f.reason ?? "").toLowerCase()}`,
-               detail: `It went offline because ${ending(reasonLong(f.reason ?? "unknown"))}${length}${f.detail ? ` (${f.detail})` : ""}` };
+               detail: `It went offline because ${ending(`${reasonLong(f.reason ?? "unknown")}${f.detail ? ` (${f.detail})` : ""}`)}${length}` };
     }
     case "refused":
       return { tone: "bad", title: `Not let in: ${reasonShort(f.reason ?? "").toLowerCase()}`,
@@ -105,7 +105,8 @@ export function sentence({ kind, fields: f = {} }) {
       const full = Number(f.frames) === 0;
       return { tone: f.reason === "recovered" ? "good" : "warn",
                title: f.reason === "recovered" ? "Credit back to normal" : full ? "Told to stop sending" : "Told to send less",
-               detail: `It may have ${count(Number(f.frames ?? 0), "frame")}${f.bytes ? ` and ${bytes(Number(f.bytes))}` : ""} unacknowledged${f.reason ? ` (${spaced(f.reason)})` : ""}.` };
+               detail: full ? `It keeps what it measures until the gateway has room again${f.reason ? ` (${spaced(f.reason)})` : ""}.`
+                 : `It may have ${count(Number(f.frames ?? 0), "frame")}${f.bytes ? ` and ${bytes(Number(f.bytes))}` : ""} unacknowledged${f.reason ? ` (${spaced(f.reason)})` : ""}.` };
     }
     case "rejected":
       return { tone: "bad", title: Number(f.count) > 1 ? `${count(Number(f.count), "frame")} rejected` : "Frame rejected",

@@ -142,7 +142,7 @@ export function deadLetters(query) {
       lanes.stop();
     },
     view: () => [
-      h("search.filters", { "aria-label": "Filters" },
+      h("search.filters.few", { "aria-label": "Filters" },
         field("Lane", select(at_.lane, [["", "All lanes"], ...laneNames().map((name) => [name, name])], (lane) => set({ lane })), { key: "letters-lane" }),
         field("Device", input(search, "device", { type: "search", maxlength: 128, placeholder: "Its whole id", oninput: () => {
           clearTimeout(timer);

@@ -26,7 +26,7 @@ const KINDS = "telemetry,event,state,presence,command,twin";
 // How it is, in a sentence.
 function story(d) {
   if (d.online) {
-    return ["Online since ", when(d.since, (time) => `${about(now() - Date.parse(time))} ago`), d.inactive ? ["; no data since ", when(d.last_data)] : ["; last heard of ", when(d.last_seen)], "."];
+    return ["Online for ", when(d.since, (time) => about(now() - Date.parse(time))), d.inactive ? ["; no data since ", when(d.last_data)] : ["; last heard of ", when(d.last_seen)], "."];
   }
   if (!d.since && !d.last_seen) return ["It has never been connected. Give it a credential on the page \u201cRegistry\u201d, and let it connect."];
   return ["Offline since ", when(d.since, (time) => ago(time)), d.reason ? `, because ${reasonLong(d.reason)}.` : ".",

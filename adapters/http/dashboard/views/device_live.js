@@ -7,7 +7,7 @@ import { bytes, count, decodeText, measure, now, number } from "../format.js";
 import { badge, button, card, definition, empty, table, when } from "../ui.js";
 import { h, redraw } from "../view.js";
 
-const SPAN_MS = 3 * 60 * 1000;
+const [SPAN_MS_MIN, SPAN_MS_MAX] = [30 * 1000, 3 * 60 * 1000];
 const POINTS_MAX = 2000;
 const CHARTS = 6;
 const METRICS_MAX = 200;
@@ -105,11 +105,14 @@ export function liveTab(context) {
       const drawn = all ? numeric : numeric.slice(0, CHARTS);
       const [tone, text] = STREAM[context.stream];
       const end = now();
+      // As much as is known, within bounds.
+      const first = Math.min(...numeric.map((metric) => metric.points.find(([at]) => at > end - SPAN_MS_MAX)?.[0] ?? end));
+      const span_ms = Math.max(SPAN_MS_MIN, end - first);
       return [
         metrics.length ? null : card("Live", { note: badge(tone, text) }, empty("No measurements yet", d.online ? "They are shown as soon as the device sends telemetry." : "The device is offline, and what it said before is not kept over a restart of the gateway.")),
         drawn.length ? h("div.charts", null, drawn.map((metric) => h("section.card.chart-card", { key: metric.name, "aria-label": metric.name },
           h("header.card-head", null, h("h2", null, metric.name), h("span.reading-now", null, shown(metric))),
-          chart(metric.chart, { name: `${metric.name}, last three minutes`, points: metric.points, end, span_ms: SPAN_MS })))) : null,
+          chart(metric.chart, { name: `${metric.name} over the last minutes`, points: metric.points, end, span_ms, zero: metric.type === "bool" })))) : null,
         numeric.length > CHARTS ? h("p.center", null, button(all ? "Fewer charts" : `All ${numeric.length} charts`, () => {
           all = !all;
           redraw();

@@ -99,10 +99,8 @@ function credentials(context) {
     context.loader.load();
   };
 
-  const row = (one) => h("li", { key: one.id }, h("div.row-main", null, h("span.id", null, one.note || `${one.kind} ${one.id}`), h("span.muted.mono.small.clip", null, `${one.kind} \u00b7 SHA-256 ${one.sha256.slice(0, 16)}\u2026`)),
-    h("span.muted.small", null, "added ", when(one.created)),
+  const row = (one) => h("li", { key: one.id }, h("div.row-main", null, h("span.id", null, one.note || `${one.kind} ${one.id}`), h("span.muted.mono.small.clip", null, `SHA-256 ${one.sha256.slice(0, 16)}\u2026`), h("span.muted.small", null, one.kind, ", added ", when(one.created), one.expires ? [", until ", at(one.expires)] : null)),
     one.expires ? badge(Date.parse(one.expires) < Date.now() ? "bad" : "info", Date.parse(one.expires) < Date.now() ? "expired" : "expires", one.expires) : badge("idle", "no end"),
-    one.expires ? h("span.muted.small", null, at(one.expires)) : null,
     button("Revoke", () => revoke(one), { kind: "danger", scope: "admin", name: `Revoke ${one.note || one.id}` }));
 
   return {

@@ -182,6 +182,6 @@ export function devices(query) {
       clearTimeout(timer);
       loader.stop();
     },
-    view: () => [filters(), chips(), card("Devices", { class: "flush", level: "h2" }, body())],
+    view: () => [filters(), chips(), card("Devices found", { class: "flush", bare: true }, body())],
   };
 }

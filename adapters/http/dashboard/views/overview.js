@@ -24,9 +24,9 @@ function tiles(o) {
       spark: h("span.share", { role: "img", "aria-label": `${Math.round(share * 100)} percent online`, css: { "--share": String(share) } }, h("span", null)) }),
     tile("Offline", short(offline), { href: link("devices", { online: "false", sort: "-since" }), note: d.registered === undefined || d.registered === null ? "known, not connected" : `${short(d.registered)} registered` }),
     tile("Inactive", short(d.inactive), { href: link("devices", { inactive: "true" }), note: "online, but silent", tone: d.inactive ? "attention" : "" }),
-    tile("Records per second", rate(lastRate((s) => s.records)), { note: `${bytes(lastRate((s) => s.bytes))}/s received`, spark: sparkline(records, "Records per second, last five minutes") }),
-    tile("Connects per minute", rate(lastRate((s) => s.admitted) * 60), { note: `${short(o.connections?.handshakes ?? 0)} shaking hands`, spark: sparkline(rates((s) => s.admitted), "Connects per second, last five minutes") }),
-    tile("Disconnects per minute", rate(lastRate((s) => s.endsAll) * 60), { note: `${short(o.connections?.open ?? d.sessions)} connections open`, spark: sparkline(rates((s) => s.endsAll), "Disconnects per second, last five minutes") }));
+    tile("Records/s", rate(lastRate((s) => s.records)), { note: `${bytes(lastRate((s) => s.bytes))}/s received`, spark: sparkline(records, "Records per second, last five minutes") }),
+    tile("Connects/min", rate(lastRate((s) => s.admitted) * 60), { note: `${short(o.connections?.handshakes ?? 0)} shaking hands`, spark: sparkline(rates((s) => s.admitted), "Connects per second, last five minutes") }),
+    tile("Disconnects/min", rate(lastRate((s) => s.endsAll) * 60), { note: `${short(o.connections?.open ?? d.sessions)} connections open`, spark: sparkline(rates((s) => s.endsAll), "Disconnects per second, last five minutes") }));
 }
 
 function banner(o) {
@@ -72,7 +72,7 @@ function lanes(o) {
 
 function room(o) {
   const { uplink, spool, store } = o;
-  return card("Room", { actions: o.dead_letters?.count ? h("a", { href: link("dead-letters") }, count(o.dead_letters.count, "dead letter")) : null },
+  return card("Buffers and store", { actions: o.dead_letters?.count ? h("a", { href: link("dead-letters") }, count(o.dead_letters.count, "dead letter")) : null },
     uplink ? meter("Uplink log", uplink.bytes, uplink.bytes_max, `${bytes(uplink.bytes)} of ${bytes(uplink.bytes_max)}, ${count(uplink.records, "record")}`) : null,
     spool ? meter(`Spool on disk (${spool.state})`, spool.bytes, spool.bytes_max, `${bytes(spool.bytes)} of ${bytes(spool.bytes_max)}`)
           : h("p.muted.small", null, "No spool: records wait in memory alone."),
@@ -105,10 +105,12 @@ export const overview = () => ({
     const { data: o, error, load } = pulse.loader;
     if (!o) return error ? failure(error, load) : [h("div.tiles", null, Array.from({ length: 6 }, () => h("div.tile", null, skeleton(2)))), card("Traffic", {}, h("div.chart-room", null, skeleton(3)))];
     const end = pulse.history.at(-1)?.at ?? 0;
+    // As much as is known, but no less than a minute.
+    const span = Math.min(WINDOW_MS, Math.max(60000, end - (pulse.history[0]?.at ?? end)));
     return [
       error ? failure(error, load) : null, banner(o), tiles(o),
       h("div.grid", null,
-        card("Traffic", { note: "records per second, last five minutes", class: "span-2" }, chart(traffic, { name: "Records per second", points: rates((s) => s.records), end, span_ms: WINDOW_MS, zero: true, unit: rate, height: 200 })),
+        card("Traffic", { note: "records per second", class: "span-2" }, chart(traffic, { name: "Records per second", points: rates((s) => s.records), end, span_ms: span, zero: true, unit: rate, scale: rate, height: 220 })),
         ends(), lanes(o), feed(), room(o), node(o)),
     ];
   },
