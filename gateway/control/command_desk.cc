@@ -50,10 +50,9 @@ struct CommandDesk::Cancelling {
   std::optional<Error> problem;
 };
 
-CommandDesk::CommandDesk(StoreWorker& worker, const ControlLinks& links, const CommandSettings& settings,
-                         seconds commands_kept, const Clock& clock, Log& log)
+CommandDesk::CommandDesk(StoreWorker& worker, const Clock& clock, Log& log, const CommandSettings& settings,
+                         seconds commands_kept)
     : worker_(worker),
-      links_(links),
       settings_(settings),
       commands_kept_(commands_kept),
       clock_(clock),
@@ -61,9 +60,13 @@ CommandDesk::CommandDesk(StoreWorker& worker, const ControlLinks& links, const C
       started_(clock.now()),
       load_at_(started_),
       trim_at_(started_),
-      inbox_(worker, [this](const DeviceInbox::Words& words) { heard(words); }) {
+      inbox_(worker, [this](const DeviceInbox::Words& words) { heard(words); }) {}
+
+void CommandDesk::start(ControlLinks links) {
+  links_ = std::move(links);
   worker_.on_available([this] { store_is_back(); });
   worker_.after(k_tick, [this] { tick(); });
+  load();
 }
 
 CommandDesk::~CommandDesk() = default;

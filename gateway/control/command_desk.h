@@ -48,9 +48,9 @@ namespace fieldgate::control {
 // at most in_flight_per_device without CommandAck. What the device says comes through
 // the journal. The ledger alone decides which step may follow which; this follows it.
 //
-// Thread:  Commands and devices_changed() any. The rest: the store's.
-// Borrows: all of the constructor's, which outlive this; this outlives the threads of
-//          the worker and the downlink.
+// Thread:  Commands and devices_changed() any. The rest: the store's, or before that starts.
+// Borrows: worker, clock, log and what is linked, which outlive this; this outlives the
+//          threads of the worker and the downlink.
 // Bounds:  queued_per_device_max, open_max, CommandWaiters::k_max. Memory per open
 //          command is its id and times; payloads stay in the store.
 // Errors:  a store that is not there begins nothing: no send, no timeout, no expiry; each
@@ -62,13 +62,14 @@ class CommandDesk final : public Commands, public JournalSink {
   static constexpr std::chrono::milliseconds k_no_wait{2'000};
   static constexpr std::size_t k_page = 200;
 
-  CommandDesk(StoreWorker& worker, const ControlLinks& links, const CommandSettings& settings,
-              std::chrono::seconds commands_kept, const Clock& clock, Log& log);
+  // `commands_kept`: how long after their end.
+  CommandDesk(StoreWorker& worker, const Clock& clock, Log& log, const CommandSettings& settings,
+              std::chrono::seconds commands_kept);
   ~CommandDesk() override;
 
-  // Takes up the commands that the ledger has open; waits. After the worker's open(),
-  // before its start(); where the store is not there yet, it is done once it is.
-  void load();
+  // Takes up the commands that the ledger has open; waits. After the worker's open(), before
+  // its start(); where the store is not there yet, it is done once it is.
+  void start(ControlLinks links);
   // In order per device; an older epoch than was heard of is passed over.
   void devices_changed(std::span<const DeviceSummary> devices);
 
@@ -79,7 +80,6 @@ class CommandDesk final : public Commands, public JournalSink {
             Reply<std::vector<CommandEntry>> reply) override;
   void cancel(const std::string& id, std::string by, Reply<CommandEntry> reply) override;
 
-  using JournalSink::apply;
   void begin() override { journalled_.clear(); }
   Result<void> apply(DeviceStore& store, const JournalRecord& record) override;
   void committed() override;
@@ -105,6 +105,7 @@ class CommandDesk final : public Commands, public JournalSink {
   // True if no connection has it: of a queued one, that no handing over is under way.
   static bool is_not_handed_over(const CommandEntry& entry) noexcept;
   void store_is_back();
+  void load();
   void load_page(std::string after);
   void take_page(const std::vector<CommandEntry>& page);
   void loaded();
@@ -138,12 +139,12 @@ class CommandDesk final : public Commands, public JournalSink {
   void retry_later(DeviceLine& line);
 
   StoreWorker& worker_;
-  const ControlLinks& links_;
   const CommandSettings settings_;
   const std::chrono::seconds commands_kept_;
   const Clock& clock_;
   Log& log_;
   const Monotonic started_;
+  ControlLinks links_;
 
   CommandBook book_;
   TimerWheel commands_wheel_{0};

@@ -280,7 +280,7 @@ void CommandDesk::tick() {
   commands_wheel_.advance(current, [this](TimerNode& node) { due(static_cast<OpenCommand&>(node)); });
   lines_wheel_.advance(current, [this](TimerNode& node) { pump(static_cast<DeviceLine&>(node)); });
   for (auto& impatient : waiters_.advance(current)) get(impatient.id, std::move(impatient.reply));
-  if (!loaded_ && !loading_ && now >= load_at_ && worker_.status().available) load_page({});
+  if (!loaded_ && !loading_ && now >= load_at_ && worker_.available()) load_page({});
   if (now >= trim_at_) trim();
 }
 
