@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/api_handler.h"
 
-#include "adapters/http/list_query.h"
-#include "adapters/http/views.h"
+#include "adapters/http/assets.h"
+#include "adapters/http/parameters.h"
+#include "adapters/http/store_reply.h"
 
 namespace fieldgate::http {
 namespace {
@@ -28,28 +29,28 @@ Response forbidden(const Request& request, const TokenHolder& holder, Scope need
   return response;
 }
 
-Response json_answer(std::string body, bool tagged = false) {
-  Response response;
-  response.body = std::move(body);
-  response.tagged = tagged;
-  return response;
-}
-
 }  // namespace
 
 std::optional<TokenHolder> ApiHandler::holder(const Request& request) const {
   const std::string* header = request.head.header("authorization");
   if (header == nullptr || access_ == nullptr) return std::nullopt;
-  auto found = access_->identify(TokenTable::bearer(*header), clock_.unix_ms());
+  auto found = access_->identify(TokenTable::bearer(*header), ports_.clock.unix_ms());
   if (found) return std::move(*found);
-  log_.info("api_unauthenticated", {{"id", request.id}, {"peer", request.peer}, {"reason", found.error().detail}});
+  ports_.log.info("api_unauthenticated",
+                  {{"id", request.id}, {"peer", request.peer}, {"reason", found.error().detail}});
   return std::nullopt;
 }
 
 BodyPlan ApiHandler::accepts(const Request& head) {
+  const RouteInfo* route = find_route(head.target.segments);
   const std::optional<TokenHolder> who = holder(head);
-  const bool refused = refuse(find_route(head.target.segments), who ? &*who : nullptr, head).has_value();
-  return {refused ? BodyMode::none : BodyMode::whole};
+  if (refuse(route, who ? &*who : nullptr, head)) return {BodyMode::none, 0};
+  // One that nothing takes is read nevertheless, so that the connection can go on.
+  return takes_body(*route, head.head.method) ? route->body : BodyPlan{};
+}
+
+std::chrono::milliseconds ApiHandler::patience(const Request& request) {
+  return k_store_patience + command_patience(request.target);
 }
 
 void ApiHandler::handle(const Request& request, Respond respond) {
@@ -61,16 +62,19 @@ void ApiHandler::handle(const Request& request, Respond respond) {
     response.headers.emplace_back("Allow", route->allow);
     return respond(std::move(response));
   }
+  if (route != nullptr && route->route == Route::page && allows(*route, method)) return respond(show_page(request));
   const std::optional<TokenHolder> known = holder(request);
   const TokenHolder* who = known ? &*known : nullptr;
-  if (who != nullptr) log_.debug("api_request", {{"id", request.id}, {"token", who->name}});
-  std::optional<Response> refusal = refuse(route, who, request);
-  if (who != nullptr && route != nullptr && allows(*route, method) && scope_of(method) != Scope::read) {
-    if (!refusal) refusal = lanes_.answer(route->route, request);
-    audit(request, *who, *refusal);
+  if (who != nullptr) ports_.log.debug("api_request", {{"id", request.id}, {"token", who->name}});
+  if (who != nullptr && route != nullptr && allows(*route, method) && is_change(method)) {
+    respond = audited(request, *who, std::move(respond));
   }
-  if (refusal) return respond(std::move(*refusal));
-  answer(route->route, request, std::move(respond));
+  if (std::optional<Response> refusal = refuse(route, who, request)) return respond(std::move(*refusal));
+  if (!request.body.empty() && !takes_body(*route, method)) {
+    return respond(
+        make_problem(Problem::unexpected_body, request.id, "this takes no body; send the request without one"));
+  }
+  answer(route->route, request, *who, std::move(respond));
 }
 
 std::optional<Response> ApiHandler::refuse(const RouteInfo* route, const TokenHolder* holder,
@@ -85,101 +89,66 @@ std::optional<Response> ApiHandler::refuse(const RouteInfo* route, const TokenHo
     response.headers.emplace_back("Allow", route->allow);
     return response;
   }
-  if (holder->scope < scope_of(method)) return forbidden(request, *holder, scope_of(method));
-  if (!request.body.empty()) {
-    return make_problem(Problem::unexpected_body, request.id, "nothing here takes a body; send the request without");
-  }
+  const Scope needed = scope_of(*route, method);
+  if (holder->scope < needed) return forbidden(request, *holder, needed);
   return std::nullopt;
 }
 
-void ApiHandler::audit(const Request& request, const TokenHolder& holder, const Response& response) {
-  log_.info("api_write", {{"token", holder.name},
-                          {"method", request.head.method},
-                          {"path", request.head.target},
-                          {"outcome", response.status < 300 ? "done" : "refused"},
-                          {"status", response.status},
-                          {"changed", response.changed},
-                          {"peer", request.peer},
-                          {"id", request.id}});
+Handler::Respond ApiHandler::audited(const Request& request, const TokenHolder& holder, Respond respond) const {
+  return [&log = ports_.log, token = holder.name, method = request.head.method, path = request.head.target,
+          peer = request.peer, id = request.id, respond = std::move(respond)](Response response) {
+    // A store that does not answer may still have done it.
+    const std::string_view outcome = response.status < 300 ? "done" : response.status == 503 ? "unknown" : "refused";
+    log.info("api_write", {{"token", token},
+                           {"method", method},
+                           {"path", path},
+                           {"outcome", outcome},
+                           {"status", response.status},
+                           {"changed", response.changed},
+                           {"peer", peer},
+                           {"id", id}});
+    respond(std::move(response));
+  };
 }
 
-void ApiHandler::answer(Route route, const Request& request, Respond respond) {
+Response ApiHandler::show_page(const Request& request) const {
+  const Asset* asset = dashboard_ ? find_asset(request.head.target.substr(0, request.head.target.find('?'))) : nullptr;
+  if (asset != nullptr) return asset_response(*asset, request);
+  return make_problem(Problem::not_found, request.id,
+                      dashboard_ ? "there is no such page" : "the dashboard is turned off: see api.dashboard");
+}
+
+void ApiHandler::answer(Route route, const Request& request, const TokenHolder& who, Respond respond) {
   switch (route) {
-    case Route::devices: return respond(list_devices(request));
-    case Route::device: return ask_live(request, false, std::move(respond));
-    case Route::latest: return ask_live(request, true, std::move(respond));
-    case Route::nodes:
-    case Route::openapi: break;
+    case Route::devices:
+    case Route::device:
+      if (is_change(request.head.method)) return registry_.answer(route, request, who, std::move(respond));
+      return fleet_.answer(route, request, std::move(respond));
+    case Route::latest:
+    case Route::nodes: return fleet_.answer(route, request, std::move(respond));
+    case Route::devices_import:
+    case Route::devices_export:
+    case Route::session:
+    case Route::credentials:
+    case Route::credential: return registry_.answer(route, request, who, std::move(respond));
+    case Route::device_commands:
+    case Route::command: return commands_.answer(route, request, who, std::move(respond));
+    case Route::twin:
+    case Route::twin_desired: return twins_.answer(route, request, who, std::move(respond));
+    case Route::timeline:
+    case Route::presence:
+    case Route::refusals: return timelines_.answer(route, request, std::move(respond));
+    case Route::openapi: return respond(show_document(request));
     default: return respond(lanes_.answer(route, request));
   }
-  if (const auto unknown = refuse_unknown(request.target, {})) return respond(make_problem(*unknown, request.id));
-  if (route == Route::openapi) return respond(json_answer(std::string(openapi_document()), true));
-  respond(json_answer(nodes_json(status_.node(), status_.readiness())));
 }
 
-Response ApiHandler::list_devices(const Request& request) const {
-  const auto read = read_list_query(request.target, seal_);
-  if (const auto* wrong = std::get_if<ParameterFault>(&read)) return make_problem(*wrong, request.id);
-  const auto& query = std::get<FleetQuery>(read);
-  const std::int64_t now = clock_.unix_ms();
-  const FleetPage page = index_.query(query, now);
-  std::optional<std::string> next;
-  if (page.next) next = seal_.seal(*page.next, query.fingerprint());
-  return json_answer(devices_json(page, next, index_, now));
-}
-
-void ApiHandler::ask_live(const Request& request, bool latest, Respond respond) {
-  if (const auto unknown = refuse_unknown(request.target, {})) return respond(make_problem(*unknown, request.id));
-  const std::string& id = request.target.segments[3];
-  const DeviceSummary* known = index_.find(id);
-  if (known == nullptr) {
-    return respond(
-        make_problem(Problem::device_not_found, request.id,
-                     is_valid_name(id) ? "no device '" + id + "' is known to this node" : "that is not a device id"));
-  }
-  const std::uint64_t number = next_question_++;
-  const DeviceId device = known->id;
-  questions_.emplace(number, Question{std::move(respond), device, request.id, latest});
-  if (const std::shared_ptr<Loop> loop = loop_.lock()) {
-    loop->after(k_live_deadline, [this, number] { conclude(number, false, std::nullopt); });
-  }
-  live_.detail(device, [this, weak = loop_, number](std::optional<DeviceDetail> detail) {
-    const std::shared_ptr<Loop> loop = weak.lock();
-    if (loop == nullptr) return;
-    loop->post([this, number, detail = std::move(detail)] { conclude(number, true, detail); });
-  });
-}
-
-void ApiHandler::conclude(std::uint64_t number, bool answered, const std::optional<DeviceDetail>& detail) {
-  const auto at = questions_.find(number);
-  if (at == questions_.end()) return;  // the other of answer and deadline was first
-  const Question question = std::move(at->second);
-  questions_.erase(at);
-  question.respond(device_answer(question, answered, detail ? &*detail : nullptr));
-}
-
-Response ApiHandler::device_answer(const Question& question, bool answered, const DeviceDetail* detail) const {
-  const DeviceSummary* device = index_.find(question.device.str());
-  // The shard's own word is fresher than the index, unless the device has left since.
-  const bool shard_is_newer =
-      detail != nullptr && (device == nullptr || detail->summary.epoch > device->epoch ||
-                            (detail->summary.epoch == device->epoch && (device->online || !detail->summary.online)));
-  if (shard_is_newer) device = &detail->summary;
-  if (device == nullptr) {
-    return make_problem(Problem::device_not_found, question.request_id, "the device has just been forgotten");
-  }
-  if (!question.latest)
-    return json_answer(device_json(*device, index_.inactive(*device, clock_.unix_ms()), detail), true);
-  if (!answered) {
-    return make_problem(Problem::live_data_unavailable, question.request_id,
-                        "the last values are kept by the device's shard, which is busy; try again");
-  }
-  return json_answer(latest_json(*device, detail), true);
-}
-
-void ApiHandler::apply(FleetInbox::Content news) {
-  for (DeviceSummary& device : news.changed) index_.apply(std::move(device));
-  for (const SeenUpdate& update : news.seen) index_.apply(update);
+Response ApiHandler::show_document(const Request& request) const {
+  if (const auto unknown = refuse_unknown(request.target, {})) return make_problem(*unknown, request.id);
+  Response response;
+  response.body = openapi_document();
+  response.tagged = true;
+  return response;
 }
 
 }  // namespace fieldgate::http

@@ -24,6 +24,8 @@ class JsonWriter {
   // "NaN", "Infinity" and "-Infinity" for what JSON has no number for.
   JsonWriter& value(double number);
   JsonWriter& null() { return raw("null"); }
+  // What is JSON already; not looked at.
+  JsonWriter& json(std::string_view text) { return raw(text); }
   template <std::integral T>
   JsonWriter& value(T number) {
     if constexpr (std::same_as<T, bool>) {

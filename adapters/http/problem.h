@@ -5,6 +5,9 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 
 namespace fieldgate::http {
@@ -17,6 +20,8 @@ enum class Problem : std::uint8_t {
   unknown_parameter,
   missing_parameter,
   invalid_cursor,
+  invalid_header,
+  invalid_body,
   unexpected_body,
   unauthenticated,
   forbidden,
@@ -24,12 +29,25 @@ enum class Problem : std::uint8_t {
   device_not_found,
   lane_not_found,
   dead_letter_not_found,
+  credential_not_found,
+  command_not_found,
+  device_offline,
   method_not_allowed,
   request_timeout,
   not_replayable,
+  credential_taken,
+  too_many_credentials,
+  idempotency_conflict,
+  command_ended,
+  precondition_failed,
   body_too_large,
+  unsupported_media_type,
+  queue_full,
   headers_too_large,
+  no_store,
+  store_unavailable,
   too_many_connections,
+  too_many_subscribers,
   live_data_unavailable,
   log_full,
   log_unavailable,
@@ -49,9 +67,16 @@ inline constexpr std::size_t k_problems = static_cast<std::size_t>(Problem::inte
 // In order of the enumerators.
 const std::array<ProblemInfo, k_problems>& problems() noexcept;
 
-// A problem document (RFC 9457) about the request with that id. `parameter`:
-// which one is at fault; empty for none.
+// What is wrong with one member of a body.
+struct BodyFault {
+  std::string pointer;  // JSON Pointer (RFC 6901); empty: the body as a whole
+  std::string detail;
+};
+
+// A problem document (RFC 9457) about the request with that id. `parameter`: which one
+// is at fault; empty for none. `errors`: at most k_body_faults_max of them are shown.
+inline constexpr std::size_t k_body_faults_max = 32;
 Response make_problem(Problem problem, std::string_view request_id, std::string_view detail,
-                      std::string_view parameter = {});
+                      std::string_view parameter = {}, std::span<const BodyFault> errors = {});
 
 }  // namespace fieldgate::http

@@ -11,14 +11,39 @@ namespace {
 
 constexpr std::string_view k_look = "GET, HEAD, OPTIONS";
 constexpr std::string_view k_look_or_delete = "GET, HEAD, DELETE, OPTIONS";
+constexpr std::string_view k_look_or_add = "GET, HEAD, POST, OPTIONS";
+constexpr std::string_view k_look_or_put = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
+constexpr std::string_view k_put = "PUT, PATCH, OPTIONS";
 constexpr std::string_view k_act = "POST, OPTIONS";
+constexpr std::string_view k_delete = "DELETE, OPTIONS";
+
+constexpr std::uint64_t k_import_bytes_max = std::uint64_t{1} << 30;
 
 // The first that fits counts.
-constexpr std::array<RouteInfo, 14> k_routes = {{
+constexpr std::array<RouteInfo, 30> k_routes = {{
     {Route::devices, "/api/v1/devices", k_look},
-    {Route::device, "/api/v1/devices/{id}", k_look},
+    {Route::devices_import,
+     "/api/v1/devices/import",
+     k_act,
+     Scope::read,
+     Scope::admin,
+     {BodyMode::streamed, k_import_bytes_max}},
+    {Route::devices_export, "/api/v1/devices/export", k_look, Scope::admin},  // it has hashes of credentials
+    {Route::device, "/api/v1/devices/{id}", k_look_or_put},
     {Route::latest, "/api/v1/devices/{id}/telemetry/latest", k_look},
+    {Route::session, "/api/v1/devices/{id}/session", k_delete, Scope::read, Scope::command},
+    {Route::credentials, "/api/v1/devices/{id}/credentials", k_look_or_add},
+    {Route::credential, "/api/v1/devices/{id}/credentials/{credential}", k_delete},
+    {Route::device_commands, "/api/v1/devices/{id}/commands", k_look_or_add, Scope::read, Scope::command},
+    {Route::command, "/api/v1/commands/{command}", k_look_or_delete, Scope::read, Scope::command},
+    {Route::twin, "/api/v1/devices/{id}/twin", k_look},
+    {Route::twin_desired, "/api/v1/devices/{id}/twin/desired", k_put, Scope::read, Scope::command},
+    {Route::timeline, "/api/v1/devices/{id}/timeline", k_look},
+    {Route::presence, "/api/v1/devices/{id}/presence", k_look},
+    {Route::refusals, "/api/v1/refusals", k_look},
     {Route::nodes, "/api/v1/nodes", k_look},
+    {Route::overview, "/api/v1/overview", k_look},
+    {Route::stream, "/api/v1/stream", k_look},
     {Route::lanes, "/api/v1/lanes", k_look},
     {Route::lane, "/api/v1/lanes/{name}", k_look},
     {Route::lane_pause, "/api/v1/lanes/{name}/pause", k_act},
@@ -29,6 +54,8 @@ constexpr std::array<RouteInfo, 14> k_routes = {{
     {Route::dead_letter_replay, "/api/v1/dead-letters/{id}/replay", k_act},
     {Route::openapi, "/api/v1/openapi.json", k_look},
     {Route::openapi, "/openapi.json", k_look},
+    {Route::page, "/", k_look},
+    {Route::page, "/assets/{name}", k_look},
 }};
 
 bool fits(std::string_view path, const std::vector<std::string>& segments) {
@@ -58,8 +85,21 @@ bool allows(const RouteInfo& route, std::string_view method) noexcept {
   return found;
 }
 
-Scope scope_of(std::string_view method) noexcept {
-  return method == "GET" || method == "HEAD" || method == "OPTIONS" ? Scope::read : Scope::admin;
+bool is_change(std::string_view method) noexcept { return method != "GET" && method != "HEAD" && method != "OPTIONS"; }
+
+bool takes_body(const RouteInfo& route, std::string_view method) noexcept {
+  switch (route.route) {
+    case Route::device:
+    case Route::twin_desired: return method == "PUT" || method == "PATCH";
+    case Route::credentials:
+    case Route::device_commands:
+    case Route::devices_import: return method == "POST";
+    default: return false;
+  }
+}
+
+Scope scope_of(const RouteInfo& route, std::string_view method) noexcept {
+  return is_change(method) ? route.change : route.look;
 }
 
 }  // namespace fieldgate::http

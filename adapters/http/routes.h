@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/http/body.h"
 #include "adapters/http/token_table.h"
 
 #include <cstdint>
@@ -14,9 +15,23 @@ namespace fieldgate::http {
 // What a path of the API stands for.
 enum class Route : std::uint8_t {
   devices,
+  devices_import,
+  devices_export,
   device,
   latest,
+  session,
+  credentials,
+  credential,
+  device_commands,
+  command,
+  twin,
+  twin_desired,
+  timeline,
+  presence,
+  refusals,
   nodes,
+  overview,
+  stream,
   lanes,
   lane,
   lane_pause,
@@ -26,12 +41,17 @@ enum class Route : std::uint8_t {
   dead_letter,
   dead_letter_replay,
   openapi,
+  page,  // of the dashboard, and what belongs to it: no token needed
 };
 
 struct RouteInfo {
   Route route;
   std::string_view path;   // as in openapi.json: {name} stands for any segment that is not empty
   std::string_view allow;  // the methods, as Allow lists them
+  // What a token must be good for: to look, and to change something.
+  Scope look = Scope::read;
+  Scope change = Scope::admin;
+  BodyPlan body{};  // of the methods that take one
 };
 
 // Every path there is. openapi.json is held against it by a test.
@@ -42,8 +62,13 @@ const RouteInfo* find_route(const std::vector<std::string>& segments) noexcept;
 
 bool allows(const RouteInfo& route, std::string_view method) noexcept;
 
-// What a token must be good for to use that method: whatever changes something
-// needs admin.
-Scope scope_of(std::string_view method) noexcept;
+// Whether the method changes something.
+bool is_change(std::string_view method) noexcept;
+
+// Whether a request of that kind takes a body.
+bool takes_body(const RouteInfo& route, std::string_view method) noexcept;
+
+// What a token must be good for to use that method there.
+Scope scope_of(const RouteInfo& route, std::string_view method) noexcept;
 
 }  // namespace fieldgate::http

@@ -6,7 +6,8 @@
 namespace fieldgate {
 namespace {
 
-// Version byte, fingerprint, key (both big-endian), id.
+// Version byte, fingerprint, key (both big-endian), id; a text goes behind a line feed,
+// which no id has.
 constexpr char k_version = 1;
 constexpr std::size_t k_head_bytes = 1 + 8 + 8;
 
@@ -29,6 +30,7 @@ std::string encode_cursor(const CursorPosition& position, std::uint64_t fingerpr
   put(fingerprint, out);
   put(static_cast<std::uint64_t>(position.key), out);
   out += position.id;
+  if (!position.text.empty()) out.append(1, '\n').append(position.text);
   return out;
 }
 
@@ -36,10 +38,13 @@ Result<CursorPosition> decode_cursor(std::string_view bytes, std::uint64_t finge
   if (bytes.empty()) return make_error(Errc::malformed, "empty cursor");
   if (bytes[0] != k_version) return make_error(Errc::unsupported, "cursor of another version");
   if (bytes.size() <= k_head_bytes) return make_error(Errc::malformed, "cursor cut short");
-  const std::string_view id = bytes.substr(k_head_bytes);
-  if (!is_valid_name(id)) return make_error(Errc::malformed, "cursor without a valid id");
+  const std::string_view rest = bytes.substr(k_head_bytes);
+  const std::string_view id = rest.substr(0, rest.find('\n'));
+  const std::string_view text = id.size() < rest.size() ? rest.substr(id.size() + 1) : std::string_view();
+  if (!is_valid_name(id) || (text.empty() && id.size() < rest.size()))
+    return make_error(Errc::malformed, "cursor without a valid id");
   if (get(bytes.substr(1)) != fingerprint) return make_error(Errc::forbidden, "cursor of another query");
-  return CursorPosition{static_cast<std::int64_t>(get(bytes.substr(9))), std::string(id)};
+  return CursorPosition{static_cast<std::int64_t>(get(bytes.substr(9))), std::string(id), std::string(text)};
 }
 
 }  // namespace fieldgate

@@ -11,8 +11,9 @@ namespace fieldgate {
 
 // Where a list was left: after the entry with this sort key and this id.
 struct CursorPosition {
-  std::int64_t key = 0;  // 0 in a list sorted by id alone
+  std::int64_t key = 0;  // 0 in a list sorted by id or by text
   std::string id;
+  std::string text{};  // the sort key of a list sorted by text
   friend bool operator==(const CursorPosition&, const CursorPosition&) = default;
 };
 

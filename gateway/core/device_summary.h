@@ -23,6 +23,7 @@ struct DeviceSummary {
   std::string firmware{};
   Labels labels{};
   std::string reason{};  // offline only: name of the EndReason
+  std::string node{};    // that it is or was connected to; empty: the one that says so
 };
 
 // Time stamps alone, of many devices at once.
