@@ -28,13 +28,21 @@ class FaultyStore final : public DeviceStore {
     std::uint64_t begins = 0;
     std::uint64_t commits = 0;  // that succeeded
     std::uint64_t rollbacks = 0;
+    bool opened = false;
   };
 
-  FaultyStore(std::unique_ptr<DeviceStore> inner, std::shared_ptr<Faults> faults)
+  // `inner` may be shared with one that comes later, as a store outlives a process: it is
+  // opened once.
+  FaultyStore(std::shared_ptr<DeviceStore> inner, std::shared_ptr<Faults> faults)
       : inner_(std::move(inner)), faults_(std::move(faults)) {}
 
   Result<void> open() override {
-    return pass<void>("open", [&] { return inner_->open(); });
+    return pass<void>("open", [&]() -> Result<void> {
+      if (faults_->opened) return {};
+      auto done = inner_->open();
+      faults_->opened = done.has_value();
+      return done;
+    });
   }
   Result<void> begin() override {
     ++faults_->begins;
@@ -145,7 +153,7 @@ class FaultyStore final : public DeviceStore {
     return call();
   }
 
-  std::unique_ptr<DeviceStore> inner_;
+  std::shared_ptr<DeviceStore> inner_;
   std::shared_ptr<Faults> faults_;
 };
 
