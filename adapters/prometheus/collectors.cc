@@ -23,11 +23,15 @@ void connection_attempts(const Snapshot& in, Samples& out) {
   for (const ShardProbe* shard : in.sources.shards) {
     for (std::size_t i = 0; i < HistogramCell::k_buckets; ++i) accepted += shard->welcome_time.bucket(i);
   }
-  // Reasons up to here come before Welcome and no other time.
+  // Looked at before the sum that they are in, lest that falls.
+  std::uint64_t disabled = 0;
+  for (const ShardProbe* shard : in.sources.shards) disabled += shard->sessions_disabled.get();
+  // Reasons up to here come before Welcome and, but for device_disabled, no other time.
   std::uint64_t refused = 0;
   for (const EndReasonInfo& info : end_reasons()) {
     if (info.reason <= EndReason::no_epoch) refused += ends(in, info.reason);
   }
+  refused -= disabled;
   out.add(static_cast<double>(accepted), {"accepted"});
   out.add(static_cast<double>(refused), {"refused"});
 }
@@ -64,6 +68,17 @@ void rejects(const Snapshot& in, Samples& out) {
     std::uint64_t sum = 0;
     for (const ShardProbe* shard : in.sources.shards) sum += shard->rejects[code].get();
     out.add(static_cast<double>(sum), {k_names[code]});
+  }
+}
+
+void downlink_messages(const Snapshot& in, Samples& out) {
+  constexpr std::array<std::string_view, k_down_kinds> k_names = {"command", "command_cancel", "desired"};
+  for (std::size_t kind = 0; kind < k_down_kinds && !in.sources.shards.empty(); ++kind) {
+    for (std::size_t outcome = 0; outcome < k_deliveries; ++outcome) {
+      std::uint64_t sum = 0;
+      for (const ShardProbe* shard : in.sources.shards) sum += shard->down[kind][outcome].get();
+      out.add(static_cast<double>(sum), {k_names[kind], to_string(static_cast<Delivery>(outcome))});
+    }
   }
 }
 

@@ -90,6 +90,7 @@ void sessions_ended(const Snapshot& in, Samples& out);
 void tls_handshakes(const Snapshot& in, Samples& out);
 void records(const Snapshot& in, Samples& out);
 void rejects(const Snapshot& in, Samples& out);
+void downlink_messages(const Snapshot& in, Samples& out);
 void shard_sessions(const Snapshot& in, Samples& out);
 void shard_loop_turns(const Snapshot& in, Samples& out);
 void lane_state(const Snapshot& in, Samples& out);

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 namespace fieldgate::net {
@@ -273,7 +274,7 @@ void DeviceSession::deadline(std::uint32_t now) {
   if (credential_expires_unix_ms_ != 0 && credential_left_ms() == 0) {
     return end(EndReason::credential_revoked, "the credential has expired");
   }
-  note_untold_rejects();
+  note_untold_rejects(k_rejects_apart_ms);
   const std::uint32_t lost_ms = heartbeat_ms_ * 3 / 2;
   // Never unasked: with short intervals the tick that should ping may come late.
   if (ping_out_ && remaining(heard_, lost_ms, now) <= 0) return end(EndReason::heartbeat_lost);
@@ -389,6 +390,7 @@ void DeviceSession::writable(error_code ec) {
 void DeviceSession::end(EndReason reason, std::string_view detail) {
   if (!open()) return;
   shard_.probe().ends[static_cast<std::size_t>(reason)].add();
+  if (reason == EndReason::device_disabled && phase_ == Phase::live) shard_.probe().sessions_disabled.add();
   Log& log = shard_.env().log;
   if (log.enabled(LogLevel::info)) {
     log.info("session_ended", {{"reason", to_string(reason)},
@@ -454,6 +456,10 @@ void DeviceSession::abort() noexcept {
   if (phase_ == Phase::live) {
     shard_.probe().ends[static_cast<std::size_t>(EndReason::drain)].add();
     stage_gauge_.reset();
+    try {
+      note_end(EndReason::drain, "cut off as the gateway stopped");
+    } catch (const std::bad_alloc&) {  // a line less
+    }
   }
   close_socket();
 }

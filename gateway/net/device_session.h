@@ -104,6 +104,8 @@ class DeviceSession final : public TimerNode, private WsSink {
   void fill(DeviceDetail& detail) const;
 
  private:
+  static constexpr std::uint32_t k_rejects_apart_ms = 1'000;  // in the timeline
+
   enum class Phase : std::uint8_t { tls, upgrade, hello, claiming, live, closing, gone };
 
   // Needed until Welcome, and freed then.
@@ -164,7 +166,8 @@ class DeviceSession final : public TimerNode, private WsSink {
   void note_connected() const;
   void note_end(EndReason reason, std::string_view detail);
   void note_reject(const DecodeReject& reject);
-  void note_untold_rejects();
+  // Unless some were written down less than `apart_ms` ago.
+  void note_untold_rejects(std::uint32_t apart_ms);
   std::string peer_text() const;
 
   Shard& shard_;
@@ -205,9 +208,9 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::uint32_t throttle_since_ = 0;  // lower credit told, pong not seen
   std::uint32_t heartbeat_ms_ = 0;
   std::uint32_t receive_max_ = 4'096;
-  std::uint32_t throttle_mark_ = 0;   // payload of the ping after the last Throttle
-  std::uint32_t rejects_untold_ = 0;  // to the flight recorder
-  std::uint32_t rejects_told_ = 0;    // when
+  std::uint32_t throttle_mark_ = 0;            // payload of the ping after the last Throttle
+  std::uint32_t rejects_untold_ = 0;           // to the flight recorder
+  std::optional<std::uint32_t> rejects_told_;  // when some were; set if any are untold
   std::uint32_t records_refused_ = 0;
   std::uint16_t since_ack_ = 0;
   Phase phase_ = Phase::tls;

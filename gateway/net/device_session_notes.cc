@@ -13,7 +13,6 @@ namespace fieldgate::net {
 namespace {
 
 constexpr std::size_t k_value_bytes_max = 256;  // of a TimelineEntry
-constexpr std::uint32_t k_rejects_every_ms = 1'000;
 constexpr std::int64_t k_day_ms = 86'400'000;
 
 std::string cut(std::string_view text) { return std::string(text.substr(0, k_value_bytes_max)); }
@@ -74,7 +73,7 @@ void DeviceSession::note_end(EndReason reason, std::string_view detail) {
     fields.emplace_back("address", peer_text());
     return note(TimelineKind::refused, std::move(fields));
   }
-  note_untold_rejects();
+  note_untold_rejects(0);
   if (records_refused_ > 0) {
     note(TimelineKind::dropped, {{"reason", "overloaded"}, {"count", std::to_string(records_refused_)}});
   }
@@ -89,20 +88,21 @@ void DeviceSession::note_reject(const DecodeReject& reject) {
   const std::uint32_t now = shard_.now_ms();
   ++rejects_untold_;
   reject_untold_ = reject.code;
-  if (rejects_told_ != 0 && now - rejects_told_ < k_rejects_every_ms) return;
+  if (rejects_told_ && now - *rejects_told_ < k_rejects_apart_ms) return;
   note(TimelineKind::rejected, {{"code", std::string(name_of(reject.code))},
                                 {"text", cut(reject.text)},
                                 {"seq", std::to_string(reject.seq.value)},
                                 {"count", std::to_string(rejects_untold_)}});
   rejects_untold_ = 0;
-  rejects_told_ = std::max<std::uint32_t>(1, now);
+  rejects_told_ = now;
 }
 
-void DeviceSession::note_untold_rejects() {
-  if (rejects_untold_ == 0) return;
+void DeviceSession::note_untold_rejects(std::uint32_t apart_ms) {
+  const std::uint32_t now = shard_.now_ms();
+  if (rejects_untold_ == 0 || now - *rejects_told_ < apart_ms) return;
   note(TimelineKind::rejected,
        {{"code", std::string(name_of(reject_untold_))}, {"count", std::to_string(std::exchange(rejects_untold_, 0))}});
-  rejects_told_ = std::max<std::uint32_t>(1, shard_.now_ms());
+  rejects_told_ = now;
 }
 
 // --- what others may know

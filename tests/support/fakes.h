@@ -36,6 +36,8 @@ class FakeClock final : public Clock {
     now_ += by;
     unix_ms_ += by.count();
   }
+  // The wall clock alone is set.
+  void set_unix_ms(std::int64_t unix_ms) { unix_ms_ = unix_ms; }
 
  private:
   mutable Monotonic now_{std::chrono::hours(1)};
@@ -105,12 +107,17 @@ class FakeAuthenticator final : public Authenticator {
     if (!peer.bearer_token.starts_with("for.")) return make_error(Errc::unauthenticated, "no such token");
     auto id = DeviceId::parse(peer.bearer_token.substr(4));
     if (!id) return id.error();
-    return DeviceIdentity{std::move(*id), IdentityProof::token, {}, expires_unix_ms};
+    return DeviceIdentity{std::move(*id), proof, sha256, expires_unix_ms};
   }
-  bool still_valid(const DeviceIdentity&) const override { return valid; }
+  bool still_valid(const DeviceIdentity& identity) const override {
+    asked.push_back(identity);
+    return valid;
+  }
 
+  IdentityProof proof = IdentityProof::token;
+  Sha256 sha256{};
   std::int64_t expires_unix_ms = 0;
-
+  mutable std::vector<DeviceIdentity> asked;  // whether they still hold
   bool throws = false;
   bool valid = true;
 };

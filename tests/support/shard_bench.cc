@@ -9,21 +9,24 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <iterator>
 #include <stdexcept>
 
 namespace fieldgate::test {
 
 ShardBench::ShardBench(std::uint32_t shards, std::function<void(net::SessionConfig&)> adjust,
-                       std::shared_ptr<const LaneFilters> filters) {
+                       std::shared_ptr<const LaneFilters> filters, std::vector<PresenceView*> more_views) {
   auto config = std::make_shared<net::SessionConfig>();
   config->node = "node-1";
   config->boot_id = "boot-1";
   config->shards = shards;
   if (adjust) adjust(*config);
-  const net::ShardEnv env{
-      {clock, log, wire_, authenticator, uplink, fleet, {&presence}, admission, std::move(filters), &recorder, &tap},
-      addresses_,
-      connections_};
+  std::vector<PresenceView*> views = std::move(more_views);
+  views.push_back(&presence);
+  const net::ShardEnv env{{clock, log, wire_, authenticator, uplink, fleet, std::move(views), admission,
+                           std::move(filters), &recorder, &tap},
+                          addresses_,
+                          connections_};
   std::vector<net::Shard*> all;
   for (std::uint32_t i = 0; i < shards; ++i) {
     shards_.push_back(std::make_unique<net::Shard>(i, env, config));
@@ -73,28 +76,73 @@ void ShardBench::level(UplinkLevel level) {
   run();
 }
 
+std::optional<ShardBench::Sent> ShardBench::send(const std::string& device, DownMessage message) {
+  auto answers = std::make_shared<std::vector<Sent>>();
+  home(device).send_down(DeviceId::parse(device).value(), std::move(message),
+                         [answers](Delivery delivery, Epoch epoch) {
+                           answers->push_back({delivery, epoch});
+                         });
+  run();
+  EXPECT_LE(answers->size(), 1U);
+  return answers->empty() ? std::nullopt : std::optional(answers->front());
+}
+
+bool ShardBench::close(const std::string& device, EndReason reason) {
+  auto answers = std::make_shared<std::vector<bool>>();
+  home(device).close_device(DeviceId::parse(device).value(), reason, [answers](bool was) { answers->push_back(was); });
+  run();
+  EXPECT_EQ(answers->size(), 1U);
+  return !answers->empty() && answers->front();
+}
+
+void ShardBench::watch(WatchSet devices) {
+  const auto set = std::make_shared<const WatchSet>(std::move(devices));
+  for (auto& shard : shards_) shard->watch(set);
+  run();
+}
+
+void ShardBench::with_sessions(const std::function<void(net::DeviceSession&)>& f) {
+  for (auto& shard : shards_) {
+    for (std::uint32_t slot = 0; slot < 1'000; ++slot) {
+      for (std::uint32_t generation = 1; generation < 10; ++generation) shard->with_session({slot, generation}, f);
+    }
+  }
+  run();
+}
+
+std::vector<TimelineEntry> ShardBench::timeline(const std::string& device) const {
+  std::vector<TimelineEntry> found;
+  std::ranges::copy_if(recorder.entries, std::back_inserter(found),
+                       [&](const TimelineEntry& entry) { return entry.device.str() == device; });
+  return found;
+}
+
 std::uint64_t ShardBench::ended(EndReason reason) const {
   std::uint64_t sum = 0;
   for (const auto& shard : shards_) sum += std::as_const(*shard).probe().ends[static_cast<std::size_t>(reason)].get();
   return sum;
 }
 
-TestDevice::TestDevice(ShardBench& bench, std::uint32_t shard) : bench_(bench) {
+TestDevice::TestDevice(ShardBench& bench, std::uint32_t shard, std::uint16_t port) : bench_(bench) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     throw std::runtime_error("socketpair");
   }
   fd_ = ends[0];
-  bench_.shard(shard).adopt(ends[1], {boost::asio::ip::address_v4::loopback(), 40'000});
+  bench_.shard(shard).adopt(ends[1], {boost::asio::ip::address_v4::loopback(), port});
   bench_.run();
 }
 
 TestDevice::~TestDevice() { close(); }
 
 void TestDevice::close() {
+  break_off();
+  bench_.run();
+}
+
+void TestDevice::break_off() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
-  bench_.run();
 }
 
 void TestDevice::send_raw(std::string_view bytes) {
@@ -165,6 +213,8 @@ void TestDevice::hello(const std::string& id, std::uint64_t stream, v1::AckStage
   hello->set_last_seq(last);
   hello->set_firmware_version("1.2.3");
   (*hello->mutable_labels())["site"] = "north";
+  for (const std::string& capability : capabilities) hello->add_capabilities(capability);
+  hello->set_receive_max_bytes(receive_max_bytes);
   send(frame);
 }
 

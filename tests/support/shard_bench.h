@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,7 +24,7 @@ namespace fieldgate::test {
 class ShardBench {
  public:
   explicit ShardBench(std::uint32_t shards = 1, std::function<void(net::SessionConfig&)> adjust = {},
-                      std::shared_ptr<const LaneFilters> filters = nullptr);
+                      std::shared_ptr<const LaneFilters> filters = nullptr, std::vector<PresenceView*> more_views = {});
   ~ShardBench();
 
   // Runs everything that is ready, on every shard, until nothing is.
@@ -35,6 +36,20 @@ class ShardBench {
   // Of an earlier process, each at its home shard. Before any device.
   void restore(std::vector<RestoredDevice> devices);
   void level(UplinkLevel level);
+  net::Shard& home(const std::string& device) { return *shards_[home_shard(device, shards_.size())]; }
+  // What has become of it once all that is ready has run; nullopt: nothing yet.
+  struct Sent {
+    Delivery delivery = Delivery::offline;
+    Epoch epoch;
+  };
+  std::optional<Sent> send(const std::string& device, DownMessage message);
+  // Whether there was a connection to close.
+  bool close(const std::string& device, EndReason reason);
+  void watch(WatchSet devices);
+  // Each session there is, on its shard.
+  void with_sessions(const std::function<void(net::DeviceSession&)>& f);
+  // What the flight recorder has on a device, oldest first.
+  std::vector<TimelineEntry> timeline(const std::string& device) const;
 
   net::Shard& shard(std::uint32_t i = 0) { return *shards_[i]; }
   std::uint64_t ended(EndReason reason) const;
@@ -61,14 +76,15 @@ class ShardBench {
 // A device written for tests: it does what it is told, right or wrong.
 class TestDevice {
  public:
-  TestDevice(ShardBench& bench, std::uint32_t shard = 0);
+  explicit TestDevice(ShardBench& bench, std::uint32_t shard = 0, std::uint16_t port = 40'000);
   ~TestDevice();
 
   // --- bytes
   void send_raw(std::string_view bytes);
   void send_ws(std::uint8_t first_byte, std::string_view payload) { send_raw(make_ws(first_byte, payload)); }
   static std::string make_ws(std::uint8_t first_byte, std::string_view payload);
-  void close();  // TCP end, no Close
+  void close();      // TCP end, no Close
+  void break_off();  // the same, before the gateway has a chance to see it
 
   // --- WebSocket
   void upgrade(const std::string& id);
@@ -81,6 +97,9 @@ class TestDevice {
   bool eof();
 
   // --- the contract
+  // For Hello; the rest of it is the same each time.
+  std::vector<std::string> capabilities;
+  std::uint32_t receive_max_bytes = 0;
   void hello(const std::string& id, std::uint64_t stream = 1, v1::AckStage stage = v1::ACK_STAGE_FORWARDED,
              std::uint64_t oldest = 0, std::uint64_t last = 0);
   // upgrade, hello, and the Welcome that answers it.

@@ -7,6 +7,8 @@
 
 #include <fstream>
 #include <sstream>
+#include <variant>
+#include <vector>
 
 namespace fieldgate::net {
 namespace {
@@ -30,6 +32,33 @@ TEST(EpochSource, EpochsRiseOverRestarts) {
       EXPECT_LE(next->value, k_epoch_max);
       last = *next;
     }
+  }
+}
+
+TEST(EpochSource, LetsEveryDeviceInWithTheNextEpoch) {
+  const test::TempDir dir;
+  const auto source = EpochSource::make(dir.path().string(), 1'700'000'000).value();
+  std::vector<Epoch> epochs;
+  for (int i = 0; i < 3; ++i) {
+    source->admit(DeviceId::parse("meter-1").value(), {}, [&](const AdmissionOutcome& outcome) {
+      ASSERT_TRUE(std::holds_alternative<Admitted>(outcome));
+      epochs.push_back(std::get<Admitted>(outcome).epoch);
+      EXPECT_TRUE(std::get<Admitted>(outcome).labels.empty());
+    });
+  }
+  ASSERT_EQ(epochs.size(), 3U) << "at once";
+  EXPECT_EQ(epochs[0], source->floor());
+  EXPECT_LT(epochs[0], epochs[1]);
+  EXPECT_LT(epochs[1], epochs[2]);
+}
+
+TEST(EpochSource, TheFloorIsAboveAllThatEarlierProcessesGaveOut) {
+  const test::TempDir dir;
+  Epoch last;
+  for (const std::int64_t clock : {1'700'000'000, 1'000'000'000, 1'700'009'999}) {
+    const auto source = EpochSource::make(dir.path().string(), clock).value();
+    EXPECT_GT(source->floor(), last);
+    for (int i = 0; i < 5; ++i) last = *source->next();
   }
 }
 

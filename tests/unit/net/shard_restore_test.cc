@@ -205,6 +205,7 @@ TEST(ShardRestore, SaysThatItWasLostBeforeItIsOnlineAgainHoweverLongTheLogIsFull
   ShardBench bench(2);
   RestoredDevice lost = known("meter-1", 3, true);
   lost.epoch = {40};
+  bench.admission.epoch = 40;
   bench.uplink.level_now = UplinkLevel::withheld;
   bench.restore({lost});
   bench.pass(5s);

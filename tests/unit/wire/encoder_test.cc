@@ -8,7 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <span>
 #include <string>
+#include <vector>
 
 namespace fieldgate::wire {
 namespace {
@@ -145,6 +147,33 @@ TEST_F(EncoderTest, GoodbyeSaysWhyInTheNumbersOfTheContract) {
     EXPECT_EQ(frame().goodbye().reason(), theirs);
     EXPECT_EQ(frame().goodbye().reconnect_after_ms(), 1'500U);
     EXPECT_EQ(frame().goodbye().text(), "text");
+  }
+}
+
+TEST_F(EncoderTest, CommandCarriesItsPayloadWhole) {
+  const std::string bytes("\0\xff\n", 3);
+  const auto view = std::as_bytes(std::span(bytes));
+  encoder.command({"c-1", "valve.open", {view.begin(), view.end()}, k_u64_max}, out);
+  EXPECT_EQ(frame().command().id(), "c-1");
+  EXPECT_EQ(frame().command().name(), "valve.open");
+  EXPECT_EQ(frame().command().payload(), bytes);
+  EXPECT_EQ(frame().command().deadline_ms(), k_u64_max);
+  encoder.command({"c-2", "n", std::vector<std::byte>(70'000, std::byte{'x'}), 0}, out);
+  EXPECT_EQ(frame().command().payload().size(), 70'000U);
+}
+
+TEST_F(EncoderTest, CommandCancelNamesTheCommand) {
+  encoder.command_cancel({"c-1"}, out);
+  ASSERT_TRUE(frame().has_command_cancel());
+  EXPECT_EQ(frame().command_cancel().id(), "c-1");
+}
+
+TEST_F(EncoderTest, DesiredSaysWhetherItIsTheWholeDocument) {
+  for (const bool full : {false, true}) {
+    encoder.desired({7, R"({"rate":5})", full}, out);
+    EXPECT_EQ(frame().desired().version(), 7U);
+    EXPECT_EQ(frame().desired().delta_json(), R"({"rate":5})");
+    EXPECT_EQ(frame().desired().full(), full);
   }
 }
 

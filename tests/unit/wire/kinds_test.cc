@@ -162,10 +162,25 @@ TEST_F(Hellos, AreReadWhole) {
   EXPECT_EQ(read.labels, sorted);
 }
 
+TEST_F(Hellos, SayWhatTheDeviceTakes) {
+  const auto takes = [&](const std::string& capabilities) {
+    EXPECT_TRUE(taken(hello(capabilities)));
+    const HelloFrame& read = *frame->hello;
+    return std::string(read.takes_commands ? "c" : "-") + (read.takes_command_cancels ? "x" : "-") +
+           (read.takes_desired ? "d" : "-");
+  };
+  EXPECT_EQ(takes(""), "---");
+  EXPECT_EQ(takes("capabilities: 'command'"), "c--");
+  EXPECT_EQ(takes("capabilities: 'command_cancel'"), "-x-");
+  EXPECT_EQ(takes("capabilities: 'desired' capabilities: 'command'"), "c-d");
+  EXPECT_EQ(takes("capabilities: 'Command' capabilities: 'commands' capabilities: 'time'"), "---");
+}
+
 TEST_F(Hellos, DoNotShineThroughToTheNext) {
   ASSERT_TRUE(
       taken(hello("oldest_seq: 3 last_seq: 9 ack_stage: ACK_STAGE_FORWARDED heartbeat_seconds: 60 "
-                  "receive_max_bytes: 512 labels { key: 'site' value: 'north' } firmware_version: '1'")));
+                  "receive_max_bytes: 512 labels { key: 'site' value: 'north' } firmware_version: '1' "
+                  "capabilities: 'command' capabilities: 'command_cancel' capabilities: 'desired'")));
   ASSERT_TRUE(taken(hello("")));
   const HelloFrame& read = *frame->hello;
   EXPECT_EQ(read.last.value + read.oldest.value + read.heartbeat_seconds, 0U);
@@ -173,6 +188,7 @@ TEST_F(Hellos, DoNotShineThroughToTheNext) {
   EXPECT_EQ(read.receive_max_bytes, 4'096U);
   EXPECT_TRUE(read.labels.empty());
   EXPECT_TRUE(read.firmware_version.empty());
+  EXPECT_FALSE(read.takes_commands || read.takes_command_cancels || read.takes_desired);
 }
 
 TEST_F(Hellos, AreRefusedFieldByField) {
