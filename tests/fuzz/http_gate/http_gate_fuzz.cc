@@ -57,10 +57,12 @@ void check_target(const std::string& text) {
   for (const std::string& segment : target->segments) require(clean(segment));
   for (const auto& [name, value] : target->parameters) require(clean(name) && clean(value));
   static const CursorSeal seal;
-  const auto query = read_list_query(*target, seal);
-  if (const auto* read = std::get_if<FleetQuery>(&query)) {
-    require(read->limit >= 1 && read->limit <= FleetQuery::k_limit_max);
-    require(!read->after);  // no cursor can be guessed
+  Request request;
+  request.target = *target;
+  const auto query = read_list_query(request, seal);
+  if (const auto* read = std::get_if<ListRequest>(&query)) {
+    require(read->query.limit >= 1 && read->query.limit <= FleetQuery::k_limit_max);
+    require(!read->query.after);  // no cursor can be guessed
   }
   const auto letters = read_dead_letter_request(*target, seal, true);
   if (const auto* read = std::get_if<DeadLetterRequest>(&letters)) {

@@ -116,7 +116,7 @@ TEST_F(ApiHandlerTest, AnswersAPreflightWithoutAToken) {
 
 TEST_F(ApiHandlerTest, FindsNothingAtOtherPaths) {
   for (const char* target :
-       {"/", "/api", "/api/v1", "/api/v1/", "/api/v1/devices/", "/api/v1//devices", "/api/v2/devices",
+       {"/api", "/api/v1", "/api/v1/", "/api/v1/devices/", "/api/v1//devices", "/api/v2/devices",
         "/api/v1/devices/sensor-1/", "/api/v1/devices/sensor-1/telemetry",
         "/api/v1/devices/sensor-1/telemetry/latest/x", "/api/v1/openapi.json/", "/API/v1/devices"}) {
     EXPECT_EQ(problem(target), "/problems/not-found") << target;
