@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/ports/device_store.h"
+#include "tests/integration/store/engines.h"
 #include "tests/support/fakes.h"
 
 #include <gtest/gtest.h>
@@ -13,23 +14,7 @@
 
 namespace fieldgate::store {
 
-// What a test needs of an engine: an empty store, and more connections to the same one.
-class Engine {
- public:
-  virtual ~Engine() = default;
-  virtual std::unique_ptr<DeviceStore> connect() = 0;
-  // Of the engine's own leave: SQLite's file belongs to one connection.
-  virtual bool takes_several_nodes() const = 0;
-  // Fresh statistics, as a database has them that is in use.
-  virtual void analyze() = 0;
-  // A word that stands in each plan that reads a table from end to end.
-  virtual bool reads_all(std::string_view plan) const = 0;
-};
-
-enum class EngineKind { sqlite, postgres };
 void PrintTo(EngineKind kind, std::ostream* out);
-// nullptr: it is not installed; `why` says so.
-std::unique_ptr<Engine> make_engine(EngineKind kind, const Clock& clock, std::string& why);
 
 // A store, empty and open, of the engine that the parameter names.
 class StoreTest : public testing::TestWithParam<EngineKind> {
