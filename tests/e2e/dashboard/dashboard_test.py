@@ -1,0 +1,321 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The dashboard in a real browser, on a real gateway with a broker, a webhook and devices.
+
+FIELDGATE_SHOTS: the folder for its screenshots.
+"""
+
+import gzip
+import hashlib
+import os
+import pathlib
+import re
+import sys
+import unittest
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent / "support"))
+
+from gateway_fixture import API_TOKEN, PATIENCE, Gateway, GatewayTestCase, folder, wait_for  # noqa: E402
+from webhook_target import Target  # noqa: E402
+
+READ_TOKEN = "a-token-that-may-only-look"
+HOSTILE = "<img src=x onerror=document.title='owned'>"
+DEVICES = {"pump-1": {"site": "berlin"}, "pump-2": {"site": "berlin"}, "meter-7": {"site": "porto", "owner": HOSTILE}}
+GZIP_BYTES_MAX = 150 * 1024
+
+
+def setUpModule() -> None:
+    global Browser, DESKTOP, PHONE, By
+    from browser import DESKTOP, PHONE, Browser, By  # skips the file where there is no browser
+
+
+class DashboardTest(GatewayTestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        from fleet import Fleet
+
+        cls.target = Target()
+        cls.addClassCleanup(cls.target.close)
+        cls.target.behave(match="door", status=400, body="no doors here")
+        cls.gateway_ = Gateway(cls.pki, cls.broker, {
+            "webhooks": [{"name": "hook", "url": f"http://127.0.0.1:{cls.target.port}/in", "allowed_networks": ["127.0.0.0/8"],
+                          "batch_linger": "10ms", "backoff_min": "50ms", "backoff_max": "500ms", "filter": {"kinds": ["event"]}}]}, start=False)
+        tokens = cls.gateway_.dir / "api-tokens"
+        tokens.write_text(tokens.read_text() + f"looker sha256:{hashlib.sha256(READ_TOKEN.encode()).hexdigest()} read\n")
+        cls.gateway_.add_tokens(*DEVICES, "late-1", "lost-1")
+        cls.gateway_.start()
+        cls.addClassCleanup(cls.gateway_.stop)
+        cls.fleet = Fleet(cls.gateway_)
+        cls.addClassCleanup(cls.fleet.close)
+        for name, labels in DEVICES.items():
+            cls.fleet.connect(name, labels=labels)
+        cls.base = f"http://127.0.0.1:{cls.gateway_.api_port}"
+        shots = pathlib.Path(os.environ.get("FIELDGATE_SHOTS") or folder("shots"))
+        shots.mkdir(parents=True, exist_ok=True)
+        cls.browser = Browser(cls.base, PATIENCE, shots)
+        cls.addClassCleanup(cls.browser.quit)
+
+    def setUp(self) -> None:
+        self.expected: list[str] = []  # what a page may complain of in this test: the browser logs each 4xx
+        self.browser.size(DESKTOP)
+        self.browser.theme("light")
+        self.browser.complaints()
+        self.browser.requests()
+
+    def tearDown(self) -> None:
+        complaints = [text for text in self.browser.complaints() if not any(part in text for part in self.expected)]
+        self.assertEqual(complaints, [])
+        outside = [url for url in self.browser.requests() if not url.startswith((self.base + "/", "data:", "about:"))]
+        self.assertEqual(outside, [])
+
+    def fetch(self, path: str, **headers: str):
+        request = urllib.request.Request(self.base + path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        try:
+            return urllib.request.urlopen(request, timeout=PATIENCE)
+        except urllib.error.HTTPError as answer:
+            return answer
+
+    # --- what is served
+
+    def test_the_page_is_small_and_kept_by_browsers_and_trusts_nobody_else(self):
+        page = self.fetch("/")
+        html = page.read().decode()
+        self.assertEqual((page.status, page.headers["Cache-Control"]), (200, "no-cache"))
+        for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+                     "form-action 'none'"):
+            self.assertIn(part, page.headers["Content-Security-Policy"])
+        self.assertEqual((page.headers["X-Content-Type-Options"], page.headers["Referrer-Policy"]), ("nosniff", "no-referrer"))
+        self.assertEqual(self.fetch("/", If_None_Match=page.headers["ETag"]).status, 304)
+        self.assertNotRegex(html, r"<style|\sstyle=|\son\w+=|<script>|https?:")
+        files = re.findall(r'(?:src|href)="([^"]+)"', html)
+        self.assertEqual(len(files), 3)
+        total = len(gzip.compress(html.encode(), 9))
+        for file in files:
+            self.assertRegex(file, r"^/assets/\w+\.[0-9a-f]{10}\.\w+$")
+            packed, plain = self.fetch(file, Accept_Encoding="gzip"), self.fetch(file)
+            body = packed.read()
+            self.assertEqual((packed.headers["Content-Encoding"], plain.headers["Content-Encoding"]), ("gzip", None))
+            self.assertEqual(gzip.decompress(body), plain.read())
+            self.assertIn("immutable", packed.headers["Cache-Control"])
+            self.assertEqual(self.fetch(file, If_None_Match=packed.headers["ETag"]).status, 304)
+            total += len(body)
+        self.assertLess(total, GZIP_BYTES_MAX)
+        self.assertEqual(self.fetch("/assets/app.0000000000.js").status, 404)
+
+    # --- who may come in
+
+    def test_a_token_signs_in_and_a_wrong_one_is_told_so(self):
+        self.expected = ["401"]
+        browser = self.browser
+        browser.open(place="")
+        browser.see("Sign in")
+        self.assertEqual(browser.audit(), [])
+        browser.shot("sign-in")
+        browser.fill("API token", "not-a-token")
+        browser.press("Sign in")
+        browser.see("does not know this token")
+        browser.fill("API token", API_TOKEN)
+        browser.press("Sign in")
+        browser.see("Overview", css="h1")
+        self.assertNotIn(API_TOKEN, browser.script("return JSON.stringify(localStorage) + document.cookie + location.href"))
+        browser.press("Sign out")
+        browser.see("Sign in", css="h1")
+        self.assertEqual(browser.script("return sessionStorage.length"), 0)
+
+    def test_a_link_signs_in_once_and_a_token_that_is_withdrawn_leads_back(self):
+        self.expected = ["401"]
+        browser = self.browser
+        browser.open(token=API_TOKEN)
+        browser.see("Overview", css="h1")
+        self.assertNotIn("token", browser.script("return location.href"))
+        browser.script("sessionStorage.setItem('fieldgate.token', 'withdrawn'); location.reload()")
+        browser.see("not accepted any more")
+
+    def test_a_token_that_may_only_look_is_told_what_it_lacks(self):
+        self.expected = ["403"]
+        browser = self.browser
+        browser.open("#/devices/pump-1", token=READ_TOKEN)
+        browser.press("End connection")
+        # What the token is good for is known from the start, or from the first refusal on.
+        if browser.named("dialog button", "End connection"):
+            browser.press("End connection", within="dialog")
+            browser.see("scope", css="dialog")
+            browser.press("Cancel", within="dialog")
+        button = browser.wait(lambda: browser.named("button[aria-disabled=true]", "End connection"), "the button to be off")
+        self.assertIn("scope command", button.get_attribute("title"))
+        browser.go("#/devices/pump-1/settings")
+        browser.wait(lambda: browser.named("button[aria-disabled=true]", "Edit"), "what needs admin to be off too")
+
+    # --- what it shows
+
+    def test_the_numbers_move_by_themselves(self):
+        browser = self.browser
+        tile = lambda title: next((e.text.split("\n")[1] for e in browser.all(".tile") if e.text.startswith(title)), "")  # noqa: E731
+        browser.open(token=API_TOKEN)
+        browser.wait(lambda: tile("Records/s") not in ("", "0", "\u2013"), "records to come in")
+        before = int(tile("Online"))
+        browser.see("live", css="section[aria-label='Comings and goings']")
+        self.fleet.connect("late-1")
+        browser.wait(lambda: int(tile("Online")) == before + 1, "one more to be online")
+        browser.see("late-1", "came online", css="section[aria-label='Comings and goings']")
+        self.fleet.vanish("late-1")
+        browser.wait(lambda: int(tile("Online")) == before, "it to be gone")
+        browser.see("Cut off", css="section[aria-label='Why devices left']")
+        browser.see("main", "hook", "Running", css="section[aria-label='Lanes']")
+        browser.wait(lambda: "L" in (browser.script("return document.querySelector('.chart path.line')?.getAttribute('d')") or ""), "a line in the chart")
+
+    def test_a_search_finds_a_device_and_the_way_back_leads_to_it(self):
+        browser = self.browser
+        browser.open("#/devices", token=API_TOKEN)
+        rows = lambda: [e.text for e in browser.all("tbody th a")]  # noqa: E731
+        browser.wait(lambda: set(DEVICES) <= set(rows()), "all devices")
+        browser.fill("Search", "mete")
+        browser.wait(lambda: rows() == ["meter-7"], "the one that was looked for")
+        self.assertIn("text=mete", browser.driver.current_url)
+        browser.press("meter-7")
+        browser.see("meter-7", css="h1")
+        browser.driver.back()
+        browser.wait(lambda: rows() == ["meter-7"], "the search again")
+        browser.fill("Search", "no-such-thing")
+        browser.see("No device is like that")
+        browser.press("Clear all filters")
+        browser.wait(lambda: set(DEVICES) <= set(rows()), "all devices again")
+        browser.fill("Label", "site=berlin")
+        browser.press("Add the label filter")
+        browser.wait(lambda: rows() == ["pump-1", "pump-2"], "those with the label")
+        browser.driver.refresh()
+        browser.wait(lambda: rows() == ["pump-1", "pump-2"], "the same after a reload")
+
+    def test_a_device_shows_its_values_as_they_come_and_its_labels_as_text(self):
+        browser = self.browser
+        browser.open("#/devices/meter-7", token=API_TOKEN)
+        browser.see("temperature", "rpm", "TLSv1.3", HOSTILE, "<i>AX-77</i>")
+        self.assertEqual(browser.driver.title, "meter-7 \u00b7 Fieldgate")
+        self.assertEqual(browser.all("img") + browser.all("td i"), [])
+        browser.see("live", css="section[aria-label='Last values']")
+        value = lambda: browser.text(".chart-card .reading-now")  # noqa: E731
+        first = value()
+        browser.wait(lambda: value() != first, "a newer value")
+
+    def test_a_command_is_answered(self):
+        browser = self.browser
+        browser.open("#/devices/pump-1", token=API_TOKEN)
+        browser.press("Commands")
+        browser.fill("Command", "ping")
+        browser.fill("Payload (JSON)", '{"level": 3')
+        browser.press("Send command")
+        browser.see("Not JSON")
+        browser.fill("Payload (JSON)", '{"level": 3}')
+        browser.press("Send command")
+        browser.see("succeeded", "all is well", '"pong"', '"level": 3', "queued", "acknowledged", css="section[aria-label='Answer to ping']")
+        browser.see("ping", css=".commands")
+        browser.shot("command-answered")
+
+    def test_a_desired_state_reaches_the_device(self):
+        browser = self.browser
+        browser.open("#/devices/pump-2/twin", token=API_TOKEN)
+        browser.press("Edit")
+        browser.fill("Desired state (JSON)", '{"interval": 10}')
+        browser.press("Save")
+        browser.see("taken over by the device", '"interval": 10', css="section[aria-label=Desired]")
+        browser.see('"interval": 10', css="section[aria-label=Reported]")
+        browser.see("as it is wished to be")
+
+    def test_the_timeline_says_why_a_device_is_offline(self):
+        self.fleet.connect("lost-1")
+        self.fleet.vanish("lost-1")
+        browser = self.browser
+        browser.open("#/devices/lost-1", token=API_TOKEN)
+        browser.see("because the connection ended without a word", css=".story")
+        browser.press("Timeline")
+        browser.see("Went offline: cut off", "Connected", "over TLSv1.3", "with a token", css=".timeline")
+        browser.press("Presence")
+        browser.see("Cut off", "% online", css="section[aria-label='Presence log']")
+        self.assertEqual(browser.audit(), [])
+        browser.press("Registry")
+        browser.press("Add a token")
+        browser.fill("Note", "spare")
+        browser.press("Make token", within="dialog")
+        token = browser.wait(lambda: browser.text(".token"), "the new token")
+        self.assertRegex(token, r"^[\w-]{43}$")
+        self.assertEqual(browser.audit(), [])
+        browser.press("Done")
+        browser.see("spare", css="section[aria-label=Credentials]")
+        self.assertNotIn(token, browser.script("return document.documentElement.innerHTML"))
+        browser.press("Revoke spare")
+        browser.press("Revoke", within="dialog")
+        browser.see("No credentials of its own")
+
+    def test_a_dead_letter_is_replayed(self):
+        self.fleet.event("pump-1", "door", "opened")
+        letters = lambda: self.gateway_.api("/api/v1/dead-letters")["dead_letters"]  # noqa: E731
+        letter = wait_for(letters, "a dead letter")[0]
+        browser = self.browser
+        browser.open("#/dead-letters", token=API_TOKEN)
+        browser.press(f"{letter['id']}: open")
+        browser.see("event door", "pump-1", "Payload", css="dialog")
+        self.assertEqual(browser.audit(), [])
+        browser.shot("dead-letter")
+        browser.press("Close", within="dialog")
+        self.target.behave()
+        browser.press(f"Replay {letter['id']}")
+        browser.see("is on its way again")
+        browser.see("No dead letters", css="section")
+        wait_for(lambda: any("door" in got.get("body", "") and got["status"] < 300 for got in self.target.requests()), "the letter to arrive")
+        browser.go("#/lanes")
+        browser.press("Pause hook")
+        browser.press("Pause", within="dialog")
+        browser.press("Resume hook")
+        browser.wait(lambda: browser.named("button", "Pause hook"), "the lane to go on")
+
+    # --- how it looks
+
+    def test_every_page_is_legible_named_and_fits_a_phone_in_light_and_dark(self):
+        browser = self.browser
+        pages = {"overview": ("#/", "Traffic"), "devices": ("#/devices", "meter-7"), "device": ("#/devices/meter-7", "temperature"),
+                 "commands": ("#/devices/pump-1/commands", "Recent commands"), "twin": ("#/devices/pump-2/twin", "Desired"),
+                 "timeline": ("#/devices/meter-7/timeline", "Connected"), "registry": ("#/devices/meter-7/settings", "Credentials"),
+                 "lanes": ("#/lanes", "Account"), "dead-letters": ("#/dead-letters", "Dead letters"), "nodes": ("#/nodes", "Boot"), "refusals": ("#/refusals", "Turned away")}
+        browser.open(token=API_TOKEN)
+        for theme in ("light", "dark"):
+            browser.theme(theme)
+            for size in (DESKTOP, PHONE):
+                browser.size(size)
+                for name, (place, text) in pages.items():
+                    kind = f"{name}-{theme}" + ("-phone" if size == PHONE else "")
+                    with self.subTest(kind):
+                        browser.go(place)
+                        browser.see(text, css="main")
+                        browser.wait(lambda: not browser.all("main .skeleton"), "everything to be loaded")
+                        self.assertEqual(browser.audit(), [])
+                        browser.shot(kind)
+
+    def test_the_keyboard_alone_will_do(self):
+        from selenium.webdriver.common.keys import Keys
+
+        browser = self.browser
+        browser.open(token=API_TOKEN)
+        browser.see("Traffic", css="main")
+        body = browser.driver.find_element(By.CSS_SELECTOR, "body")
+        body.send_keys(Keys.TAB)
+        self.assertEqual(browser.driver.switch_to.active_element.text, "Skip to content")
+        self.assertNotEqual(browser.script("return getComputedStyle(document.activeElement).outlineStyle"), "none")
+        browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        self.assertEqual(browser.script("return document.activeElement.id"), "main")
+        browser.go("#/devices")
+        browser.see("Register a device")
+        self.assertEqual(browser.wait(lambda: browser.script("return document.activeElement.id"), "the title to be focused"), "title")
+        browser.wait(lambda: browser.named("button", "Register a device"), "the button").send_keys(Keys.ENTER)
+        browser.wait(lambda: browser.all("dialog[open]"), "the dialog")
+        self.assertEqual(browser.driver.switch_to.active_element.accessible_name, "Device id")
+        browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        browser.wait(lambda: not browser.all("dialog"), "the dialog to go")
+        self.assertEqual(browser.driver.switch_to.active_element.accessible_name, "Register a device")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
