@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/node_state.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
 #include <utility>
 
 namespace fieldgate {
@@ -40,7 +44,52 @@ void add_spool(const SpoolUsage& spool, std::vector<Readiness::Reason>& reasons)
   }
 }
 
+std::uint64_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");  // made by the kernel for each read: no disk
+  std::uint64_t size = 0;
+  std::uint64_t resident = 0;
+  in >> size >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+double seconds_of(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
+
+// A gauge is read while its thread writes it, but never below nothing.
+std::uint64_t level_of(const GaugeCell& gauge) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, gauge.get()));
+}
+
+void add_shard(const ShardProbe& shard, Overview& out) {
+  out.connections += level_of(shard.connections);
+  out.handshakes += level_of(shard.handshakes);
+  for (std::size_t i = 0; i < HistogramCell::k_buckets; ++i) out.admitted += shard.welcome_time.bucket(i);
+  for (std::size_t i = 0; i < out.ends.size(); ++i) out.ends[i] += shard.ends[i].get();
+  for (std::size_t i = 0; i < out.records.size(); ++i) out.records[i] += shard.records[i].get();
+  for (std::size_t i = 0; i < out.rejects.size(); ++i) out.rejects[i] += shard.rejects[i].get();
+  out.bytes_in += shard.bytes_in.get();
+  out.bytes_out += shard.bytes_out.get();
+}
+
 }  // namespace
+
+Overview NodeState::overview() const {
+  Overview out;
+  for (std::uint32_t i = 0; i < gateway_.shards(); ++i) add_shard(gateway_.probe(i), out);
+  out.level = uplink_.level();
+  out.uplink = uplink_.usage();
+  out.spool = uplink_.durable();
+  if (const std::int64_t until = gateway_.certificate_not_after(); until != 0) {
+    out.certificates.push_back({"device_listener", until * 1'000});
+  }
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  out.cpu_seconds = seconds_of(used.ru_utime) + seconds_of(used.ru_stime);
+  out.memory_bytes = resident_bytes();
+  out.uptime_seconds = static_cast<double>(std::max<std::int64_t>(0, clock_.unix_ms() - info_.started_unix_ms)) / 1e3;
+  return out;
+}
 
 Readiness NodeState::readiness() const {
   return readiness(phase_.load(), uplink_.lanes(), uplink_.usage(), uplink_.level());

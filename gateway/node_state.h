@@ -33,6 +33,7 @@ class NodeState final : public NodeStatus {
                              UplinkLevel level);
   NodeInfo node() const override;
   std::vector<LaneStatus> lanes() const override { return uplink_.lanes(); }
+  Overview overview() const override;
 
   // Whether every shard has turned over within the last 10 s. One thread.
   bool alive();

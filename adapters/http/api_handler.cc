@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/api_handler.h"
 
+#include "adapters/http/overview_view.h"
+
 #include "adapters/http/assets.h"
 #include "adapters/http/parameters.h"
 #include "adapters/http/store_reply.h"
@@ -139,8 +141,27 @@ void ApiHandler::answer(Route route, const Request& request, const TokenHolder& 
     case Route::presence:
     case Route::refusals: return timelines_.answer(route, request, std::move(respond));
     case Route::openapi: return respond(show_document(request));
+    case Route::overview: return respond(show_overview(request));
+    case Route::stream: return respond(stream_.open(request, who));
     default: return respond(lanes_.answer(route, request));
   }
+}
+
+Response ApiHandler::show_overview(const Request& request) const {
+  if (const auto unknown = refuse_unknown(request.target, {})) return make_problem(*unknown, request.id);
+  OverviewParts parts;
+  parts.unix_ms = ports_.clock.unix_ms();
+  parts.node = ports_.status.node();
+  parts.overview = ports_.status.overview();
+  parts.readiness = ports_.status.readiness();
+  parts.fleet = fleet_.index().counts(parts.unix_ms);
+  parts.lanes = ports_.status.lanes();
+  parts.dead_letters = ports_.lanes.dead_letters().usage();
+  if (ports_.control.store) parts.store = ports_.control.store();
+  parts.stream_subscribers = stream_.subscribers();
+  Response response;
+  response.body = overview_json(parts);
+  return response;
 }
 
 Response ApiHandler::show_document(const Request& request) const {

@@ -13,6 +13,7 @@
 #include "adapters/http/registry_desk.h"
 #include "adapters/http/routes.h"
 #include "adapters/http/sealed_cursor.h"
+#include "adapters/http/stream_desk.h"
 #include "adapters/http/timeline_desk.h"
 #include "adapters/http/twin_desk.h"
 
@@ -32,24 +33,32 @@ class ApiHandler final : public Handler {
  public:
   // Answers that come after the loop's end are dropped.
   ApiHandler(const std::weak_ptr<Loop>& loop, std::int64_t inactive_after_ms, const ApiPorts& ports,
-             bool dashboard = true)
+             const ApiSettings& settings = {})
       : ports_(ports),
-        dashboard_(dashboard),
+        dashboard_(settings.dashboard),
         fleet_(loop, inactive_after_ms, ports_, seal_),
         registry_(loop, ports_, fleet_.index()),
         commands_(loop, ports_, fleet_.index(), seal_),
         twins_(loop, ports_),
         timelines_(loop, ports_, fleet_.index(), seal_),
-        lanes_(ports_.status, ports_.lanes, seal_, ports_.clock) {}
+        lanes_(ports_.status, ports_.lanes, seal_, ports_.clock),
+        stream_(loop, settings.stream, ports_, fleet_.index()) {
+    fleet_.tell(stream_);
+  }
 
   // Who is refused is not listened to any longer.
   BodyPlan accepts(const Request& head) override;
   std::chrono::milliseconds patience(const Request& request) override;
   void handle(const Request& request, Respond respond) override;
 
-  void set_access(std::shared_ptr<const Access> access) { access_ = std::move(access); }
+  // Live streams of tokens that do not count any more end.
+  void set_access(std::shared_ptr<const Access> access) {
+    access_ = std::move(access);
+    stream_.recheck(*access_);
+  }
   void apply(FleetInbox::Content news) { fleet_.apply(std::move(news)); }
 
+  StreamDesk& stream() noexcept { return stream_; }
   const FleetIndex& index() const noexcept { return fleet_.index(); }
 
  private:
@@ -62,6 +71,7 @@ class ApiHandler final : public Handler {
   void answer(Route route, const Request& request, const TokenHolder& who, Respond respond);
   Response show_page(const Request& request) const;
   Response show_document(const Request& request) const;
+  Response show_overview(const Request& request) const;
 
   const ApiPorts ports_;
   const bool dashboard_;
@@ -72,6 +82,7 @@ class ApiHandler final : public Handler {
   TwinDesk twins_;
   TimelineDesk timelines_;
   LaneDesk lanes_;
+  StreamDesk stream_;
   std::shared_ptr<const Access> access_;
 };
 

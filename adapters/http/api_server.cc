@@ -22,6 +22,8 @@ ServerSettings server_settings(const ApiSettings& api) {
   return settings;
 }
 
+constexpr milliseconds k_tick{1'000};
+
 bool is_loopback(const std::string& address) { return address.starts_with("127.") || address == "::1"; }
 
 // The handler needs the server's loop and the server the handler.
@@ -42,7 +44,7 @@ class ApiServer::Impl {
         log_(ports.log),
         server_(server_settings(api), slot_, ports.clock, ports.log, ports.probe),
         loop_(server_.loop()),
-        handler_(loop_, milliseconds(inactive_after).count(), ports) {
+        handler_(loop_, milliseconds(inactive_after).count(), ports, api) {
     slot_.handler = &handler_;
   }
 
@@ -52,6 +54,7 @@ class ApiServer::Impl {
     auto access = Access::load(settings_);
     if (!access) return access.error();
     handler_.set_access(std::move(*access));
+    loop_->post([this] { tick(); });
     Result<std::uint16_t> port = server_.start();
     if (port && settings_.certificate_file.empty() && !is_loopback(settings_.listen.address)) {
       log_.warn("api_plain_text", {{"listen", settings_.listen.address},
@@ -76,10 +79,25 @@ class ApiServer::Impl {
     loop_->post([this] { handler_.apply(inbox_.take()); });
   }
 
+  // What comes meanwhile is taken in one with it: a busy device wakes nobody up for
+  // each of its records.
+  template <class News>
+  void tell_stream(News news) {
+    if (!stream_inbox_.put(std::move(news))) return;
+    loop_->post(
+        [this] { loop_->after(handler_.stream().pause(), [this] { handler_.stream().take(stream_inbox_.take()); }); });
+  }
+
  private:
+  void tick() {
+    handler_.stream().tick();
+    loop_->after(k_tick, [this] { tick(); });
+  }
+
   const ApiSettings settings_;
   Log& log_;
   FleetInbox inbox_;
+  StreamInbox stream_inbox_;
   HandlerSlot slot_;
   HttpServer server_;
   const std::shared_ptr<Loop> loop_;
@@ -96,5 +114,8 @@ void ApiServer::changed(std::vector<DeviceSummary> devices) { impl_->put(std::mo
 void ApiServer::seen(std::vector<SeenUpdate> updates) { impl_->put(std::move(updates)); }
 void ApiServer::registry_changed(std::vector<RegistryChange> changes) { impl_->put(std::move(changes)); }
 void ApiServer::presence_known(std::vector<PresenceRow> rows) { impl_->put(std::move(rows)); }
+void ApiServer::command_changed(const std::shared_ptr<const CommandEntry>& command) { impl_->tell_stream(command); }
+void ApiServer::twin_changed(const std::shared_ptr<const Twin>& twin) { impl_->tell_stream(twin); }
+void ApiServer::tapped(TappedRecord record) { impl_->tell_stream(std::move(record)); }
 
 }  // namespace fieldgate::http

@@ -5,6 +5,7 @@
 #include "gateway/core/settings.h"
 #include "gateway/ports/control.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/live_tap.h"
 
 #include <cstdint>
 #include <memory>
@@ -20,7 +21,7 @@ namespace fieldgate::http {
 // Borrows: what ApiPorts names; it may answer after stop(), but not call the sinks
 //          after the destructor.
 // Bounds:  those of ApiSettings; devices known: FleetIndex::k_devices_max.
-class ApiServer final : public FleetSink, public ControlSink {
+class ApiServer final : public FleetSink, public ControlSink, public LiveTap {
  public:
   // `inactive_after`: SessionSettings::inactive_after.
   ApiServer(const ApiSettings& settings, seconds inactive_after, ApiPorts ports);
@@ -41,6 +42,9 @@ class ApiServer final : public FleetSink, public ControlSink {
   void seen(std::vector<SeenUpdate> updates) override;
   void registry_changed(std::vector<RegistryChange> changes) override;
   void presence_known(std::vector<PresenceRow> rows) override;
+  void command_changed(const std::shared_ptr<const CommandEntry>& command) override;
+  void twin_changed(const std::shared_ptr<const Twin>& twin) override;
+  void tapped(TappedRecord record) override;
 
  private:
   class Impl;

@@ -140,8 +140,8 @@ void FleetDesk::apply_some() {
     FleetInbox::Content& all = news.all;
     // In this order: what a shard says is newer than what the store remembers.
     take(all.known, news.known, room, [this](const PresenceRow& row) { index_.apply(remembered(row)); });
-    take(all.registry, news.registry, room, [this](const RegistryChange& change) { index_.apply(change); });
-    take(all.changed, news.changed, room, [this](DeviceSummary& device) { index_.apply(placed(std::move(device))); });
+    take(all.registry, news.registry, room, [this](const RegistryChange& change) { apply_one(change); });
+    take(all.changed, news.changed, room, [this](DeviceSummary& device) { apply_one(placed(std::move(device))); });
     take(all.seen, news.seen, room, [this](const SeenUpdate& update) { index_.apply(update); });
     if (room > 0) news_.pop_front();
   }
@@ -149,6 +149,15 @@ void FleetDesk::apply_some() {
   if (const std::shared_ptr<Loop> loop = loop_.lock()) {
     loop->post([this] { apply_some(); });
   }
+}
+
+void FleetDesk::apply_one(const DeviceSummary& change) {
+  if (index_.apply(change) && listener_ != nullptr) listener_->moved(change);
+}
+
+void FleetDesk::apply_one(const RegistryChange& change) {
+  index_.apply(change);
+  if (listener_ != nullptr) listener_->registered(change);
 }
 
 const NodeInfo& FleetDesk::here() {

@@ -3,6 +3,7 @@
 
 #include "adapters/http/api_ports.h"
 #include "adapters/http/fleet_inbox.h"
+#include "adapters/http/fleet_listener.h"
 #include "adapters/http/handler.h"
 #include "adapters/http/list_query.h"
 #include "adapters/http/loop.h"
@@ -37,6 +38,8 @@ class FleetDesk {
   void answer(Route route, const Request& request, Handler::Respond respond);
 
   void apply(FleetInbox::Content news);
+  // Who hears of it from now on.
+  void tell(FleetListener& listener) noexcept { listener_ = &listener; }
 
   FleetIndex& index() noexcept { return index_; }
   const FleetIndex& index() const noexcept { return index_; }
@@ -58,6 +61,8 @@ class FleetDesk {
   void list_nodes(Handler::Respond respond) const;
   void apply_some();
   const NodeInfo& here();
+  void apply_one(const DeviceSummary& change);
+  void apply_one(const RegistryChange& change);
   DeviceSummary placed(DeviceSummary device);
   DeviceSummary remembered(const PresenceRow& row);
 
@@ -65,6 +70,7 @@ class FleetDesk {
   const ApiPorts& ports_;
   const CursorSeal& seal_;
   FleetIndex index_;
+  FleetListener* listener_ = nullptr;
   // Not applied yet, but for the first so many of each kind.
   struct News {
     FleetInbox::Content all;

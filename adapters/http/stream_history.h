@@ -28,6 +28,13 @@ class StreamHistory {
     }
   }
 
+  // Gives up everything up to `number`: something among it never came.
+  void forget(std::uint64_t number) {
+    events_.clear();
+    bytes_ = 0;
+    given_up_ = number;
+  }
+
   // Whether everything after `number` is still here.
   bool covers(std::uint64_t number) const noexcept { return number >= given_up_; }
 

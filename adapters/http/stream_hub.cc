@@ -58,7 +58,10 @@ Result<std::shared_ptr<BodySource>> StreamHub::subscribe(const StreamRequest& re
   return std::static_pointer_cast<BodySource>(std::move(subscription));
 }
 
-void StreamHub::publish(StreamKind kind, std::string_view device, std::string_view json) {
+void StreamHub::publish(StreamKind kind, std::string_view device, std::string json) {
+  // What a device reports of itself may be spread over lines: blanks to JSON, but an end to SSE.
+  std::replace_if(
+      json.begin(), json.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   auto event = std::make_shared<StreamEvent>();
   event->kind = kind;
   event->number = ++last_;
@@ -95,15 +98,16 @@ bool StreamHub::matches(const StreamFilter& filter, const StreamEvent& event, st
   return filter.wants_labels(*labels);
 }
 
-void StreamHub::lost_records(std::uint64_t count) {
+void StreamHub::lost(StreamKinds kinds, std::uint64_t count) {
   if (count == 0) return;
+  ++last_;  // the gap has a number: who was told of what comes before it comes back to a reset
+  if ((kinds & k_record_stream_kinds) != 0) record_events_.forget(last_);
+  if ((kinds & ~k_record_stream_kinds) != 0) fleet_events_.forget(last_);
   for (StreamSubscription* subscription : subscriptions_) {
-    if (!subscription->filter().wants_records()) continue;
+    if ((subscription->filter().kinds & kinds) == 0) continue;
     subscription->lose(count);
     probe_.stream_missed.add(count);
   }
-  // A gap that who comes back must hear of.
-  for (auto& [device, watched] : watched_) watched.since = last_ + 1;
   schedule_flush();
 }
 
@@ -158,6 +162,7 @@ bool StreamHub::covers(const StreamFilter& filter, std::uint64_t number) const {
 }
 
 void StreamHub::add(StreamSubscription& subscription) {
+  heard_ = true;
   subscriptions_.push_back(&subscription);
   const StreamFilter& filter = subscription.filter();
   if (filter.devices.empty()) of_all_.push_back(&subscription);

@@ -48,10 +48,13 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
   Result<std::shared_ptr<BodySource>> subscribe(const StreamRequest& request, std::string token,
                                                 std::int64_t expires_unix_ms);
 
-  // `json`: one object on one line. `device`: empty for none.
-  void publish(StreamKind kind, std::string_view device, std::string_view json);
-  // Records that nobody can be shown any more.
-  void lost_records(std::uint64_t count);
+  // Whether there has been a subscriber yet: before, nothing need be published.
+  bool heard() const noexcept { return heard_; }
+  // `json`: one object. `device`: empty for none.
+  void publish(StreamKind kind, std::string_view device, std::string json);
+  // Events that never came here: whoever wants any of those kinds is told, for it cannot
+  // be said whose they were.
+  void lost(StreamKinds kinds, std::uint64_t count);
   bool watches(const std::string& device) const { return watched_.contains(device); }
 
   // About once a second: signs of life, and the end of those whose time has come.
@@ -109,6 +112,7 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
     Monotonic until{};  // without holders
   };
   std::unordered_map<std::string, Watched> watched_;
+  bool heard_ = false;
   bool flush_due_ = false;
   bool watch_due_ = false;
 };

@@ -39,7 +39,7 @@ class StreamSubscription final : public BodySource {
 
   // Precondition: the event is one that it wants.
   void take(const StreamEventPtr& event);
-  // Records that were lost before it could be said whose they are.
+  // Events that were lost before it could be said whose they are.
   void lose(std::uint64_t count);
   // Gives the reader what there is, if it is waiting.
   void pump();

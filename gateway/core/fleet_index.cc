@@ -28,17 +28,21 @@ FleetIndex::Row FleetIndex::find_or_add(const DeviceId& id) {
   return row;
 }
 
-void FleetIndex::apply(const DeviceSummary& change) {
+bool FleetIndex::apply(const DeviceSummary& change) {
   const Row row = find_or_add(change.id);
   Facts& known = rows_[row];
-  if (change.epoch.value < known.epoch) return;
+  if (change.epoch.value < known.epoch) return false;
   std::int64_t last_seen = change.last_seen_unix_ms;
   std::int64_t last_data = change.last_data_unix_ms;
   if (change.epoch.value == known.epoch && (known.flags & k_connected) != 0) {
-    if (change.online && (known.flags & k_online) == 0) return;
+    if (change.online && (known.flags & k_online) == 0) return false;
     last_seen = std::max(last_seen, known.last_seen_unix_ms);
     last_data = std::max(last_data, known.last_data_unix_ms);
   }
+  const bool was_online = (known.flags & k_online) != 0;
+  const bool another = change.epoch.value != known.epoch;
+  const bool moved =
+      change.online ? another || !was_online : was_online || (another && (known.flags & k_connected) != 0);
   known.epoch = change.epoch.value;
   known.since_unix_ms = change.since_unix_ms;
   known.last_seen_unix_ms = last_seen;
@@ -49,6 +53,7 @@ void FleetIndex::apply(const DeviceSummary& change) {
   reasons_.exchange(known.reason, change.online ? std::string() : change.reason);
   labels_.exchange(names_[row].reported_labels, change.labels);
   merge_labels(row);
+  return moved;
 }
 
 void FleetIndex::apply(const SeenUpdate& update) {

@@ -43,7 +43,8 @@ class FleetIndex {
 
   // What carries an older epoch than is known is dropped. Within one epoch,
   // offline is final.
-  void apply(const DeviceSummary& change);
+  // True if the device has come or gone by it: not where it was first heard of as offline.
+  bool apply(const DeviceSummary& change);
   // Moves the time stamps of a device that is known under the same epoch; never
   // back. Everything else is dropped.
   void apply(const SeenUpdate& update);

@@ -95,6 +95,7 @@ class UplinkLog final : public Uplink, public LaneControl, private SpoolEvents {
   // not outlive it.
   std::uint64_t unsaved() const;
   SpoolUsage usage() const { return spool_.usage(); }
+  bool durable() const noexcept { return durable_; }
   // In the order of the constructor's lanes, with the log's figures filled in:
   // records in = forwarded + filtered + dead-lettered + expired + skipped + pending.
   std::vector<LaneStatus> lanes() const;

@@ -7,6 +7,7 @@
 #include "gateway/ports/lane_control.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/node_status.h"
+#include "gateway/ports/wire.h"
 
 #include <atomic>
 #include <limits>
@@ -96,6 +97,26 @@ class FakeNodeStatus final : public NodeStatus {
     return out;
   }
   NodeInfo node() const override { return {"edge-1", "b00t", "0.1.0", 1'699'999'000'000, 2, 1}; }
+  Overview overview() const override {
+    Overview out;
+    out.connections = 5;
+    out.handshakes = 1;
+    out.admitted = 9;
+    out.ends[static_cast<std::size_t>(EndReason::heartbeat_lost)] = 3;
+    out.records[static_cast<std::size_t>(RecordKind::telemetry)] = 1'000;
+    out.rejects[static_cast<std::size_t>(RejectCode::malformed)] = 2;
+    out.bytes_in = 100'000;
+    out.bytes_out = 5'000;
+    out.uplink.records = 12;
+    out.uplink.bytes = 4'096;
+    out.uplink.bytes_max = 1'048'576;
+    out.spool = true;
+    out.certificates = {{"device_listener", 1'731'536'000'000}};
+    out.memory_bytes = 50'000'000;
+    out.cpu_seconds = 1.5;
+    out.uptime_seconds = 1'000;
+    return out;
+  }
   std::vector<LaneStatus> lanes() const override {
     LaneStatus main;
     main.name = "main";

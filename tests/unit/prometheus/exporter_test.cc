@@ -193,6 +193,7 @@ class BusyStatus final : public NodeStatus {
  public:
   Readiness readiness() const override { return {}; }
   NodeInfo node() const override { return {}; }
+  Overview overview() const override { return {}; }
   std::vector<LaneStatus> lanes() const override {
     const std::uint64_t n = ++looks_;
     LaneStatus lane;
