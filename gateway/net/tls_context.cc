@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/tls_context.h"
 
+#include "gateway/net/tls_files.h"
+#include "gateway/net/tls_revocation.h"
+
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <ctime>
 #include <string_view>
 #include <vector>
@@ -19,7 +18,8 @@
 namespace fieldgate {
 namespace {
 
-constexpr std::size_t k_file_bytes_max = 1024 * 1024;
+using namespace tls;
+
 constexpr int k_chain_depth_max = 5;
 constexpr long k_peer_certificates_bytes_max = 32 * 1024;
 constexpr unsigned char k_session_id_context[] = "fieldgate-device";
@@ -31,101 +31,6 @@ constexpr const char* k_tls12_suites =
 constexpr const char* k_tls13_suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 // The default list has finite-field groups that cost the server milliseconds.
 constexpr const char* k_groups = "X25519:P-256:P-384";
-
-struct Free {
-  void operator()(BIO* p) const noexcept { BIO_free(p); }
-  void operator()(EVP_PKEY* p) const noexcept { EVP_PKEY_free(p); }
-  void operator()(X509* p) const noexcept { X509_free(p); }
-};
-template <class T>
-using Owned = std::unique_ptr<T, Free>;
-using Certificates = std::vector<Owned<X509>>;
-
-// The newest reason in OpenSSL's queue, which is empty afterwards.
-std::string openssl_reason() {
-  const char* reason = ERR_reason_error_string(ERR_peek_last_error());
-  ERR_clear_error();
-  return reason != nullptr ? reason : "unknown OpenSSL error";
-}
-
-Error file_error(Errc code, std::string_view setting, const std::string& file, const std::string& what) {
-  return make_error(code, std::string(setting) + " " + file + ": " + what);
-}
-
-Result<std::string> read_file(std::string_view setting, const std::string& file) {
-  if (file.empty()) return make_error(Errc::invalid_argument, std::string(setting) + " is not set");
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> stream(std::fopen(file.c_str(), "rb"), std::fclose);
-  std::string text;
-  if (stream) {
-    text.resize(k_file_bytes_max + 1);
-    text.resize(std::fread(text.data(), 1, text.size(), stream.get()));
-  }
-  if (!stream || std::ferror(stream.get()) != 0) {
-    return file_error(Errc::not_found, setting, file,
-                      std::string("cannot be read: ") + std::strerror(errno) + "; check the path and its permissions");
-  }
-  if (text.size() > k_file_bytes_max) {
-    return file_error(Errc::malformed, setting, file, "larger than 1 MiB: not a PEM file of certificates");
-  }
-  return text;
-}
-
-Result<Certificates> read_certificates(std::string_view setting, const std::string& file) {
-  const auto text = read_file(setting, file);
-  if (!text) return text.error();
-  const Owned<BIO> bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
-  Certificates found;
-  while (Owned<X509> next{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) found.push_back(std::move(next));
-  const unsigned long end = ERR_peek_last_error();
-  const bool clean = ERR_GET_LIB(end) == ERR_LIB_PEM && ERR_GET_REASON(end) == PEM_R_NO_START_LINE;
-  const std::string reason = openssl_reason();
-  if (!clean) {
-    return file_error(Errc::malformed, setting, file,
-                      "certificate " + std::to_string(found.size() + 1) + " cannot be read: " + reason);
-  }
-  if (found.empty()) {
-    return file_error(Errc::malformed, setting, file,
-                      "holds no certificate; it must be PEM, with a BEGIN CERTIFICATE line");
-  }
-  return found;
-}
-
-// Never asks anyone; only notes that a passphrase would be needed.
-int note_passphrase(char*, int, int, void* asked) {
-  *static_cast<bool*>(asked) = true;
-  return -1;
-}
-
-Result<Owned<EVP_PKEY>> read_key(const std::string& file) {
-  constexpr std::string_view setting = "key_file";
-  auto text = read_file(setting, file);
-  if (!text) return text.error();
-  const Owned<BIO> bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
-  bool encrypted = false;
-  Owned<EVP_PKEY> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, note_passphrase, &encrypted));
-  OPENSSL_cleanse(text->data(), text->size());
-  if (key) return key;
-  const std::string reason = openssl_reason();
-  if (encrypted) {
-    return file_error(Errc::malformed, setting, file,
-                      "is encrypted; decrypt it (openssl pkey -in FILE -out FILE) and protect it by file permissions");
-  }
-  return file_error(Errc::malformed, setting, file, "holds no PEM private key: " + reason);
-}
-
-std::int64_t unix_seconds(const ASN1_TIME* time) {
-  std::tm parts{};
-  if (ASN1_TIME_to_tm(time, &parts) != 1) return 0;
-  return timegm(&parts);
-}
-
-std::string utc(std::int64_t unix_time) {
-  const std::time_t time = unix_time;
-  std::tm parts{};
-  char text[32] = "";
-  if (gmtime_r(&time, &parts) != nullptr) std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 Result<void> install_identity(SSL_CTX* ctx, const DeviceTlsSettings& settings, std::int64_t& not_after) {
   const auto chain = read_certificates("certificate_file", settings.certificate_file);
@@ -160,11 +65,11 @@ Result<void> install_identity(SSL_CTX* ctx, const DeviceTlsSettings& settings, s
   return boost::system::in_place_value;
 }
 
-TrustFingerprint fingerprint(const Certificates& authorities, ClientCertificate mode) {
-  std::vector<TrustFingerprint> each(authorities.size());
-  for (std::size_t i = 0; i < each.size(); ++i) {
-    X509_digest(authorities[i].get(), EVP_sha256(), each[i].data(), nullptr);
-  }
+TrustFingerprint fingerprint(const Certificates& authorities, const RevocationLists& revoked, ClientCertificate mode) {
+  std::vector<TrustFingerprint> each(authorities.size() + revoked.lists().size());
+  std::size_t at = 0;
+  for (const auto& authority : authorities) X509_digest(authority.get(), EVP_sha256(), each[at++].data(), nullptr);
+  for (const auto& list : revoked.lists()) X509_CRL_digest(list.get(), EVP_sha256(), each[at++].data(), nullptr);
   std::ranges::sort(each);
   std::string all(1, static_cast<char>(mode));
   for (const auto& one : each) all.append(reinterpret_cast<const char*>(one.data()), one.size());
@@ -173,14 +78,18 @@ TrustFingerprint fingerprint(const Certificates& authorities, ClientCertificate 
   return whole;
 }
 
-Result<TrustFingerprint> install_trust(SSL_CTX* ctx, const DeviceTlsSettings& settings) {
+Result<TrustFingerprint> install_trust(SSL_CTX* ctx, const DeviceTlsSettings& settings, std::int64_t& crl_next_update) {
   if (settings.client_ca_file.empty()) {
+    if (!settings.crl_file.empty()) {
+      return make_error(Errc::invalid_argument,
+                        "crl_file is set, but client_ca_file, whose authorities it is about, is not");
+    }
     if (settings.client_certificate == ClientCertificate::required) {
       return make_error(Errc::invalid_argument,
                         "client_certificate is required, but client_ca_file, which says who may sign one, is not set");
     }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);
-    return fingerprint({}, settings.client_certificate);
+    return fingerprint({}, {}, settings.client_certificate);
   }
   const auto authorities = read_certificates("client_ca_file", settings.client_ca_file);
   if (!authorities) return authorities.error();
@@ -196,13 +105,17 @@ Result<TrustFingerprint> install_trust(SSL_CTX* ctx, const DeviceTlsSettings& se
       return fail("cannot be used: " + openssl_reason());
     }
   }
+  const auto revoked = RevocationLists::read(settings.crl_file, *authorities);
+  if (!revoked) return revoked.error();
+  if (const auto installed = revoked->install(SSL_CTX_get_cert_store(ctx)); !installed) return installed.error();
+  crl_next_update = revoked->next_update_unix();
   const bool required = settings.client_certificate == ClientCertificate::required;
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
   SSL_CTX_set_verify_depth(ctx, k_chain_depth_max);
   SSL_CTX_set_max_cert_list(ctx, k_peer_certificates_bytes_max);
   // An intermediate may be trusted by itself, without all that its root signs.
   X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
-  return fingerprint(*authorities, settings.client_certificate);
+  return fingerprint(*authorities, *revoked, settings.client_certificate);
 }
 
 // Resumption does not look at the client's certificate again: one that has
@@ -263,7 +176,7 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::load(const DeviceTlsSettin
 
   if (const auto policy = install_policy(ctx); !policy) return policy.error();
   if (const auto identity = install_identity(ctx, settings, made->not_after_unix_); !identity) return identity.error();
-  const auto trust = install_trust(ctx, settings);
+  const auto trust = install_trust(ctx, settings, made->crl_next_update_unix_);
   if (!trust) return trust.error();
   const auto keys = install_tickets(ctx, settings, *trust, carry_over);
   if (!keys) return keys.error();

@@ -13,8 +13,8 @@
 
 namespace fieldgate {
 
-// SHA-256 over the client CA certificates (in any order) and whether a client
-// certificate is required: who gets in.
+// SHA-256 over the client CA certificates and their revocation lists (in any order), and
+// whether a client certificate is required: who gets in.
 using TrustFingerprint = std::array<unsigned char, 32>;
 
 // What session tickets are sealed with, and the trust they vouch for: OpenSSL
@@ -32,7 +32,7 @@ class TlsContext {
  public:
   // Reads and checks the files named in `settings`. Ticket keys are taken over
   // from `carry_over` (nullptr: none) if they stand for the same trust, so that
-  // tickets survive a new leaf certificate but not a changed CA.
+  // tickets survive a new leaf certificate but not a changed CA or revocation list.
   // Errors: the detail names the file and what to do. Errc::not_found: cannot be
   // read; Errc::malformed: not PEM, or encrypted; Errc::invalid_argument: the
   // certificate has expired, or files do not fit together.
@@ -48,6 +48,9 @@ class TlsContext {
   const TrustFingerprint& trust() const noexcept { return keys_.trust; }
   // End of the leaf certificate's validity, unix seconds.
   std::int64_t not_after_unix() const noexcept { return not_after_unix_; }
+  // When the first of the revocation lists is due to be replaced, unix seconds; 0: there
+  // is none, or it does not say. They go on being used after that.
+  std::int64_t crl_next_update_unix() const noexcept { return crl_next_update_unix_; }
 
  private:
   explicit TlsContext(SSL_CTX* ctx) noexcept : ctx_(ctx) {}
@@ -55,6 +58,7 @@ class TlsContext {
   SSL_CTX* ctx_;
   TicketKeys keys_;
   std::int64_t not_after_unix_ = 0;
+  std::int64_t crl_next_update_unix_ = 0;
 };
 
 // Whether `context` would let in the peer of the live connection `ssl`, judged

@@ -86,13 +86,14 @@ std::shared_ptr<X509> make_certificate(EVP_PKEY* key, std::chrono::seconds not_b
   return certificate;
 }
 
-std::shared_ptr<X509> make_authority(EVP_PKEY* key, std::string_view name, X509* issuer, EVP_PKEY* issuer_key) {
+std::shared_ptr<X509> make_authority(EVP_PKEY* key, std::string_view name, X509* issuer, EVP_PKEY* issuer_key,
+                                     const char* key_usage = "critical,keyCertSign,cRLSign") {
   auto certificate = make_certificate(key, std::chrono::hours(-1), std::chrono::hours(24 * 30));
   add_name(X509_get_subject_name(certificate.get()), name);
   X509* signer = issuer != nullptr ? issuer : certificate.get();
   check(X509_set_issuer_name(certificate.get(), X509_get_subject_name(signer)) == 1, "issuer");
   add_extension(certificate.get(), signer, NID_basic_constraints, "critical,CA:TRUE");
-  add_extension(certificate.get(), signer, NID_key_usage, "critical,keyCertSign,cRLSign");
+  add_extension(certificate.get(), signer, NID_key_usage, key_usage);
   add_extension(certificate.get(), signer, NID_subject_key_identifier, "hash");
   check(X509_sign(certificate.get(), issuer_key, EVP_sha256()) > 0, "signature");
   return certificate;
@@ -100,8 +101,8 @@ std::shared_ptr<X509> make_authority(EVP_PKEY* key, std::string_view name, X509*
 
 }  // namespace
 
-Authority::Authority(std::string_view name) : key_(make_key()) {
-  x509_ = make_authority(key_.get(), name, nullptr, key_.get());
+Authority::Authority(std::string_view name, const char* key_usage) : key_(make_key()) {
+  x509_ = make_authority(key_.get(), name, nullptr, key_.get(), key_usage);
   certificate_ = to_pem(x509_.get());
 }
 
@@ -112,6 +113,35 @@ Authority Authority::intermediate(std::string_view name) const {
   made.certificate_ = to_pem(made.x509_.get());
   made.chain_ = made.certificate_ + chain_;
   return made;
+}
+
+std::string Authority::revocation_list(const RevocationOptions& options) const {
+  const std::unique_ptr<X509_CRL, decltype(&X509_CRL_free)> list(X509_CRL_new(), X509_CRL_free);
+  const std::unique_ptr<ASN1_TIME, decltype(&ASN1_TIME_free)> time(ASN1_TIME_new(), ASN1_TIME_free);
+  const std::unique_ptr<ASN1_INTEGER, decltype(&ASN1_INTEGER_free)> number(ASN1_INTEGER_new(), ASN1_INTEGER_free);
+  check(list && time && number && ASN1_INTEGER_set(number.get(), 1) == 1, "revocation list");
+  check(X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) == 1 &&
+            X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(x509_.get())) == 1 &&
+            X509_gmtime_adj(time.get(), options.last_update.count()) != nullptr &&
+            X509_CRL_set1_lastUpdate(list.get(), time.get()) == 1 &&
+            X509_gmtime_adj(time.get(), options.next_update.count()) != nullptr &&
+            X509_CRL_set1_nextUpdate(list.get(), time.get()) == 1 &&
+            X509_CRL_add1_ext_i2d(list.get(), NID_crl_number, number.get(), 0, 0) == 1,
+        "revocation list");
+  if (options.delta) check(X509_CRL_add1_ext_i2d(list.get(), NID_delta_crl, number.get(), 1, 0) == 1, "delta");
+  X509_gmtime_adj(time.get(), options.last_update.count());
+  for (const std::string& pem : options.revoked) {
+    const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
+                                                        BIO_free);
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+        PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free);
+    X509_REVOKED* entry = X509_REVOKED_new();
+    check(certificate && X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(certificate.get())) == 1 &&
+              X509_REVOKED_set_revocationDate(entry, time.get()) == 1 && X509_CRL_add0_revoked(list.get(), entry) == 1,
+          "revoked certificate");
+  }
+  check(X509_CRL_sort(list.get()) == 1 && X509_CRL_sign(list.get(), key_.get(), EVP_sha256()) > 0, "signature");
+  return to_pem([&](BIO* bio) { return PEM_write_bio_X509_CRL(bio, list.get()); });
 }
 
 Identity Authority::issue(const LeafOptions& options) const {

@@ -28,17 +28,29 @@ struct LeafOptions {
   std::chrono::seconds not_after{86400};
 };
 
+struct RevocationOptions {
+  std::vector<std::string> revoked{};       // certificates, PEM; of each the first counts
+  std::chrono::seconds last_update{-3600};  // from now
+  std::chrono::seconds next_update{86400};
+  bool delta = false;
+};
+
 // A certificate authority with EC P-256 keys, for tests.
 // Errors: throws, so that the test fails.
 class Authority {
  public:
-  explicit Authority(std::string_view name = "Fieldgate test CA");
+  // `key_usage`: its extension, in OpenSSL's words.
+  explicit Authority(std::string_view name = "Fieldgate test CA",
+                     const char* key_usage = "critical,keyCertSign,cRLSign");
 
   // An authority whose certificate is signed by this one.
   Authority intermediate(std::string_view name) const;
 
   // This authority's own certificate, PEM: what a client_ca_file holds.
   const std::string& certificate() const noexcept { return certificate_; }
+
+  // A certificate revocation list, PEM.
+  std::string revocation_list(const RevocationOptions& options) const;
 
   Identity issue(const LeafOptions& options) const;
   // Common name localhost; SAN localhost and 127.0.0.1.
