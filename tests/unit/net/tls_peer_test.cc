@@ -4,7 +4,12 @@
 #include "gateway/net/tls_channel.h"
 #include "tests/unit/net/tls_fixture.h"
 
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
 #include <ctime>
+#include <memory>
 
 namespace fieldgate::test {
 namespace {
@@ -182,6 +187,51 @@ TEST_P(TlsCredentials, GoesOnAsBeforeOnceSettled) {
   EXPECT_TRUE(still_trusted(resumed.channel.native(), *context));
 }
 
+// Of the first certificate in `pem`, by what is between its armour.
+Sha256 fingerprint(const std::string& pem) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
+                                                     BIO_free);
+  char* name = nullptr;
+  char* header = nullptr;
+  unsigned char* der = nullptr;
+  long size = 0;
+  EXPECT_EQ(PEM_read_bio(in.get(), &name, &header, &der, &size), 1);
+  Sha256 hash{};
+  unsigned int bytes = 0;
+  EVP_Digest(der, static_cast<std::size_t>(size), hash.data(), &bytes, EVP_sha256(), nullptr);
+  OPENSSL_free(name);
+  OPENSSL_free(header);
+  OPENSSL_free(der);
+  return hash;
+}
+
+TEST_P(TlsCredentials, NamesTheCertificateByItsFingerprintAlsoWhereItResumed) {
+  const Authority issuing = site.authority.intermediate("Issuing CA");
+  const Identity device = issuing.device("dev-1");
+  const auto context = site.load();
+  TlsPair first(*context, client(&device));
+  first.run();
+  ASSERT_TRUE(first.established) << first.io.failure().text;
+  EXPECT_EQ(first.channel.peer().value().credentials.certificate_sha256, fingerprint(device.certificate));
+  auto options = client(&device);
+  options.resume = first.client.session();
+  TlsPair second(*context, options);
+  second.run();
+  ASSERT_TRUE(second.established) << second.io.failure().text;
+  ASSERT_TRUE(second.channel.peer().value().resumed);
+  EXPECT_EQ(second.channel.peer().value().credentials.certificate_sha256, fingerprint(device.certificate));
+}
+
+TEST_P(TlsCredentials, KnowsWhichContextItBeganWith) {
+  TlsContextHolder holder(site.load());
+  const auto before = holder.current();
+  TlsPair pair(*before, client());
+  pair.run();
+  EXPECT_TRUE(pair.channel.began_with(*before));
+  holder.rotate(site.settings).value();
+  EXPECT_FALSE(pair.channel.began_with(*holder.current()));
+}
+
 std::string peer_problem(const TlsSite& site, const LeafOptions& options) {
   const Identity identity = site.authority.issue(options);
   TlsPair pair(*site.load(), site.client(&identity));
@@ -204,7 +254,23 @@ TEST(TlsPeer, ReadsNamesAsTheyAre) {
   ASSERT_TRUE(pair.established) << pair.io.failure().text;
   const auto credentials = pair.channel.peer().value().credentials;
   EXPECT_EQ(credentials.common_name, "Sensor Grün");
+  EXPECT_EQ(credentials.subject, "CN=Sensor Gr\\C3\\BCn") << "RFC 2253, in ASCII";
   EXPECT_EQ(credentials.san_uris, (std::vector<std::string>{"urn:fieldgate:device:a", "spiffe://fleet/b"}));
+}
+
+TEST(TlsPeer, CutsASubjectThatIsTooLongForPeople) {
+  const TlsSite site;
+  LeafOptions options;
+  options.common_names = {"x"};
+  for (int i = 0; i < 60; ++i) options.common_names[0] += "ü";  // six bytes each
+  options.san_uris = {"urn:fieldgate:device:a"};
+  const Identity identity = site.authority.issue(options);
+  TlsPair pair(*site.load(), site.client(&identity));
+  pair.run();
+  ASSERT_TRUE(pair.established) << pair.io.failure().text;
+  const auto credentials = pair.channel.peer().value().credentials;
+  EXPECT_EQ(credentials.subject.size(), 256U);
+  EXPECT_TRUE(credentials.subject.starts_with("CN=x\\C3\\BC")) << credentials.subject;
 }
 
 TEST(TlsPeer, RefusesNamesThatCanBeReadInTwoWays) {

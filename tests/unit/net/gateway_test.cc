@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The gateway as the rest of the process uses it: from threads that are not its own.
+#include "gateway/net/gateway.h"
+
+#include "adapters/wire/protobuf_wire.h"
+#include "tests/support/fakes.h"
+#include "tests/support/shard_bench.h"
+
+#include <gtest/gtest.h>
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace fieldgate::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Answers on a thread of its own.
+class DistantAdmission final : public Admission {
+ public:
+  ~DistantAdmission() override {
+    for (std::thread& thread : threads_) thread.join();
+  }
+  // On the shard's thread.
+  void admit(const DeviceId&, const DeviceProfile&, Answer answer) override {
+    threads_.emplace_back([answer = std::move(answer), epoch = Epoch{++epoch_}] { answer(Admitted{epoch}); });
+  }
+
+ private:
+  std::uint64_t epoch_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+// A device on a real socket.
+class TcpDevice {
+ public:
+  TcpDevice(std::uint16_t port, const std::string& id) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+    put("GET /v1/connect HTTP/1.1\r\nHost: g\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Protocol: fieldgate.v1\r\nAuthorization: Bearer for." +
+        id + "\r\n\r\n");
+    while (in_.find("\r\n\r\n") == std::string::npos && more()) {
+    }
+    in_.erase(0, in_.find("\r\n\r\n") + 4);
+    v1::DeviceFrame hello;
+    hello.mutable_hello()->set_device_id(id);
+    hello.mutable_hello()->set_stream_id(1);
+    hello.mutable_hello()->add_capabilities("command");
+    send(hello);
+  }
+  ~TcpDevice() { ::close(fd_); }
+
+  void send(const v1::DeviceFrame& frame) { put(TestDevice::make_ws(0x82, frame.SerializeAsString())); }
+  // Waits for it; the end of the connection, and anything but a frame, is an empty one.
+  v1::GatewayFrame next() {
+    while (in_.size() < 2 || in_.size() < 2U + static_cast<unsigned char>(in_[1])) {
+      if (!more()) return {};
+    }
+    const std::size_t size = static_cast<unsigned char>(in_[1]);  // none here is over 125 bytes
+    v1::GatewayFrame frame;
+    if (static_cast<unsigned char>(in_[0]) == 0x82) frame.ParseFromString(in_.substr(2, size));
+    in_.erase(0, 2 + size);
+    return frame;
+  }
+
+ private:
+  void put(const std::string& bytes) {
+    EXPECT_EQ(::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
+  bool more() {
+    pollfd ready{fd_, POLLIN, 0};
+    char buffer[4'096];
+    if (::poll(&ready, 1, 30'000) != 1) return false;
+    const ssize_t n = ::recv(fd_, buffer, sizeof(buffer), 0);
+    if (n > 0) in_.append(buffer, static_cast<std::size_t>(n));
+    return n > 0;
+  }
+
+  int fd_;
+  std::string in_;
+};
+
+class GatewayTest : public testing::Test {
+ protected:
+  GatewayTest() {
+    settings.devices.tls.enabled = false;
+    settings.devices.listen = {"127.0.0.1", 0};
+    settings.node.shards = 1;  // whose thread alone uses the fakes
+    gateway =
+        net::Gateway::make(settings, {"node-1", "boot-1"},
+                           {clock, log, wire, authenticator, uplink, fleet, {}, admission, nullptr, &recorder, &tap})
+            .value();
+    port = gateway->open().value();
+    gateway->accept();
+  }
+
+  std::pair<Delivery, Epoch> send(const std::string& device, DownMessage message) {
+    std::promise<std::pair<Delivery, Epoch>> answer;
+    gateway->send(id(device), std::move(message), [&](Delivery delivery, Epoch epoch) {
+      answer.set_value({delivery, epoch});
+    });
+    return answer.get_future().get();
+  }
+  static DeviceId id(const std::string& text) { return DeviceId::parse(text).value(); }
+
+  Settings settings;
+  SystemClock clock;
+  SilentLog log;
+  wire::ProtobufWire wire{settings.limits};
+  FakeAuthenticator authenticator;
+  FakeUplink uplink;
+  FakeFleet fleet;
+  FakeRecorder recorder;
+  FakeTap tap;
+  std::unique_ptr<net::Gateway> gateway;
+  std::uint16_t port = 0;
+  DistantAdmission admission;  // ends before the gateway, whom it answers
+};
+
+TEST_F(GatewayTest, LetsADeviceInWhenAnotherThreadSaysSo) {
+  TcpDevice device(port, "meter-1");
+  EXPECT_EQ(device.next().welcome().epoch(), 1U);
+}
+
+TEST_F(GatewayTest, SendsInTheOrderOfEachThreadsCalls) {
+  TcpDevice device(port, "meter-1");
+  ASSERT_TRUE(device.next().has_welcome());
+  constexpr int k_threads = 4;
+  constexpr int k_commands = 50;
+  std::atomic<int> answered{0};
+  std::vector<std::thread> callers;
+  for (int t = 0; t < k_threads; ++t) {
+    callers.emplace_back([&, t] {
+      for (int i = 0; i < k_commands; ++i) {
+        gateway->send(id("meter-1"), CommandFrame{std::to_string(t) + "." + std::to_string(i), "n", {}, 0},
+                      [&](Delivery delivery, Epoch) { answered += delivery == Delivery::sent ? 1 : 0; });
+      }
+    });
+  }
+  std::array<int, k_threads> next{};
+  for (int i = 0; i < k_threads * k_commands; ++i) {
+    const std::string got = device.next().command().id();
+    ASSERT_GE(got.size(), 3U) << "not a command, or nothing any more";
+    const auto thread = static_cast<std::size_t>(got[0] - '0');
+    ASSERT_EQ(got, std::to_string(thread) + "." + std::to_string(next.at(thread)++));
+  }
+  for (std::thread& caller : callers) caller.join();
+  gateway->stop();
+  EXPECT_EQ(answered, k_threads * k_commands);
+}
+
+TEST_F(GatewayTest, AnswersForADeviceThatIsNotThere) {
+  EXPECT_EQ(send("nobody", CommandFrame{"c-1", "n", {}, 0}), std::make_pair(Delivery::offline, Epoch{}));
+  std::promise<bool> closed;
+  gateway->close(id("nobody"), EndReason::kicked, [&](bool was) { closed.set_value(was); });
+  EXPECT_FALSE(closed.get_future().get());
+}
+
+TEST_F(GatewayTest, ClosesAConnection) {
+  TcpDevice device(port, "meter-1");
+  ASSERT_TRUE(device.next().has_welcome());
+  std::promise<bool> closed;
+  gateway->close(id("meter-1"), EndReason::kicked, [&](bool was) { closed.set_value(was); });
+  EXPECT_TRUE(closed.get_future().get());
+  EXPECT_EQ(device.next().goodbye().reason(), v1::GOODBYE_REASON_KICKED);
+}
+
+TEST_F(GatewayTest, LooksAgainAtTheDevicesItIsTold) {
+  authenticator.expires_unix_ms = clock.unix_ms() + 3'600'000;
+  TcpDevice device(port, "meter-1");
+  ASSERT_TRUE(device.next().has_welcome());
+  // Behind this answer the shard's thread does not look at `valid` until it is asked to.
+  EXPECT_EQ(send("meter-1", CommandFrame{"c-1", "n", {}, 0}).first, Delivery::sent);
+  ASSERT_TRUE(device.next().has_command());
+  authenticator.valid = false;
+  gateway->recheck({id("nobody"), id("meter-1")});
+  EXPECT_EQ(device.next().goodbye().reason(), v1::GOODBYE_REASON_CREDENTIAL_REVOKED);
+}
+
+TEST_F(GatewayTest, ShowsTheRecordsOfWatchedDevices) {
+  TcpDevice device(port, "meter-1");
+  ASSERT_TRUE(device.next().has_welcome());
+  gateway->watch(std::make_shared<const WatchSet>(WatchSet{id("meter-1")}));
+  // Goes the same way, behind it.
+  EXPECT_EQ(send("meter-1", CommandFrame{"c-1", "n", {}, 0}).first, Delivery::sent);
+  ASSERT_TRUE(device.next().has_command());
+  device.send(TestDevice::make_telemetry(1, 20.5));
+  v1::DeviceFrame ask;
+  ask.mutable_time_request()->set_token(1);
+  device.send(ask);
+  ASSERT_TRUE(device.next().has_time());
+  gateway->stop();
+  ASSERT_EQ(tap.records.size(), 1U);
+  EXPECT_EQ(tap.records[0].device, "meter-1");
+}
+
+TEST_F(GatewayTest, TellsTheRecorderWhoWasConnectedAsItStops) {
+  TcpDevice device(port, "meter-1");
+  ASSERT_TRUE(device.next().has_welcome());
+  gateway->stop();
+  ASSERT_EQ(recorder.entries.size(), 2U);
+  EXPECT_EQ(recorder.entries[0].kind, TimelineKind::connected);
+  EXPECT_EQ(recorder.entries[1].kind, TimelineKind::disconnected);
+}
+
+}  // namespace
+}  // namespace fieldgate::test
