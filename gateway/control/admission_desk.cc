@@ -46,7 +46,8 @@ void AdmissionDesk::send() {
     const std::size_t count = std::min(k_claims_per_job, waiting.size() - at);
     const auto begin = waiting.begin() + static_cast<std::ptrdiff_t>(at);
     batch->devices.assign(std::move_iterator(begin), std::move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
-    const bool taken = worker_.submit([this, batch](DeviceStore& store) { return claim(store, *batch); },
+    const bool taken = registry_.loaded() &&
+                       worker_.submit([this, batch](DeviceStore& store) { return claim(store, *batch); },
                                       [this, batch](const Result<void>& outcome) { answer_all(*batch, outcome); });
     if (!taken) answer_all(*batch, make_error(Errc::unavailable, "the registry has not been read, or too much waits"));
   }
