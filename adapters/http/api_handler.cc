@@ -141,13 +141,13 @@ void ApiHandler::answer(Route route, const Request& request, const TokenHolder& 
     case Route::presence:
     case Route::refusals: return timelines_.answer(route, request, std::move(respond));
     case Route::openapi: return respond(show_document(request));
-    case Route::overview: return respond(show_overview(request));
+    case Route::overview: return respond(show_overview(request, who));
     case Route::stream: return respond(stream_.open(request, who));
     default: return respond(lanes_.answer(route, request));
   }
 }
 
-Response ApiHandler::show_overview(const Request& request) const {
+Response ApiHandler::show_overview(const Request& request, const TokenHolder& who) const {
   if (const auto unknown = refuse_unknown(request.target, {})) return make_problem(*unknown, request.id);
   OverviewParts parts;
   parts.unix_ms = ports_.clock.unix_ms();
@@ -159,6 +159,7 @@ Response ApiHandler::show_overview(const Request& request) const {
   parts.dead_letters = ports_.lanes.dead_letters().usage();
   if (ports_.control.store) parts.store = ports_.control.store();
   parts.stream_subscribers = stream_.subscribers();
+  parts.asker = who;
   Response response;
   response.body = overview_json(parts);
   return response;

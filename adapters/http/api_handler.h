@@ -71,7 +71,7 @@ class ApiHandler final : public Handler {
   void answer(Route route, const Request& request, const TokenHolder& who, Respond respond);
   Response show_page(const Request& request) const;
   Response show_document(const Request& request) const;
-  Response show_overview(const Request& request) const;
+  Response show_overview(const Request& request, const TokenHolder& who) const;
 
   const ApiPorts ports_;
   const bool dashboard_;

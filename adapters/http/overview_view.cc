@@ -125,6 +125,11 @@ std::string overview_json(const OverviewParts& parts) {
   json.end_array();
   add_dead_letters(parts.dead_letters, json);
   add_process(parts, json);
+  json.key("token")
+      .begin_object()
+      .field("name", parts.asker.name)
+      .field("scope", to_string(parts.asker.scope))
+      .end_object();
   json.end_object();
   return std::move(json).take();
 }

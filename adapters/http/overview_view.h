@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/http/token_table.h"
 #include "gateway/core/fleet_index.h"
 #include "gateway/ports/control.h"
 #include "gateway/ports/dead_letters.h"
@@ -24,6 +25,7 @@ struct OverviewParts {
   std::vector<DeadLetterUsage> dead_letters;
   std::optional<StoreStatus> store;  // nullopt: none
   std::uint64_t stream_subscribers = 0;
+  TokenHolder asker;
 };
 
 std::string overview_json(const OverviewParts& parts);

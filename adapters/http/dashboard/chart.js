@@ -49,7 +49,7 @@ export function sparkline(points, name) {
   const [first, last] = [points[0]?.[0] ?? 0, points.at(-1)?.[0] ?? 1];
   const x = (at) => ((at - first) / (last - first || 1)) * 120;
   const y = (value) => 30 - ((value - low) / (high - low)) * 28;
-  const line = path(points, x, y);
+  const line = points.length > 1 ? path(points, x, y) : "";
   return h("svg.spark", { viewBox: "0 0 120 32", preserveAspectRatio: "none", role: "img", "aria-label": name },
            line && h("path.area", { d: `${line}L120 32L${x(first)} 32Z` }), line && h("path.line", { d: line }));
 }
