@@ -18,12 +18,9 @@ Error of_lane(const std::string& name, const Error& error) {
 
 }  // namespace
 
-Result<std::unique_ptr<NorthboundPart>> NorthboundPart::make(const Settings& settings, const std::string& node,
-                                                             const std::string& boot_id, const Clock& clock, Log& log) {
+Result<std::unique_ptr<NorthboundPart>> NorthboundPart::make(const Settings& settings, const Clock& clock, Log& log) {
   std::unique_ptr<NorthboundPart> part(new NorthboundPart);
   if (const auto spool = part->make_spool(settings, clock, log); !spool) return spool.error();
-  if (const auto lanes = part->make_lanes(settings, node, boot_id, clock, log); !lanes) return lanes.error();
-  if (const auto recovered = part->uplink_->recover(); !recovered) return recovered.error();
   return part;
 }
 
@@ -50,8 +47,8 @@ Result<void> NorthboundPart::make_spool(const Settings& settings, const Clock& c
   return {};
 }
 
-Result<void> NorthboundPart::make_lanes(const Settings& settings, const std::string& node, const std::string& boot_id,
-                                        const Clock& clock, Log& log) {
+Result<void> NorthboundPart::build(const Settings& settings, const std::string& node, const std::string& boot_id,
+                                   Lane* store_lane, Commands* commands, const Clock& clock, Log& log) {
   std::vector<uplink::LaneSpec> specs;
   const auto add = [&specs](Lane& lane, const auto& of) -> Result<void> {
     auto filter = LaneFilter::make(of.filter);
@@ -64,9 +61,10 @@ Result<void> NorthboundPart::make_lanes(const Settings& settings, const std::str
     part.name = of.name;
     part.probe = std::make_unique<MqttLaneProbe>();
     auto lane = mqtt::make_mqtt_lane(of, {node, boot_id, FIELDGATE_VERSION, clock.unix_ms()}, clock, log, *part.probe,
-                                     *dead_letters_);
+                                     *dead_letters_, commands);
     if (!lane) return of_lane(of.name, lane.error());
     part.lane = std::move(*lane);
+    if (of.commands) control_sinks_.push_back(part.lane.get());
     if (of.presence_retained) presence_views_.push_back(part.lane.get());
     if (auto added = add(*part.lane, of); !added) return added;
   }
@@ -79,10 +77,11 @@ Result<void> NorthboundPart::make_lanes(const Settings& settings, const std::str
     part.lane = std::move(*lane);
     if (auto added = add(*part.lane, of); !added) return added;
   }
+  if (store_lane != nullptr) specs.push_back({store_lane, LaneFilter(), seconds(0)});
   uplink_ =
       std::make_unique<uplink::UplinkLog>(*spool_, *dead_letters_, std::move(specs),
                                           uplink::UplinkTiming{settings.uplink.spool.checkpoint_every}, clock, log);
-  return {};
+  return uplink_->recover();
 }
 
 void NorthboundPart::describe_to(metrics::Sources& sources) const {

@@ -6,6 +6,7 @@
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
 #include "gateway/ports/clock.h"
+#include "gateway/ports/control.h"
 #include "gateway/ports/dead_letters.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/presence_view.h"
@@ -24,24 +25,30 @@ namespace fieldgate {
 // Thread: made and destroyed by one thread; what it lends is used as it says itself.
 class NorthboundPart {
  public:
-  // Opens the spool and reads what an earlier process left in it. Waits for the disk;
-  // nothing runs yet. `clock` and `log` must outlive it.
-  // Errors: a lane or a spool that is not to be had; the detail says which, and what
-  // to do.
-  static Result<std::unique_ptr<NorthboundPart>> make(const Settings& settings, const std::string& node,
-                                                      const std::string& boot_id, const Clock& clock, Log& log);
+  // Opens the spool. Waits for the disk; nothing runs yet. `clock` and `log` must
+  // outlive it. Errors: a spool that is not to be had, and what to do.
+  static Result<std::unique_ptr<NorthboundPart>> make(const Settings& settings, const Clock& clock, Log& log);
+
+  DeadLetterStore& dead_letters() noexcept { return *dead_letters_; }
+
+  // Makes the lanes and the log, and reads what an earlier process left in the spool.
+  // `store_lane` and `commands`: the store's, nullptr without one; both must outlive
+  // uplink().stop().
+  // Errors: a lane that is not to be had; the detail says which, and what to do.
+  Result<void> build(const Settings& settings, const std::string& node, const std::string& boot_id, Lane* store_lane,
+                     Commands* commands, const Clock& clock, Log& log);
 
   // Its stop() closes the spool as well.
   uplink::UplinkLog& uplink() noexcept { return *uplink_; }
   // Of the lanes that keep one.
   const std::vector<PresenceView*>& presence_views() const noexcept { return presence_views_; }
+  // The lanes that take commands hear here what becomes of them.
+  const std::vector<ControlSink*>& control_sinks() const noexcept { return control_sinks_; }
   void describe_to(metrics::Sources& sources) const;
 
  private:
   NorthboundPart() = default;
   Result<void> make_spool(const Settings& settings, const Clock& clock, Log& log);
-  Result<void> make_lanes(const Settings& settings, const std::string& node, const std::string& boot_id,
-                          const Clock& clock, Log& log);
 
   // Each stands above those that borrow it.
   struct MqttLanePart {
@@ -61,6 +68,7 @@ class NorthboundPart {
   std::vector<MqttLanePart> mqtt_;
   std::vector<WebhookLanePart> webhooks_;
   std::vector<PresenceView*> presence_views_;
+  std::vector<ControlSink*> control_sinks_;
   std::unique_ptr<uplink::UplinkLog> uplink_;
 };
 
