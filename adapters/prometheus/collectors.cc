@@ -120,6 +120,22 @@ void http_refused(const Snapshot& in, Samples& out) {
   if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->refused_connections.get()));
 }
 
+void stream_subscribers(const Snapshot& in, Samples& out) {
+  if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->stream_subscribers.get()));
+}
+
+void stream_events(const Snapshot& in, Samples& out) {
+  if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->stream_events.get()));
+}
+
+void stream_sent(const Snapshot& in, Samples& out) {
+  if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->stream_sent.get()));
+}
+
+void stream_missed(const Snapshot& in, Samples& out) {
+  if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->stream_missed.get()));
+}
+
 // ------------------------------------------------------------- node, process
 
 void build_info(const Snapshot&, Samples& out) { out.add(1, {FIELDGATE_VERSION}); }

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapters/http/stream_hub.h"
+
+#include "adapters/http/request_gate.h"
+#include "adapters/http/stream_inbox.h"
+#include "tests/support/http_fakes.h"
+
+#include <gtest/gtest.h>
+#include <boost/json.hpp>
+
+#include <deque>
+#include <map>
+#include <vector>
+
+namespace fieldgate::http {
+namespace {
+
+using test::FakeClock;
+
+// Timers run when the test says so.
+class ManualLoop final : public Loop {
+ public:
+  void post(std::function<void()> fn) override { timers_.push_back(std::move(fn)); }
+  void after(milliseconds, std::function<void()> fn) override { timers_.push_back(std::move(fn)); }
+  void run() {
+    for (const auto& fn : std::exchange(timers_, {})) fn();
+  }
+
+ private:
+  std::vector<std::function<void()>> timers_;
+};
+
+struct Event {
+  std::string id;
+  std::string name;
+  boost::json::value data;
+};
+
+// Reads as a browser does; asks for the next piece once it is told to.
+class Reader {
+ public:
+  explicit Reader(std::shared_ptr<BodySource> source) : source_(std::move(source)) { ask(); }
+
+  void ask() {
+    source_->next([this](BodyPiece piece) {
+      text += piece.bytes;
+      pieces += 1;
+      ended = piece.then == BodyPiece::Then::end;
+      if (greedy && !ended) ask();
+    });
+  }
+  void leave() { source_.reset(); }
+
+  std::vector<Event> events() const {
+    std::vector<Event> out;
+    std::size_t at = 0;
+    for (std::size_t end; (end = text.find("\n\n", at)) != std::string::npos; at = end + 2) {
+      Event event;
+      for (std::size_t line = at; line < end;) {
+        const std::size_t stop = std::min(text.find('\n', line), end);
+        const std::string one = text.substr(line, stop - line);
+        if (one.starts_with("id: ")) event.id = one.substr(4);
+        if (one.starts_with("event: ")) event.name = one.substr(7);
+        if (one.starts_with("data: ")) event.data = boost::json::parse(one.substr(6));
+        line = stop + 1;
+      }
+      if (!event.name.empty()) out.push_back(std::move(event));
+    }
+    return out;
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const Event& event : events()) out.push_back(event.name);
+    return out;
+  }
+  // The numbers in `data` of events of that name.
+  std::vector<std::int64_t> numbers(std::string_view name) const {
+    std::vector<std::int64_t> out;
+    for (const Event& event : events()) {
+      if (event.name == name) out.push_back(event.data.at("n").to_number<std::int64_t>());
+    }
+    return out;
+  }
+
+  bool greedy = true;  // asks for more at once
+  bool ended = false;
+  int pieces = 0;
+  std::string text;
+
+ private:
+  std::shared_ptr<BodySource> source_;
+};
+
+class StreamHubTest : public testing::Test {
+ protected:
+  void make(const std::function<void(ApiStreamSettings&)>& change = {}) {
+    if (change) change(settings);
+    hub = std::make_shared<StreamHub>(
+        settings, "edge-1", "b00t", loop, [this](std::string_view device) { return labels[std::string(device)]; },
+        [this](WatchSetPtr devices) { watched.push_back(std::move(devices)); }, clock, probe);
+  }
+  StreamRequest request(const std::string& query, const std::string& last_event_id = {}) {
+    Request r;
+    r.target = *parse_target("/api/v1/stream" + (query.empty() ? "" : "?" + query));
+    if (!last_event_id.empty()) r.head.headers.emplace_back("last-event-id", last_event_id);
+    auto read = read_stream_request(r, settings.devices_max);
+    if (const auto* fault = std::get_if<ParameterFault>(&read)) throw std::runtime_error(fault->detail);
+    return std::get<StreamRequest>(read);
+  }
+  std::shared_ptr<BodySource> subscribe(const std::string& query, const std::string& last_event_id = {}) {
+    auto source = hub->subscribe(request(query, last_event_id), "token", 0);
+    return source ? *source : nullptr;
+  }
+  void publish(StreamKind kind, std::string_view device, int n) {
+    hub->publish(kind, device, "{\"n\":" + std::to_string(n) + "}");
+  }
+  void presence(int from, int to, std::string_view device = "d") {
+    for (int n = from; n <= to; ++n) publish(StreamKind::presence, device, n);
+  }
+  void pass(milliseconds time) { clock.set(clock.unix_ms() + time.count()); }
+  std::vector<std::int64_t> range(std::int64_t from, std::int64_t to) {
+    std::vector<std::int64_t> out;
+    for (; from <= to; ++from) out.push_back(from);
+    return out;
+  }
+  std::set<std::string> watched_now() const {
+    std::set<std::string> out;
+    if (watched.empty() || watched.back() == nullptr) return out;
+    for (const DeviceId& id : *watched.back()) out.insert(id.str());
+    return out;
+  }
+
+  std::shared_ptr<ManualLoop> loop = std::make_shared<ManualLoop>();
+  ApiStreamSettings settings;
+  FakeClock clock;
+  HttpProbe probe;
+  std::map<std::string, Labels> labels;
+  std::vector<WatchSetPtr> watched;
+  std::shared_ptr<StreamHub> hub;
+};
+
+TEST_F(StreamHubTest, GreetsAndThenTellsWhatHappensInOrder) {
+  make();
+  Reader reader(subscribe(""));
+  presence(1, 3);
+  loop->run();
+  const auto events = reader.events();
+  ASSERT_EQ(events.size(), 4U) << reader.text;
+  EXPECT_EQ(events[0].name, "hello");
+  EXPECT_EQ(events[0].data.at("node").as_string(), "edge-1");
+  EXPECT_EQ(events[0].id, "edge-1.b00t.0");
+  EXPECT_EQ(events[3].id, "edge-1.b00t.3");
+  EXPECT_EQ(reader.numbers("presence"), range(1, 3));
+  EXPECT_EQ(reader.pieces, 2);  // what happened at once came at once
+}
+
+TEST_F(StreamHubTest, TellsEachWhatItAskedForAlone) {
+  make();
+  labels["a"] = {{"line", "3"}, {"site", "berlin"}};
+  labels["b"] = {{"site", "paris"}};
+  Reader all(subscribe("kinds=presence,command,lane,twin,registry"));
+  Reader usual(subscribe(""));
+  Reader only_a(subscribe("device=a&device=c"));
+  Reader berlin(subscribe("label=site=berlin&label=line"));
+  Reader data(subscribe("kinds=telemetry,event&device=a"));
+  publish(StreamKind::presence, "a", 1);
+  publish(StreamKind::presence, "b", 2);
+  publish(StreamKind::command, "b", 3);
+  publish(StreamKind::twin, "a", 4);
+  publish(StreamKind::registry, "c", 5);
+  publish(StreamKind::lane, {}, 6);
+  publish(StreamKind::telemetry, "a", 7);
+  publish(StreamKind::event, "a", 8);
+  publish(StreamKind::state, "a", 9);
+  publish(StreamKind::telemetry, "b", 10);
+  loop->run();
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(all.names(), (Names{"hello", "presence", "presence", "command", "twin", "registry", "lane"}));
+  EXPECT_EQ(usual.names(), (Names{"hello", "presence", "presence", "command", "lane"}));
+  EXPECT_EQ(only_a.names(), (Names{"hello", "presence", "lane"}));
+  EXPECT_EQ(berlin.names(), (Names{"hello", "presence", "lane"}));
+  EXPECT_EQ(data.names(), (Names{"hello", "telemetry", "event"}));
+}
+
+TEST_F(StreamHubTest, RefusesWhatCannotBeAskedFor) {
+  make([](ApiStreamSettings& s) { s.devices_max = 2; });
+  for (const char* query : {"kinds=", "kinds=presence,weather", "kinds=telemetry", "kinds=opaque,presence",
+                            "device=a&device=b&device=c", "device=+", "label=", "label==x", "kind=presence",
+                            "kinds=lane&kinds=lane", "last_event_id=1&last_event_id=2"}) {
+    EXPECT_THROW(request(query), std::runtime_error) << query;
+  }
+  EXPECT_EQ(request("device=a&device=a&device=b").filter.devices.size(), 2U);
+  EXPECT_EQ(request("last_event_id=one", "two").last_event_id, "two");
+}
+
+TEST_F(StreamHubTest, ResumesAfterTheLastEventThatItsReaderHas) {
+  make();
+  Reader first(subscribe(""));
+  presence(1, 5);
+  publish(StreamKind::lane, {}, 6);
+  loop->run();
+  first.leave();
+  presence(7, 9);  // nobody is there
+  Reader second(subscribe("", "edge-1.b00t.4"));
+  EXPECT_EQ(second.names(),
+            (std::vector<std::string>{"hello", "presence", "lane", "presence", "presence", "presence"}));
+  presence(10, 10);
+  loop->run();
+  EXPECT_EQ(second.numbers("presence"), (std::vector<std::int64_t>{5, 7, 8, 9, 10}));
+  EXPECT_EQ(second.events().front().id, "");  // hello must not move the place
+  Reader none_missed(subscribe("last_event_id=edge-1.b00t.10"));
+  EXPECT_EQ(none_missed.names(), std::vector<std::string>{"hello"});
+}
+
+TEST_F(StreamHubTest, ResetsWhomItCannotTellWhatWasMissed) {
+  make([](ApiStreamSettings& s) { s.history_events = 20; });  // 10 of them for the fleet
+  Reader first(subscribe(""));
+  presence(1, 15);
+  loop->run();
+  using Names = std::vector<std::string>;
+  for (const char* id : {"edge-1.b00t.3", "edge-1.other.12", "edge-2.b00t.12", "edge-1.b00t.16", "edge-1.b00t.",
+                         "edge-1.b00t.12x", "edge-1.b00t.-1", "12", "edge-1.b00t.99999999999999999999"}) {
+    Reader back(subscribe("", id));
+    EXPECT_EQ(back.names(), (Names{"hello", "reset"})) << id;
+    EXPECT_EQ(back.events().at(1).id, "edge-1.b00t.15");
+  }
+  Reader just(subscribe("", "edge-1.b00t.5"));
+  EXPECT_EQ(just.numbers("presence"), range(6, 15));
+}
+
+TEST_F(StreamHubTest, TellsASlowReaderWhatItMissedAndHoldsNobodyUp) {
+  make([](ApiStreamSettings& s) { s.subscriber_bytes_max = 2'000; });
+  Reader slow(subscribe(""));
+  slow.greedy = false;
+  Reader quick(subscribe(""));
+  presence(1, 1);
+  loop->run();
+  for (int n = 2; n <= 200; ++n) {
+    presence(n, n);
+    loop->run();
+  }
+  EXPECT_EQ(quick.numbers("presence"), range(1, 200));
+  EXPECT_EQ(slow.numbers("presence"), range(1, 1));
+  EXPECT_LT(slow.text.size(), 500U);
+  slow.ask();  // takes all that waited, and hears what did not
+  presence(201, 201);
+  loop->run();
+  slow.ask();
+  const auto events = slow.events();
+  const auto got = slow.numbers("presence");
+  std::int64_t missed = 0;
+  for (const Event& event : events) {
+    if (event.name != "missed") continue;
+    EXPECT_EQ(missed, 0) << "one word about one gap";
+    missed = event.data.at("count").to_number<std::int64_t>();
+    const std::int64_t from = 200 - missed + 1;
+    EXPECT_EQ(event.data.at("from").as_string(), "edge-1.b00t." + std::to_string(from));
+    EXPECT_EQ(event.data.at("to").as_string(), "edge-1.b00t.200");
+    EXPECT_EQ(event.id, "edge-1.b00t.200");
+  }
+  EXPECT_GT(missed, 150);
+  EXPECT_EQ(static_cast<std::int64_t>(got.size()) + missed, 201);
+  EXPECT_EQ(got.back(), 201);
+  EXPECT_EQ(probe.stream_missed.get(), static_cast<std::uint64_t>(missed));
+}
+
+TEST_F(StreamHubTest, LetsAResumingReaderTakeTheHistoryAtItsOwnPace) {
+  make([](ApiStreamSettings& s) { s.subscriber_bytes_max = 1'000; });
+  Reader first(subscribe(""));
+  for (int n = 1; n <= 3'000; ++n) {
+    hub->publish(StreamKind::presence, "d", "{\"n\":" + std::to_string(n) + ",\"x\":\"" + std::string(80, 'x') + "\"}");
+  }
+  loop->run();
+  Reader back(subscribe("", "edge-1.b00t.0"));
+  presence(3'001, 3'002);
+  loop->run();
+  EXPECT_EQ(back.numbers("presence"), range(1, 3'002));
+  EXPECT_EQ(back.names().size(), 3'003U);  // nothing missed, nothing twice
+  EXPECT_GT(back.pieces, 4);
+}
+
+TEST_F(StreamHubTest, KeepsDataFromPushingComingsAndGoingsOutOfTheHistory) {
+  make([](ApiStreamSettings& s) {
+    s.history_events = 100;
+    s.history_bytes_max = 20'000;
+  });
+  Reader both(subscribe("kinds=presence,telemetry&device=d"));
+  presence(1, 3);
+  for (int n = 0; n < 10'000; ++n) publish(StreamKind::telemetry, "d", n);
+  loop->run();
+  Reader back(subscribe("kinds=presence", "edge-1.b00t.1"));
+  EXPECT_EQ(back.numbers("presence"), range(2, 3));
+  Reader data(subscribe("kinds=presence,telemetry&device=d", "edge-1.b00t.1"));
+  EXPECT_EQ(data.names().at(1), "reset");
+}
+
+TEST_F(StreamHubTest, HasTheDevicesWatchedThatSomebodyWantsRecordsOf) {
+  make();
+  Reader presence_only(subscribe("device=x"));
+  loop->run();
+  EXPECT_TRUE(watched.empty());
+  Reader a(subscribe("kinds=telemetry&device=a&device=b"));
+  Reader b(subscribe("kinds=event&device=b&device=c"));
+  EXPECT_TRUE(hub->watches("c"));
+  EXPECT_FALSE(hub->watches("x"));
+  loop->run();
+  ASSERT_EQ(watched.size(), 1U);  // once for both
+  EXPECT_EQ(watched_now(), (std::set<std::string>{"a", "b", "c"}));
+  a.leave();
+  hub->tick();
+  loop->run();
+  EXPECT_EQ(watched_now(), (std::set<std::string>{"a", "b", "c"}));  // it may come back
+  pass(seconds(31));
+  hub->tick();
+  loop->run();
+  EXPECT_EQ(watched_now(), (std::set<std::string>{"b", "c"}));
+  b.leave();
+  pass(seconds(31));
+  hub->tick();
+  loop->run();
+  EXPECT_EQ(watched.back(), nullptr);
+}
+
+TEST_F(StreamHubTest, ResumesRecordsOnlyWhereNoneCanBeMissing) {
+  make();
+  Reader first(subscribe("kinds=telemetry&device=a"));
+  publish(StreamKind::telemetry, "a", 1);
+  loop->run();
+  first.leave();
+  publish(StreamKind::telemetry, "a", 2);
+  {
+    Reader back(subscribe("kinds=telemetry&device=a", "edge-1.b00t.1"));
+    EXPECT_EQ(back.numbers("telemetry"), range(2, 2));
+    Reader more(subscribe("kinds=telemetry&device=a&device=b", "edge-1.b00t.1"));
+    EXPECT_EQ(more.names().at(1), "reset");  // b was not watched then
+  }
+  pass(seconds(31));
+  hub->tick();
+  Reader late(subscribe("kinds=telemetry&device=a", "edge-1.b00t.2"));
+  EXPECT_EQ(late.names(), (std::vector<std::string>{"hello", "reset"}));
+}
+
+TEST_F(StreamHubTest, TellsOfRecordsThatNeverCameAndResetsWhoComesBackBeyondThem) {
+  make();
+  Reader data(subscribe("kinds=telemetry&device=a"));
+  Reader usual(subscribe(""));
+  publish(StreamKind::telemetry, "a", 1);
+  hub->lost(k_record_stream_kinds, 7);
+  publish(StreamKind::telemetry, "a", 2);
+  loop->run();
+  EXPECT_EQ(data.names(), (std::vector<std::string>{"hello", "telemetry", "missed", "telemetry"}));
+  EXPECT_EQ(data.events().at(2).data.at("count").to_number<int>(), 7);
+  EXPECT_TRUE(data.events().at(2).data.at("from").is_null());
+  EXPECT_EQ(usual.names(), std::vector<std::string>{"hello"});
+  EXPECT_EQ(Reader(subscribe("kinds=telemetry&device=a", data.events().at(1).id)).names().at(1), "reset");
+  EXPECT_EQ(Reader(subscribe("kinds=telemetry&device=a", data.events().at(3).id)).names().size(), 1U);
+}
+
+TEST_F(StreamHubTest, KeepsAnEventOnOneLineWhateverADeviceReports) {
+  make();
+  Reader reader(subscribe("kinds=state&device=a"));
+  hub->publish(StreamKind::state, "a", "{\"n\":\n1,\r\"x\":\r\n\"\\n\"}");
+  loop->run();
+  ASSERT_EQ(reader.events().size(), 2U) << reader.text;
+  EXPECT_EQ(reader.numbers("state"), range(1, 1));
+}
+
+TEST_F(StreamHubTest, GivesSignsOfLifeToWhomNothingHappens) {
+  make();
+  Reader reader(subscribe(""));
+  const std::size_t before = reader.text.size();
+  pass(seconds(14));
+  hub->tick();
+  EXPECT_EQ(reader.text.size(), before);
+  pass(seconds(2));
+  hub->tick();
+  EXPECT_EQ(reader.text.substr(before), ":\n\n");
+  hub->tick();
+  EXPECT_EQ(reader.text.size(), before + 3);
+}
+
+TEST_F(StreamHubTest, EndsWhenTheTokenDoes) {
+  make();
+  auto source = hub->subscribe(request(""), "short", clock.unix_ms() + 5'000);
+  ASSERT_TRUE(source.has_value());
+  Reader expiring(std::move(*source));
+  source = hub->subscribe(request(""), "revoked", 0);
+  Reader revoked(std::move(*source));
+  Reader other(subscribe(""));
+  hub->tick();
+  EXPECT_FALSE(expiring.ended);
+  pass(seconds(5));
+  hub->tick();
+  EXPECT_TRUE(expiring.ended);
+  hub->recheck([](std::string_view token) { return token != "revoked"; });
+  EXPECT_TRUE(revoked.ended);
+  EXPECT_FALSE(other.ended);
+}
+
+TEST_F(StreamHubTest, TakesSoManySubscribersAndForgetsThoseThatLeave) {
+  make([](ApiStreamSettings& s) { s.subscribers_max = 2; });
+  auto a = subscribe("");
+  auto b = subscribe("kinds=telemetry&device=x");
+  EXPECT_EQ(probe.stream_subscribers.get(), 2);
+  EXPECT_EQ(subscribe(""), nullptr);
+  b.reset();
+  EXPECT_EQ(probe.stream_subscribers.get(), 1);
+  EXPECT_EQ(hub->subscribers(), 1U);
+  EXPECT_NE(subscribe(""), nullptr);
+  hub.reset();
+  a.reset();  // outlives what it came from
+  EXPECT_EQ(probe.stream_subscribers.get(), 0);
+}
+
+TEST_F(StreamHubTest, WaitsLongerWithMoreReaders) {
+  make();
+  const milliseconds one = hub->pause();
+  std::vector<std::shared_ptr<BodySource>> many;
+  for (int i = 0; i < 1'000; ++i) many.push_back(subscribe(""));
+  EXPECT_LE(one, milliseconds(20));
+  EXPECT_GE(hub->pause(), milliseconds(200));
+  EXPECT_LE(hub->pause(), milliseconds(300));
+}
+
+TEST(StreamInbox, TellsOnceAndCountsWhatItCannotTake) {
+  StreamInbox inbox;
+  TappedRecord record;
+  record.device = "a";
+  record.payload.resize(1'000);
+  EXPECT_TRUE(inbox.put(record));
+  EXPECT_FALSE(inbox.put(record));
+  EXPECT_FALSE(inbox.put(std::make_shared<const CommandEntry>(CommandEntry{"c", *DeviceId::parse("a"), "n"})));
+  for (std::size_t i = 2; i < StreamInbox::k_records_max + 5; ++i) inbox.put(record);
+  StreamInbox::Content content = inbox.take();
+  EXPECT_EQ(content.commands.size(), 1U);
+  EXPECT_LE(content.record_bytes, StreamInbox::k_record_bytes_max);
+  EXPECT_EQ(content.records.size() + content.lost_records, StreamInbox::k_records_max + 5);
+  EXPECT_TRUE(inbox.put(std::make_shared<const Twin>(Twin{*DeviceId::parse("a")})));
+  record.payload.resize(StreamInbox::k_record_bytes_max);
+  inbox.put(record);
+  content = inbox.take();
+  EXPECT_EQ(content.twins.size(), 1U);
+  EXPECT_EQ(content.lost_records, 1U);
+  EXPECT_TRUE(inbox.take().records.empty());
+}
+
+}  // namespace
+}  // namespace fieldgate::http
