@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/control/command_desk.h"
+
+#include "gateway/control/command_id.h"
+#include "tests/unit/control/desk_world.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace fieldgate::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct CommandDeskTest : testing::Test, World {
+  CommandDeskTest() { add("pump"); }
+
+  std::string ack(const std::string& id) {
+    says("pump", CommandAckReply{id});
+    return state(id);
+  }
+  std::string result(const std::string& id, CommandResultReply::Outcome outcome = Outcome::succeeded) {
+    says("pump", CommandResultReply{id, outcome, "done", {std::byte{7}}});
+    return state(id);
+  }
+  std::string cancel(const std::string& id) {
+    Asked<CommandEntry> answer;
+    commands->cancel(id, "api:ann", answer.reply());
+    settle();
+    EXPECT_TRUE(answer.there());
+    return answer->has_value() ? std::string(to_string((*answer)->state)) : answer->error().code.message();
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& each : received) all.push_back(each.command().name);
+    return all;
+  }
+  using Outcome = CommandResultReply::Outcome;
+  const std::string not_there = make_error_code(Errc::not_found).message();
+  const std::string full = make_error_code(Errc::full).message();
+  const std::string conflict = make_error_code(Errc::conflict).message();
+  const std::string unavailable = make_error_code(Errc::unavailable).message();
+  const std::string invalid = make_error_code(Errc::invalid_argument).message();
+  const std::string too_large = make_error_code(Errc::too_large).message();
+};
+
+// --- into the ledger, and out
+
+TEST_F(CommandDeskTest, AnswersWhenTheCommandIsInTheLedgerAndOnlyThenHandsItOver) {
+  connect("pump");
+  std::size_t received_then = 99;
+  std::string state_then;
+  commands->submit(request("pump"), [&](Result<Commands::Accepted> accepted) {
+    received_then = received.size();
+    state_then = state(accepted->command.id);
+  });
+  settle();
+  EXPECT_EQ(received_then, 0u);
+  EXPECT_EQ(state_then, "queued");
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(received[0].command().name, "reboot");
+  EXPECT_EQ(received[0].command().deadline_ms, 30'000u);
+  EXPECT_EQ(steps(received[0].command().id), "queued queued@1 sent@1");
+}
+
+TEST_F(CommandDeskTest, SaysThatItIsHandedOverBeforeItIs) {
+  connect("pump");
+  std::string before;
+  on_receipt = [&](const Received& each) { before = steps(each.command().id); };
+  submit(request("pump"));
+  EXPECT_EQ(before, "queued queued@1");
+}
+
+TEST_F(CommandDeskTest, CarriesWhatTheDeviceSaysToTheEnd) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  EXPECT_EQ(ack(id), "acknowledged");
+  EXPECT_EQ(result(id), "succeeded");
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1 acknowledged@1 succeeded@1");
+  EXPECT_EQ(entry(id).result_text, "done");
+  EXPECT_EQ(entry(id).result_payload, (std::vector{std::byte{7}}));
+  ASSERT_EQ(changes.size(), 5u);
+  EXPECT_EQ(changes.back().state, CommandState::succeeded);
+  std::vector<std::string> told;
+  for (const auto& line : recorder.entries) told.push_back(line.fields.at(2).second);
+  EXPECT_EQ(told, (std::vector<std::string>{"queued", "sent", "acknowledged", "succeeded"}));
+}
+
+TEST_F(CommandDeskTest, TakesEachOutcomeAsTheDeviceSaysIt) {
+  connect("pump");
+  for (const auto& [outcome, name] : {std::pair(Outcome::failed, "failed"), std::pair(Outcome::rejected, "rejected"),
+                                      std::pair(Outcome::cancelled, "cancelled")}) {
+    EXPECT_EQ(result(submit(request("pump")), outcome), name);
+  }
+}
+
+TEST_F(CommandDeskTest, KeepsCommandsForADeviceThatIsNotThereAndSendsThemInOrder) {
+  for (int i = 0; i < 5; ++i) submit(request("pump", "n" + std::to_string(i)));
+  EXPECT_TRUE(received.empty());
+  connect("pump");
+  EXPECT_EQ(names(), (std::vector<std::string>{"n0", "n1", "n2", "n3", "n4"}));
+}
+
+TEST_F(CommandDeskTest, RefusesWhatCannotBeACommand) {
+  EXPECT_EQ(submit(request("stranger")), not_there);
+  EXPECT_EQ(submit(request("pump", "no/slash")), invalid);
+  auto wanted = request("pump");
+  wanted.payload.resize(16'385);
+  EXPECT_EQ(submit(wanted), too_large);
+  for (const auto timeout : {0ms, -1ms, 86'400'001ms}) {
+    wanted = request("pump");
+    wanted.timeout = timeout;
+    EXPECT_EQ(submit(wanted), invalid) << timeout.count();
+  }
+  for (const auto ttl : {-1ms, 604'800'001ms}) {
+    wanted = request("pump");
+    wanted.ttl = ttl;
+    EXPECT_EQ(submit(wanted), invalid) << ttl.count();
+  }
+  wanted = request("pump");
+  wanted.idempotency_key = std::string(129, 'k');
+  EXPECT_EQ(submit(wanted), invalid);
+  wanted.idempotency_key = "line\nfeed";
+  EXPECT_EQ(submit(wanted), invalid);
+  EXPECT_TRUE(changes.empty());
+}
+
+TEST_F(CommandDeskTest, GivesIdsThatSortByAgeAndAreNeverTheSame) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 1'000; ++i) ids.push_back(make_command_id(1'700'000'000'000 - i));
+  EXPECT_TRUE(std::ranges::is_sorted(ids));
+  EXPECT_EQ(std::set(ids.begin(), ids.end()).size(), ids.size());
+  for (const auto& id : ids) EXPECT_EQ(id.size(), 39u);
+}
+
+// --- what connections answer
+
+TEST_F(CommandDeskTest, TriesABusyConnectionAgain) {
+  connect("pump");
+  instead = Delivery::busy;
+  const std::string id = submit(request("pump"));
+  EXPECT_EQ(steps(id), "queued queued@1");
+  pass(20s);
+  EXPECT_EQ(steps(id), "queued queued@1") << "it is still being handed over";
+  instead.reset();
+  pass(10s);
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1");
+}
+
+TEST_F(CommandDeskTest, SaysSoIfTheConnectionWasGoneAndSendsOnTheNext) {
+  connect("pump");
+  instead = Delivery::offline;
+  const std::string id = submit(request("pump"));
+  EXPECT_EQ(steps(id), "queued queued@1 queued");
+  disconnect("pump");
+  instead.reset();
+  connect("pump");
+  EXPECT_EQ(steps(id), "queued queued@1 queued queued@2 sent@2");
+}
+
+TEST_F(CommandDeskTest, EndsWhatTheDeviceCannotTakeAndSaysWhy) {
+  connect("pump");
+  for (const auto& [delivery, why] :
+       {std::pair(Delivery::too_large, "receive_max_bytes"), std::pair(Delivery::unsupported, "capabilities")}) {
+    instead = delivery;
+    const std::string id = submit(request("pump"));
+    EXPECT_EQ(steps(id), "queued queued@1 rejected");
+    EXPECT_NE(entry(id).steps.back().detail.find(why), std::string::npos);
+  }
+  instead.reset();
+  submit(request("pump"));
+  EXPECT_EQ(received.size(), 1u) << "what comes after is not held up";
+}
+
+TEST_F(CommandDeskTest, DoesNotEndAsRejectedWhatAnEarlierConnectionTook) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  instead = Delivery::unsupported;
+  connect("pump");
+  pass(5s);
+  EXPECT_EQ(state(id), "sent");
+  pass(30s);
+  EXPECT_EQ(state(id), "timed_out");
+}
+
+TEST_F(CommandDeskTest, GivesUpHandingOverBeforeTheLedgerHasNoRoomToSaySo) {
+  auto wanted = request("pump");
+  wanted.at_most_once = true;
+  const std::string id = submit(wanted);
+  instead = Delivery::offline;
+  for (int i = 0; i < 60; ++i) connect("pump");
+  EXPECT_LE(entry(id).steps.size(), k_command_steps_max);
+  instead.reset();
+  connect("pump");
+  EXPECT_EQ(times_received(id), 0u);
+  pass(301s);
+  EXPECT_EQ(state(id), "expired");
+}
+
+// --- again and again
+
+TEST_F(CommandDeskTest, SendsAgainByTheSameIdUntilItIsAcknowledged) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  pass(10'100ms);
+  EXPECT_EQ(times_received(id), 2u);
+  EXPECT_LE(received.back().command().deadline_ms, 20'000u);
+  EXPECT_GE(received.back().command().deadline_ms, 19'700u);
+  EXPECT_EQ(entry(id).sends, 2u);
+  ack(id);
+  pass(15s);
+  EXPECT_EQ(times_received(id), 2u);
+}
+
+TEST_F(CommandDeskTest, SendsAgainOnTheNextConnectionAndBeforeWhatIsNewer) {
+  connect("pump");
+  submit(request("pump", "first"));
+  const std::string done = submit(request("pump", "acknowledged"));
+  ack(done);
+  disconnect("pump");
+  submit(request("pump", "second"));
+  received.clear();
+  connect("pump");
+  EXPECT_EQ(names(), (std::vector<std::string>{"first", "second"}));
+}
+
+TEST_F(CommandDeskTest, SendsOnceAndNoMoreWhatIsAtMostOnce) {
+  auto wanted = request("pump");
+  wanted.at_most_once = true;
+  connect("pump");
+  const std::string id = submit(wanted);
+  pass(15s);
+  connect("pump");
+  pass(5s);
+  EXPECT_EQ(times_received(id), 1u);
+  EXPECT_EQ(state(id), "sent");
+  EXPECT_EQ(result(id), "succeeded");
+}
+
+TEST_F(CommandDeskTest, SendsAgainWhatAnEndedConnectionTookWhileTheNextCame) {
+  const Epoch first = connect("pump");
+  hold_answers = true;
+  const std::string id = submit(request("pump"));
+  connect("pump");  // takes over before the answer
+  release();
+  ASSERT_EQ(times_received(id), 2u);
+  EXPECT_EQ(received[0].epoch, first);
+  EXPECT_EQ(received[1].epoch.value, first.value + 1);
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1 sent@2");
+}
+
+TEST_F(CommandDeskTest, HoldsNoMoreUnacknowledgedThanAllowed) {
+  connect("pump");
+  std::vector<std::string> ids;
+  for (int i = 0; i < 12; ++i) ids.push_back(submit(request("pump", "n" + std::to_string(i))));
+  EXPECT_EQ(received.size(), 8u);
+  ack(ids[3]);
+  EXPECT_EQ(received.size(), 9u);
+  result(ids[0]);
+  EXPECT_EQ(received.size(), 10u);
+  EXPECT_EQ(received.back().command().name, "n9");
+}
+
+TEST_F(CommandDeskTest, PassesOverWhatTheFleetSaysOfAnOlderConnection) {
+  connect("pump");
+  connect("pump");
+  tell("pump", Epoch{1}, false);
+  submit(request("pump"));
+  EXPECT_EQ(received.size(), 1u);
+}
+
+// --- answers that come early, late, or from somebody else
+
+TEST_F(CommandDeskTest, TakesAResultThatComesBeforeTheConnectionsAnswer) {
+  connect("pump");
+  hold_answers = true;
+  const std::string id = submit(request("pump"));
+  EXPECT_EQ(result(id), "succeeded");
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1 succeeded@1");
+  EXPECT_EQ(entry(id).sends, 1u);
+  EXPECT_NE(entry(id).first_sent_unix_ms, 0);
+  release();
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1 succeeded@1");
+  submit(request("pump", "next"));
+  EXPECT_EQ(received.back().command().name, "next");
+}
+
+TEST_F(CommandDeskTest, TakesAnAcknowledgementThatComesBeforeTheConnectionsAnswer) {
+  connect("pump");
+  hold_answers = true;
+  const std::string id = submit(request("pump"));
+  EXPECT_EQ(ack(id), "acknowledged");
+  release();
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1 acknowledged@1");
+  pass(31s);
+  EXPECT_EQ(state(id), "timed_out");
+}
+
+TEST_F(CommandDeskTest, ChangesNothingWhenTheLogIsReadAgain) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  ack(id);
+  result(id);
+  const auto before = entry(id);
+  const std::size_t told = changes.size();
+  journalled = 0;
+  settle();
+  EXPECT_EQ(entry(id).steps, before.steps);
+  EXPECT_EQ(changes.size(), told);
+}
+
+TEST_F(CommandDeskTest, BelievesNoDeviceAboutAnothersCommand) {
+  add("valve");
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  says("valve", CommandResultReply{id, Outcome::succeeded, {}, {}});
+  says("valve", CommandAckReply{"no such command"});
+  EXPECT_EQ(state(id), "sent");
+}
+
+// --- time
+
+TEST_F(CommandDeskTest, ExpiresWhatWasNotSentInTime) {
+  auto wanted = request("pump");
+  wanted.ttl = 5s;
+  const std::string id = submit(wanted);
+  pass(4'900ms);
+  EXPECT_EQ(state(id), "queued");
+  pass(200ms);
+  EXPECT_EQ(state(id), "expired");
+  connect("pump");
+  EXPECT_TRUE(received.empty());
+}
+
+TEST_F(CommandDeskTest, TimesOutFromTheFirstTimeItWasSent) {
+  pass(50s);
+  auto wanted = request("pump");
+  wanted.timeout = 15s;
+  const std::string id = submit(wanted);
+  pass(20s);
+  connect("pump");
+  pass(11s);
+  EXPECT_EQ(times_received(id), 2u);
+  pass(3'900ms);
+  EXPECT_EQ(state(id), "sent");
+  pass(200ms);
+  EXPECT_EQ(state(id), "timed_out");
+}
+
+TEST_F(CommandDeskTest, TakesAResultThatComesAfterTheTimeout) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  ack(id);
+  pass(31s);
+  ASSERT_EQ(state(id), "timed_out");
+  EXPECT_EQ(result(id), "succeeded");
+  EXPECT_EQ(changes.back().state, CommandState::succeeded);
+  EXPECT_EQ(result(id, Outcome::failed), "succeeded") << "the first word counts";
+}
+
+TEST_F(CommandDeskTest, WantsItAtOnceOrNotAtAllWhereTheTimeToLiveIsNothing) {
+  auto wanted = request("pump");
+  wanted.ttl = 0ms;
+  const std::string offline = submit(wanted);
+  EXPECT_EQ(state(offline), "expired");
+  EXPECT_NE(entry(offline).steps.back().detail.find("not connected"), std::string::npos);
+  connect("pump");
+  EXPECT_EQ(state(submit(wanted)), "sent");
+  instead = Delivery::offline;
+  EXPECT_EQ(state(submit(wanted)), "expired");
+}
+
+// --- cancelling
+
+TEST_F(CommandDeskTest, CancelsAtOnceWhatIsQueued) {
+  const std::string id = submit(request("pump"));
+  EXPECT_EQ(cancel(id), "cancelled");
+  EXPECT_NE(entry(id).steps.back().detail.find("api:ann"), std::string::npos);
+  connect("pump");
+  EXPECT_TRUE(received.empty());
+  EXPECT_EQ(cancel(id), conflict);
+  EXPECT_EQ(cancel("none such"), not_there);
+}
+
+TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatItHasAndLetsItDecide) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  EXPECT_EQ(cancel(id), "sent");
+  EXPECT_TRUE(entry(id).cancel_wanted);
+  EXPECT_EQ(std::get<CommandCancelFrame>(received.back().message).id, id);
+  EXPECT_EQ(result(id), "succeeded");
+}
+
+TEST_F(CommandDeskTest, AsksAgainOnTheNextConnectionAndDoesNotSendTheCommandAgain) {
+  connect("pump");
+  const std::string unacknowledged = submit(request("pump"));
+  const std::string acknowledged = submit(request("pump"));
+  ack(acknowledged);
+  disconnect("pump");
+  cancel(unacknowledged);
+  cancel(acknowledged);
+  received.clear();
+  connect("pump");
+  pass(12s);
+  std::set<std::string> asked;
+  for (const auto& each : received) asked.insert(std::get<CommandCancelFrame>(each.message).id);
+  EXPECT_EQ(asked, (std::set{unacknowledged, acknowledged}));
+  EXPECT_EQ(received.size(), 2u);
+}
+
+TEST_F(CommandDeskTest, CancelsWhatWasBeingHandedOverIfNoConnectionTookIt) {
+  connect("pump");
+  for (const Delivery delivery : {Delivery::offline, Delivery::busy}) {
+    hold = true;
+    instead = delivery;
+    const std::string id = submit(request("pump"));
+    EXPECT_EQ(cancel(id), "queued");
+    release();
+    EXPECT_EQ(state(id), "cancelled");
+    instead.reset();
+    pass(11s);
+    EXPECT_EQ(times_received(id), 0u);
+  }
+}
+
+TEST_F(CommandDeskTest, CancelsAtOnceWhatABusyConnectionHasNotTaken) {
+  connect("pump");
+  instead = Delivery::busy;
+  const std::string id = submit(request("pump"));
+  cancel(id);
+  EXPECT_EQ(state(id), "cancelled");
+  instead.reset();
+  pass(11s);
+  EXPECT_TRUE(received.empty());
+}
+
+TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatWasTakenMeanwhile) {
+  connect("pump");
+  hold = true;
+  const std::string id = submit(request("pump"));
+  cancel(id);
+  release();
+  EXPECT_EQ(state(id), "sent");
+  ASSERT_EQ(received.size(), 2u);
+  EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
+}
+
+// --- waiting
+
+TEST_F(CommandDeskTest, AnswersWhoWaitsWhenTheCommandEnds) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  Asked<CommandEntry> first;
+  Asked<CommandEntry> second;
+  commands->wait(id, 10s, first.reply());
+  commands->wait(id, 20s, second.reply());
+  pass(5s);
+  EXPECT_EQ(first.kept->count + second.kept->count, 0);
+  result(id);
+  ASSERT_TRUE(first.there() && second.there());
+  EXPECT_EQ((*first)->state, CommandState::succeeded);
+  Asked<CommandEntry> late;
+  commands->wait(id, 10s, late.reply());
+  settle();
+  EXPECT_TRUE(late.there()) << "it has ended already";
+}
+
+TEST_F(CommandDeskTest, AnswersWhoWaitsWhenPatienceEnds) {
+  const std::string id = submit(request("pump"));
+  Asked<CommandEntry> soon;
+  Asked<CommandEntry> later;
+  commands->wait(id, 2s, soon.reply());
+  commands->wait(id, 30s, later.reply());
+  pass(1'900ms);
+  EXPECT_EQ(soon.kept->count, 0);
+  pass(300ms);
+  ASSERT_TRUE(soon.there());
+  EXPECT_EQ((*soon)->state, CommandState::queued);
+  pass(27s);
+  EXPECT_EQ(later.kept->count, 0);
+  pass(1s);
+  EXPECT_TRUE(later.there());
+  Asked<CommandEntry> unknown;
+  commands->wait("none", 2s, unknown.reply());
+  settle();
+  EXPECT_EQ(unknown->error().code, Errc::not_found);
+}
+
+TEST_F(CommandDeskTest, LetsNoMoreWaitThanAllowed) {
+  const std::string id = submit(request("pump"));
+  Asked<CommandEntry> many;
+  for (std::size_t i = 0; i < CommandWaiters::k_max; ++i) commands->wait(id, 60s, many.reply());
+  settle();
+  ASSERT_EQ(many.kept->count, 0);
+  Asked<CommandEntry> one_more;
+  commands->wait(id, 60s, one_more.reply());
+  settle();
+  EXPECT_EQ(one_more->error().code, Errc::full);
+  cancel(id);
+  EXPECT_EQ(static_cast<std::size_t>(many.kept->count), CommandWaiters::k_max);
+}
+
+// --- the same again
+
+TEST_F(CommandDeskTest, GivesTheSameCommandForTheSameKeyAndRequest) {
+  auto wanted = request("pump");
+  wanted.idempotency_key = "k1";
+  const std::string id = submit(wanted);
+  pass(10s);
+  EXPECT_EQ(submit(wanted), id);
+  cancel(id);
+  EXPECT_EQ(submit(wanted), id) << "also when it has ended";
+  add("valve");
+  wanted.device = device_id("valve");
+  EXPECT_NE(submit(wanted), id) << "keys are a device's own";
+}
+
+TEST_F(CommandDeskTest, RefusesAKeyThatStandsForSomethingElse) {
+  auto first = request("pump");
+  first.idempotency_key = "k1";
+  submit(first);
+  std::vector<CommandRequest> others(5, first);
+  others[0].name = "other";
+  others[1].payload = {std::byte{1}};
+  others[2].ttl = 7s;
+  others[3].timeout = 7s;
+  others[4].at_most_once = true;
+  for (const auto& other : others) EXPECT_EQ(submit(other), conflict);
+}
+
+// --- bounds
+
+TEST_F(CommandDeskTest, QueuesNoMoreForADeviceThanAllowed) {
+  auto keyed = request("pump");
+  keyed.idempotency_key = "k1";
+  const std::string id = submit(keyed);
+  for (int i = 1; i < 100; ++i) submit(request("pump"));
+  EXPECT_EQ(submit(request("pump")), full);
+  EXPECT_EQ(submit(keyed), id) << "a repetition needs no room";
+  keyed.idempotency_key = "k2";
+  EXPECT_EQ(submit(keyed), full);
+  connect("pump");
+  EXPECT_NE(submit(request("pump")), full) << "what is sent is not queued";
+}
+
+TEST_F(CommandDeskTest, CountsThoseThatComeInTheSameTransaction) {
+  std::size_t refused = 0;
+  for (int i = 0; i < 150; ++i) {
+    commands->submit(request("pump"), [&](Result<Commands::Accepted> accepted) { refused += accepted ? 0 : 1; });
+  }
+  settle();
+  EXPECT_EQ(refused, 50u);
+}
+
+TEST(CommandDeskBounds, OpensNoMoreThanAllowedInAll) {
+  World world(CommandSettings{.open_max = 5});
+  for (int i = 0; i < 7; ++i) world.add("d" + std::to_string(i));
+  std::vector<std::string> ids;
+  for (int i = 0; i < 5; ++i) ids.push_back(world.submit(world.request("d" + std::to_string(i))));
+  const std::string full = make_error_code(Errc::full).message();
+  EXPECT_EQ(world.submit(world.request("d5")), full);
+  world.connect("d0");
+  world.says("d0", CommandResultReply{ids[0], CommandResultReply::Outcome::succeeded, {}, {}});
+  EXPECT_NE(world.submit(world.request("d5")), full);
+  world.restart();
+  EXPECT_EQ(world.submit(world.request("d6")), full) << "counted anew from the ledger";
+}
+
+TEST_F(CommandDeskTest, ForgetsWhatHasEndedLongAgo) {
+  connect("pump");
+  const std::string old = submit(request("pump"));
+  result(old);
+  jump(24h);
+  const std::string fresh = submit(request("pump"));
+  pass(61s);
+  EXPECT_EQ(state(fresh), "timed_out");
+  EXPECT_EQ(entry(old).id, "none");
+}
+
+TEST_F(CommandDeskTest, LetsACommandGoWithItsDevice) {
+  const std::string id = submit(request("pump"));
+  Asked<CommandEntry> waiting;
+  commands->wait(id, 600s, waiting.reply());
+  settle();
+  ASSERT_TRUE(store->delete_device(device_id("pump"), std::nullopt));
+  connect("pump");
+  EXPECT_TRUE(received.empty());
+  ASSERT_TRUE(waiting.there());
+  EXPECT_EQ(waiting->error().code, Errc::not_found);
+}
+
+}  // namespace
+}  // namespace fieldgate::control

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "adapters/sqlite/sqlite_store.h"
+#include "gateway/control/command_desk.h"
+#include "gateway/control/store_worker.h"
+#include "gateway/control/twin_desk.h"
+#include "tests/support/faulty_store.h"
+#include "tests/support/lane_fakes.h"
+#include "tests/unit/control/store_fixture.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+// A gateway's store, desks and devices, of which the gateway can be killed at any point
+// and begun anew: what is in the store, in the log and in the devices stays.
+namespace fieldgate::control {
+
+struct Killed {};
+
+template <class T>
+using Asked = Answer<T>;  // Downlink has an Answer of its own
+
+class World : public Downlink, public ControlSink {
+ public:
+  // A message that reached a device.
+  struct Received {
+    std::string device;
+    Epoch epoch;
+    DownMessage message;
+    const CommandFrame& command() const { return std::get<CommandFrame>(message); }
+    const DesiredFrame& desired() const { return std::get<DesiredFrame>(message); }
+  };
+
+  explicit World(const CommandSettings& limits = {}) : command_settings(limits) { boot(); }
+  ~World() override { end(); }
+
+  // --- the gateway
+  void boot() {
+    faults->down = false;
+    worker = std::make_unique<StoreWorker>(std::make_unique<test::FaultyStore>(store, faults), clock, log);
+    commands = std::make_unique<CommandDesk>(*worker, clock, log, command_settings, std::chrono::hours(24));
+    twins = std::make_unique<TwinDesk>(*worker, clock, log, TwinSettings{.document_bytes_max = 200});
+    EXPECT_TRUE(worker->open());
+    commands->start({{this}, this, &recorder});
+    twins->start({{this}, this, &recorder});
+    dead = false;
+  }
+  // As kill -9: nothing that is under way comes to its end.
+  void kill() {
+    dead = true;
+    kill_at.reset();
+    store->rollback();
+    end();
+    online.clear();
+    applying = false;
+  }
+  void restart() {
+    kill();
+    boot();
+  }
+  void settle() {
+    for (std::size_t before = 0;;) {
+      before = journalled;
+      pump_journal();
+      while (worker->run_once()) {
+      }
+      if (journalled == before || journalled == journal.size()) return;
+    }
+  }
+  // In steps, so that what is due at a time happens at that time.
+  void pass(std::chrono::milliseconds time) {
+    for (constexpr std::chrono::milliseconds step{100}; time.count() > 0; time -= std::min(time, step)) {
+      clock.passed += std::min(time, step);
+      settle();
+    }
+  }
+  void jump(std::chrono::milliseconds time) {
+    clock.passed += time;
+    settle();
+  }
+  template <class T>
+  T ask(std::function<Result<T>(DeviceStore&)> question) {
+    return *question(*store);
+  }
+
+  // --- devices
+  void add(const std::string& id) {
+    ASSERT_TRUE(store->put_device(DeviceEntry{.id = device_id(id), .labels = {}, .note = {}}, std::nullopt));
+  }
+  Epoch connect(const std::string& id) {
+    const Epoch epoch{++epochs};
+    online.insert_or_assign(id, epoch);
+    tell(id, epoch, true);
+    return epoch;
+  }
+  void disconnect(const std::string& id) {
+    const auto at = online.find(id);
+    if (at == online.end()) return;
+    const Epoch epoch = at->second;
+    online.erase(at);
+    tell(id, epoch, false);
+  }
+  void tell(const std::string& id, Epoch epoch, bool is_online) {
+    DeviceSummary summary{.id = device_id(id), .online = is_online, .epoch = epoch};
+    commands->devices_changed({&summary, 1});
+    twins->devices_changed({&summary, 1});
+    settle();
+  }
+  // What a device says is in the log from then on.
+  void say(const std::string& id, DeviceReply reply, Epoch epoch) {
+    journal.push_back({device_id(id), StreamId{7}, Seq{journal.size() + 1}, epoch, clock.unix_ms(), std::move(reply)});
+  }
+  void says(const std::string& id, DeviceReply reply) {
+    say(id, std::move(reply), Epoch{epochs});
+    settle();
+  }
+
+  // --- Downlink
+  void send(const DeviceId& id, DownMessage message, Answer answer) override {
+    if (dead) return;
+    point();
+    auto act = [this, id = id.str(), message = std::move(message), answer = std::move(answer)] {
+      const auto at = online.find(id);
+      Delivery delivery = at == online.end() ? Delivery::offline : Delivery::sent;
+      if (at != online.end() && instead) delivery = *instead;
+      const Epoch epoch = delivery == Delivery::sent ? at->second : Epoch{};
+      if (delivery == Delivery::sent) {
+        received.push_back({id, epoch, message});
+        if (on_receipt) on_receipt(received.back());
+        point();
+      }
+      if (hold_answers) {
+        held.push_back([answer, delivery, epoch] { answer(delivery, epoch); });
+      } else {
+        answer(delivery, epoch);
+      }
+    };
+    if (hold) {
+      held.emplace_back(std::move(act));
+    } else {
+      act();
+    }
+  }
+  void close(const DeviceId&, EndReason, std::function<void(bool)> answer) override { answer(false); }
+  void recheck(std::vector<DeviceId>) override {}
+  void release() {
+    hold = hold_answers = false;
+    for (auto& act : std::exchange(held, {})) act();
+    settle();
+  }
+
+  // --- ControlSink
+  void command_changed(const std::shared_ptr<const CommandEntry>& command) override {
+    if (!dead) changes.push_back(*command);
+  }
+  void twin_changed(const std::shared_ptr<const Twin>& twin) override {
+    if (!dead) twin_changes.push_back(*twin);
+  }
+
+  // --- what is there
+  CommandEntry entry(const std::string& id) {
+    auto found = store->command(id);
+    return found->value_or(CommandEntry{.id = "none", .device = device_id("none"), .name = {}});
+  }
+  std::string state(const std::string& id) { return std::string(to_string(entry(id).state)); }
+  // "queued queued@1 sent@1 ..."
+  std::string steps(const std::string& id) {
+    std::string text;
+    for (const CommandStep& step : entry(id).steps) {
+      text.append(text.empty() ? "" : " ").append(to_string(step.state));
+      if (step.epoch.value != 0) text.append("@" + std::to_string(step.epoch.value));
+    }
+    return text;
+  }
+  std::size_t times_received(const std::string& id) const {
+    std::size_t count = 0;
+    for (const auto& each : received) {
+      const auto* frame = std::get_if<CommandFrame>(&each.message);
+      if (frame != nullptr && frame->id == id) ++count;
+    }
+    return count;
+  }
+
+  CommandRequest request(const std::string& device, const std::string& name = "reboot") {
+    return {.device = device_id(device),
+            .name = name,
+            .payload = {},
+            .timeout = {},
+            .ttl = {},
+            .at_most_once = false,
+            .idempotency_key = {},
+            .source = "api:test",
+            .response_topic = {},
+            .correlation_data = {}};
+  }
+  // The id, or the error's name.
+  std::string submit(CommandRequest wanted) {
+    Asked<Commands::Accepted> answer;
+    commands->submit(std::move(wanted), answer.reply());
+    settle();
+    EXPECT_TRUE(answer.there());
+    if (!answer.there()) return "no answer";
+    return answer->has_value() ? (*answer)->command.id : answer->error().code.message();
+  }
+
+  // Every point at which a process can die and it makes a difference.
+  void point() {
+    ++points;
+    if (kill_at && *kill_at == points) {
+      dead = true;
+      faults->down = true;
+      throw Killed();
+    }
+  }
+
+  CommandSettings command_settings;
+  test::HandClock clock;
+  test::TextLog log;
+  RecordingRecorder recorder;
+  std::shared_ptr<test::FaultyStore::Faults> faults = make_faults();
+  std::shared_ptr<DeviceStore> store = sqlite::make_sqlite_store(":memory:", clock);
+  std::unique_ptr<StoreWorker> worker;
+  std::unique_ptr<CommandDesk> commands;
+  std::unique_ptr<TwinDesk> twins;
+
+  std::uint64_t epochs = 0;
+  std::map<std::string, Epoch> online;
+  std::vector<Received> received;
+  std::function<void(const Received&)> on_receipt;
+  std::optional<Delivery> instead;  // is answered in the place of sent
+  bool hold = false;                // neither delivers nor answers
+  bool hold_answers = false;        // delivers, but does not answer
+  std::vector<std::function<void()>> held;
+  bool dead = false;
+
+  std::vector<JournalRecord> journal;
+  std::size_t journalled = 0;
+  std::vector<CommandEntry> changes;
+  std::vector<Twin> twin_changes;
+
+  std::uint64_t points = 0;
+  std::optional<std::uint64_t> kill_at;
+
+ private:
+  std::shared_ptr<test::FaultyStore::Faults> make_faults() {
+    auto made = std::make_shared<test::FaultyStore::Faults>();
+    made->look = [this](std::string_view) { point(); };
+    return made;
+  }
+  void end() {
+    if (worker == nullptr) return;
+    held.clear();
+    dead = true;
+    faults->down = true;
+    kill_at.reset();
+    worker->stop(std::chrono::milliseconds(0));
+    commands.reset();
+    twins.reset();
+    worker.reset();
+  }
+  void pump_journal() {
+    if (applying || journalled == journal.size()) return;
+    const std::size_t end = journal.size();
+    applying = true;
+    const bool taken = worker->submit(
+        [this, from = journalled, end](DeviceStore& into) -> Result<void> {
+          commands->begin();
+          twins->begin();
+          for (std::size_t i = from; i < end; ++i) {
+            if (auto done = commands->apply(into, journal[i]); !done) return done;
+            if (auto done = twins->apply(into, journal[i]); !done) return done;
+          }
+          return {};
+        },
+        [this, end](const Result<void>& outcome) {
+          applying = false;
+          if (!outcome) return;
+          journalled = end;
+          commands->committed();
+          twins->committed();
+        });
+    if (!taken) applying = false;
+  }
+  bool applying = false;
+};
+
+}  // namespace fieldgate::control
