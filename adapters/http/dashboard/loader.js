@@ -11,7 +11,8 @@ export class Loader {
     this.every_ms = every_ms;
     this.data = null;
     this.error = null;
-    this.busy = false;
+    this.running = null;
+    this.again = false;
     this.stopped = false;
     this.load = this.load.bind(this);
     this.onVisible = () => !document.hidden && this.every_ms && this.load();
@@ -19,33 +20,43 @@ export class Loader {
     this.load();
   }
 
-  async load() {
-    if (this.stopped) return;
+  // Now; while an answer is on its way, once more after it.
+  load() {
+    if (this.stopped) return Promise.resolve();
     clearTimeout(this.timer);
-    this.abort?.abort();
+    if (this.running) this.again = true;
+    else this.running = this.run();
+    return this.running;
+  }
+
+  async run() {
     const abort = (this.abort = new AbortController());
-    this.busy = true;
-    try {
-      const data = await this.fetcher(abort.signal);
-      if (abort.signal.aborted) return;
-      this.data = data;
-      this.error = null;
-    } catch (error) {
-      if (abort.signal.aborted) return;
-      this.error = error;
-    }
-    this.busy = false;
-    if (this.every_ms && !document.hidden && !this.stopped) {
+    do {
+      this.again = false;
+      try {
+        const data = await this.fetcher(abort.signal);
+        if (abort.signal.aborted) return;
+        this.data = data;
+        this.error = null;
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        this.error = error;
+      }
+      redraw();
+    } while (this.again);
+    this.running = null;
+    if (this.every_ms && !document.hidden) {
       const wait = this.error ? Math.max(this.every_ms, 1000 * (this.error.retryAfter || 3)) : this.every_ms;
       this.timer = setTimeout(this.load, wait);
     }
-    redraw();
   }
 
   // Another question: what was there is of another kind.
   restart(keep = false) {
     if (!keep) this.data = null;
     this.error = null;
+    this.abort?.abort();
+    this.running = null;
     this.load();
   }
 

@@ -25,21 +25,21 @@ function readable(base64) {
 }
 
 export function deadLetters(query) {
-  let at_ = read(query);
-  const search = { device: at_.device };
+  let filter = read(query);
+  const search = { device: filter.device };
   const older = { letters: [], next: undefined, busy: false };
   let timer = 0;
   const bulk = { running: "", done: 0, stopped: "" };
 
-  const loader = new Loader((signal) => get("/dead-letters", { ...at_, limit: PAGE }, signal), 5000);
+  const loader = new Loader((signal) => get("/dead-letters", { ...filter, limit: PAGE }, signal), 5000);
   const lanes = new Loader((signal) => get("/lanes", {}, signal));
-  const set = (change, replace) => go(link("dead-letters", { ...at_, ...change }), replace);
+  const set = (change, replace) => go(link("dead-letters", { ...filter, ...change }), replace);
   const forget = () => Object.assign(older, { letters: [], next: undefined });
 
   async function more() {
     older.busy = true;
     redraw();
-    const page = await attempt(() => get("/dead-letters", { ...at_, limit: PAGE, cursor: older.next ?? loader.data.next_cursor }));
+    const page = await attempt(() => get("/dead-letters", { ...filter, limit: PAGE, cursor: older.next ?? loader.data.next_cursor }));
     older.busy = false;
     if (page) {
       older.letters.push(...page.dead_letters);
@@ -91,7 +91,7 @@ export function deadLetters(query) {
     let cursor = "";
     try {
       do {
-        const { data } = await call(method, path, { query: { ...at_, limit: 200, cursor } });
+        const { data } = await call(method, path, { query: { ...filter, limit: 200, cursor } });
         bulk.done += data.done;
         bulk.stopped = data.stopped ?? "";
         cursor = data.more && !data.stopped ? data.next_cursor : "";
@@ -105,7 +105,7 @@ export function deadLetters(query) {
     }
   }
 
-  const which = () => [at_.lane && `of lane ${at_.lane}`, at_.device && `of device ${at_.device}`].filter(Boolean).join(" ");
+  const which = () => [filter.lane && `of lane ${filter.lane}`, filter.device && `of device ${filter.device}`].filter(Boolean).join(" ");
   const bulkButton = (label, title, text, verb, kind, method, path) => button(label, () => confirm({ title, text, verb: label, danger: kind === "danger", act: () => runAll(method, path, verb) }),
     { kind, scope: "admin", busy: Boolean(bulk.running), reason: which() ? (loader.data?.dead_letters.length ? "" : "There is nothing to do.") : "Choose a lane or a device first." });
 
@@ -126,13 +126,13 @@ export function deadLetters(query) {
     return [table("Dead letters", columns, all, (l) => l.id), (older.next ?? next) ? h("p.center", null, button("More", more, { busy: older.busy })) : null];
   }
 
-  const laneNames = () => [...new Set([...(lanes.data?.lanes ?? []).map((lane) => lane.name), at_.lane].filter(Boolean))];
+  const laneNames = () => [...new Set([...(lanes.data?.lanes ?? []).map((lane) => lane.name), filter.lane].filter(Boolean))];
 
   return {
     title: "Dead letters",
     change({ query: next }) {
-      at_ = read(next);
-      if (document.activeElement?.type !== "search") search.device = at_.device;
+      filter = read(next);
+      if (!timer && search.device.trim() !== filter.device) search.device = filter.device;
       forget();
       loader.restart();
     },
@@ -143,10 +143,13 @@ export function deadLetters(query) {
     },
     view: () => [
       h("search.filters.few", { "aria-label": "Filters" },
-        field("Lane", select(at_.lane, [["", "All lanes"], ...laneNames().map((name) => [name, name])], (lane) => set({ lane })), { key: "letters-lane" }),
+        field("Lane", select(filter.lane, [["", "All lanes"], ...laneNames().map((name) => [name, name])], (lane) => set({ lane })), { key: "letters-lane" }),
         field("Device", input(search, "device", { type: "search", maxlength: 128, placeholder: "Its whole id", oninput: () => {
           clearTimeout(timer);
-          timer = setTimeout(() => set({ device: search.device.trim() }, true), SEARCH_DELAY_MS);
+          timer = setTimeout(() => {
+            timer = 0;
+            set({ device: search.device.trim() }, true);
+          }, SEARCH_DELAY_MS);
         } }), { key: "letters-device" }),
         h("div.actions", null, bulk.running ? h("span.muted", { role: "status" }, `${bulk.running}: ${bulk.done} so far`) : null,
           bulkButton("Replay all", "Replay all of them?", `Every dead letter ${which()} goes to its lane again. Mend the cause first, or they come back.`, "Replayed", "", "POST", "/dead-letters/replay"),

@@ -83,9 +83,12 @@ export function devices(query) {
   }, EVERY_MS);
 
   const set = (change, replace = false) => go(write({ ...at, cursor: "", ...change }), replace);
-  const later = (change) => {
+  const later = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => set(change, true), SEARCH_DELAY_MS);
+    timer = setTimeout(() => {
+      timer = 0;
+      set({ text: search.text.trim(), firmware: search.firmware.trim() }, true);
+    }, SEARCH_DELAY_MS);
   };
   const filtered = () => ["text", "firmware", "reason", "enabled", "registered", "state", "node"].some((name) => at[name]) || at.label.length > 0;
 
@@ -97,10 +100,10 @@ export function devices(query) {
     set({ label: [...at.label, label] });
   }
 
-  const typed = (name) => ({ type: "search", maxlength: 256, oninput: () => later({ [name]: search[name].trim() }) });
+  const typed = { type: "search", maxlength: 256, oninput: later };
 
   const filters = () => h("search.filters", { "aria-label": "Filters" },
-    h("div.search", null, icon("search"), field("Search", input(search, "text", { ...typed("text"), placeholder: "Id, note or label" }), { key: "devices-text" })),
+    h("div.search", null, icon("search"), field("Search", input(search, "text", { ...typed, placeholder: "Id, note or label" }), { key: "devices-text" })),
     field("State", select(at.state, Object.entries(STATES), (state) => set({ state })), { key: "devices-state" }),
     field("Left because", select(at.reason, [["", "Any reason"], ...reasons.map((name) => [name, reasonShort(name)])], (reason) => set(reason ? { reason, state: "offline" } : { reason })), { key: "devices-reason" }),
     field("Registry", select(at.enabled ? `enabled=${at.enabled}` : at.registered ? `registered=${at.registered}` : "",
@@ -109,7 +112,7 @@ export function devices(query) {
         const [name, wanted] = value.split("=");
         set({ enabled: "", registered: "", ...(name && { [name]: wanted }) });
       }), { key: "devices-registry" }),
-    field("Firmware", input(search, "firmware", { ...typed("firmware"), placeholder: "2.1.0" }), { key: "devices-firmware" }),
+    field("Firmware", input(search, "firmware", { ...typed, placeholder: "2.1.0" }), { key: "devices-firmware" }),
     h("form.add", { onsubmit: addLabel }, field("Label", input(search, "label", { placeholder: "site=berlin", maxlength: 330 }), { key: "devices-label" }), button("Add", null, { type: "submit", name: "Add the label filter" })),
     field("Order", select(at.sort || "id", Object.entries(SORTS), (sort) => set({ sort: sort === "id" ? "" : sort })), { key: "devices-sort" }));
 
@@ -173,8 +176,11 @@ export function devices(query) {
       h("div.actions", null, button("Register a device", () => registerDialog(loader.load), { scope: "admin", glyph: "plus" }))),
     change({ query: next }) {
       at = read(next);
-      // Not while somebody types: then the address follows the field.
-      if (document.activeElement?.type !== "search") Object.assign(search, { text: at.text, firmware: at.firmware });
+      // While somebody types, the address follows the fields; else they follow it.
+      if (!timer) {
+        if (search.text.trim() !== at.text) search.text = at.text;
+        if (search.firmware.trim() !== at.firmware) search.firmware = at.firmware;
+      }
       if (!at.cursor) trail = [];
       loader.restart(true);
     },
