@@ -2,15 +2,18 @@
 #include "gateway/cli/command_line.h"
 
 #include "gateway/cli/load.h"
+#include "gateway/cli/token_command.h"
 #include "gateway/config/print.h"
 
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <iostream>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace fieldgate {
 namespace {
@@ -20,8 +23,9 @@ constexpr const char* k_about =
 
 constexpr const char* k_exit_statuses =
     "Exit status: 0 done; 1 check-config found problems, or serve ended with records that were\n"
-    "neither forwarded nor on disk; 64 wrong command line; 66 the configuration file cannot be\n"
-    "read; 69 serve could not start; 70 a bug; 78 the configuration has problems.";
+    "neither forwarded nor on disk; 64 wrong command line; 66 a file (the configuration, a key)\n"
+    "cannot be read; 69 serve could not start; 70 a bug; 73 a file cannot be written; 78 the\n"
+    "configuration has problems.";
 
 class CommandLine {
  public:
@@ -41,6 +45,7 @@ class CommandLine {
     command("config-reference", "Print the reference of the configuration as Markdown", &CommandLine::config_reference);
     command("version", "Print the version", &CommandLine::version);
     command("help", "Print this", &CommandLine::help);
+    token_.emplace(group("token", "Make tokens for people and devices: new, device, jwt"), context_, choose_);
     help_ = app_.help();  // once parsed, it would be the chosen command's
   }
 
@@ -60,17 +65,22 @@ class CommandLine {
       app_.exit(error, context_.out, context_.err);
       return k_exit_ok;
     }
-    return (this->*chosen_)();
+    return chosen_();
   }
 
  private:
   using Command = int (CommandLine::*)();
 
   CLI::App& command(const std::string& name, const std::string& what, Command chosen) {
-    CLI::App& added = *app_.add_subcommand(name, what);
-    commands_.push_back(name);
-    added.callback([this, chosen] { chosen_ = chosen; });
+    CLI::App& added = group(name, what);
+    added.callback([this, chosen] { chosen_ = [this, chosen] { return (this->*chosen)(); }; });
     return added;
+  }
+
+  // A command that has commands of its own.
+  CLI::App& group(const std::string& name, const std::string& what) {
+    commands_.push_back(name);
+    return *app_.add_subcommand(name, what);
   }
 
   int unknown(const std::string& name) {
@@ -175,7 +185,9 @@ class CommandLine {
   std::string help_;
   std::vector<std::string> commands_;
   std::string config_path_;
-  Command chosen_ = nullptr;
+  std::function<int()> chosen_;
+  const TokenCommand::Choose choose_ = [this](std::function<int()> chosen) { chosen_ = std::move(chosen); };
+  std::optional<TokenCommand> token_;
   int status_ = k_exit_ok;
 };
 

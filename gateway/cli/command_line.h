@@ -15,11 +15,12 @@ namespace fieldgate {
 // What the process ends with, beside what `serve` returns. 64 and up as in
 // BSD's sysexits.h.
 inline constexpr int k_exit_ok = 0;
-inline constexpr int k_exit_check_failed = 1;  // check-config found problems
-inline constexpr int k_exit_usage = 64;        // the command line is wrong
-inline constexpr int k_exit_no_input = 66;     // the configuration file cannot be read
-inline constexpr int k_exit_internal = 70;     // a bug
-inline constexpr int k_exit_config = 78;       // the configuration has problems
+inline constexpr int k_exit_check_failed = 1;   // check-config found problems
+inline constexpr int k_exit_usage = 64;         // the command line is wrong
+inline constexpr int k_exit_no_input = 66;      // a file to be read cannot be
+inline constexpr int k_exit_internal = 70;      // a bug
+inline constexpr int k_exit_cannot_write = 73;  // a file cannot be written
+inline constexpr int k_exit_config = 78;        // the configuration has problems
 
 // gateway/serve.h's serve(), or a test's stand-in.
 using ServeFunction =

@@ -149,7 +149,7 @@ TEST(CommandLine, HelpNamesEveryCommand) {
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"help"}, {"--help"}}) {
     const Ended run = f.run(arguments);
     EXPECT_EQ(run.status, k_exit_ok);
-    for (const char* command : {"serve", "check-config", "print-config", "config-schema", "version", "help"}) {
+    for (const char* command : {"serve", "check-config", "print-config", "config-schema", "token", "version", "help"}) {
       EXPECT_TRUE(contains(run.out, command)) << command;
     }
   }
