@@ -7,6 +7,8 @@
 #include "tests/support/fake_dead_letters.h"
 #include "tests/unit/control/store_fixture.h"
 
+#include <gtest/gtest.h>
+
 #include <deque>
 #include <memory>
 #include <span>

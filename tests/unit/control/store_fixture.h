@@ -10,7 +10,9 @@
 #include "tests/support/faulty_store.h"
 #include "tests/support/lane_fakes.h"
 
+#include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,9 +35,15 @@ struct StoreFixture {
     while (worker.run_once()) {
     }
   }
+  // In steps of at most a second, as time does.
   void pass(std::chrono::milliseconds time) {
-    clock.passed += time;
     settle();
+    while (time.count() > 0) {
+      const auto step = std::min<std::chrono::milliseconds>(time, std::chrono::seconds(1));
+      clock.passed += step;
+      time -= step;
+      settle();
+    }
   }
   // What `question` finds in the store.
   template <class T>
