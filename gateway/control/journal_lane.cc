@@ -116,7 +116,7 @@ bool JournalLane::read_block() {
   const LogPosition first = block->first_position();
   if (first > next_) {
     log_.warn("store_lane_missed", {{"records", first.value - next_.value}});
-    for (JournalSink* sink : sinks_) sink->missed();
+    missed();
   }
   for (std::size_t at = next_ > first ? next_.value - first.value : 0; at < block->size(); ++at) sort(block, at);
   through_ = block->last_position();
@@ -174,6 +174,11 @@ void JournalLane::bury(const RecordView& view, std::string reason, std::string d
       {{"device", view.device}, {"kind", to_string(view.kind)}, {"reason", letter.reason}, {"detail", letter.detail}});
   dead_letters_.add(std::move(letter));
   ++outcome_.dead_lettered;
+  if (view.kind == RecordKind::presence) missed();
+}
+
+void JournalLane::missed() {
+  for (JournalSink* sink : sinks_) sink->missed();
 }
 
 // --- into the store

@@ -44,7 +44,7 @@ class JournalSink {
   virtual Result<void> apply_presence(DeviceStore&, std::span<const PresenceEvent>) { return {}; }
   // Everything applied since begin() is in the store.
   virtual void committed() {}
-  // Records were given up before the lane had read them.
+  // Records were given up before the lane had read them, or presence could not be taken.
   virtual void missed() {}
 };
 
@@ -91,6 +91,7 @@ class JournalLane final : public Lane {
   Result<Content> read_presence(const RecordView& view) const;
   Result<Content> read_reply(const RecordView& view) const;
   void bury(const RecordView& view, std::string reason, std::string detail);
+  void missed();
   void send();
   Result<void> apply(DeviceStore& store, std::size_t count);
   void applied(std::size_t count, const Result<void>& outcome);

@@ -21,6 +21,7 @@ class FaultyStore final : public DeviceStore {
   // What the test holds of it, for the store itself belongs to the worker.
   struct Faults {
     bool down = false;                           // every call fails with Errc::unavailable
+    bool is_open = false;                        // open() is not passed on: another one did it
     std::optional<std::uint64_t> fail_at;        // the call of this number does, once
     Errc error = Errc::unavailable;              // with this
     std::function<void(std::string_view)> look;  // hears the name of every call

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <span>
@@ -50,10 +51,9 @@ class JournalFeed final : public LaneFeed {
   RecordBlockPtr read(LogPosition from) const override {
     ++reads;
     if (fetching) return nullptr;
-    for (const auto& block : blocks_) {
-      if (block->last_position() >= from) return block;
-    }
-    return nullptr;
+    const auto at =
+        std::ranges::lower_bound(blocks_, from, {}, [](const auto& block) { return block->last_position(); });
+    return at == blocks_.end() ? nullptr : *at;
   }
   Fate fate(const RecordView& record) const noexcept override {
     if (record.device == "old") return Fate::expire;
@@ -83,11 +83,12 @@ class JournalFeed final : public LaneFeed {
 // Records as shards make them.
 class BlockMaker {
  public:
+  std::string node = "node-1";  // as presence has it
+
   BlockMaker& presence(const std::string& device, std::uint64_t epoch, bool online, std::string_view boot_id = "boot-1",
                        std::string_view reason = "bye", std::int64_t unix_ms = 1'700'000'000'000) {
     std::string payload;
-    wire_.encoder().presence({online, {epoch}, "node-1", boot_id, unix_ms, online ? std::string_view() : reason},
-                             payload);
+    wire_.encoder().presence({online, {epoch}, node, boot_id, unix_ms, online ? std::string_view() : reason}, payload);
     return add(RecordKind::presence, device, payload, epoch, {}, {});
   }
   BlockMaker& result(const std::string& device, std::uint64_t seq, const std::string& command,
@@ -108,6 +109,7 @@ class BlockMaker {
   BlockMaker& other(RecordKind kind = RecordKind::telemetry) { return add(kind, "pump", "not looked at", 3, {7}, {1}); }
   BlockMaker& garbage(RecordKind kind) { return add(kind, "pump", "\xff\xff", 3, {7}, {1}); }
 
+  bool empty() const { return block_->empty(); }
   std::shared_ptr<RecordBlock> take() { return std::exchange(block_, std::make_shared<RecordBlock>(0)); }
 
  private:
