@@ -153,8 +153,7 @@ class Import final : public BodySource, public std::enable_shared_from_this<Impo
       }
     }
     before_.clear();
-    if (piece.bytes.empty() && !ended_) return go_on();
-    if (piece.bytes.empty()) return conclude({}, {});
+    if (piece.bytes.empty()) return go_on();
     give(std::move(piece));
   }
 

@@ -285,7 +285,7 @@ class FakeControl final : public Registry, public Commands, public Twins, public
     if (mode == PutMode::update && !known) return make_error(Errc::not_found, "no such device");
     if (expected && (!known || at->second.revision != *expected)) return make_error(Errc::conflict, "changed since");
     if (patch.note == "refuse me") return make_error(Errc::invalid_argument, "note: not this one");
-    DeviceEntry entry = known ? at->second : DeviceEntry{id};
+    DeviceEntry entry = known ? at->second : DeviceEntry{id, true, {}, {}};
     if (mode == PutMode::replace) {
       entry.enabled = true;
       entry.labels.clear();
