@@ -24,6 +24,8 @@ std::int32_t remaining(std::uint32_t since, std::uint32_t limit, std::uint32_t n
   return static_cast<std::int32_t>(since + limit - now);
 }
 
+// Nobody need say that a token, replaced by another, has come to its end.
+constexpr std::uint32_t k_credential_ms = 60'000;
 // For the answer of Admission; where there is an earlier owner, Ownership is less patient.
 constexpr std::uint32_t k_claim_ms_max = 5'000;
 
@@ -249,6 +251,7 @@ std::uint32_t DeviceSession::due_ms(std::uint32_t now) const {
       if (assembling_) due = std::min(due, remaining(assembly_since_, to_ms(config.limits.message_assembly), now));
       if (outbox_) due = std::min(due, remaining(stalled_since_, heartbeat_ms_ * 3 / 2, now));
       if (throttle_pending_) due = std::min(due, remaining(throttle_since_, heartbeat_ms_ * 3 / 2, now));
+      due = std::min(due, remaining(credential_asked_, k_credential_ms, now));
       if (credential_expires_unix_ms_ != 0) due = std::min(due, credential_left_ms());
       break;
   }
@@ -273,6 +276,11 @@ void DeviceSession::deadline(std::uint32_t now) {
   }
   if (credential_expires_unix_ms_ != 0 && credential_left_ms() == 0) {
     return end(EndReason::credential_revoked, "the credential has expired");
+  }
+  if (remaining(credential_asked_, k_credential_ms, now) <= 0) {
+    credential_asked_ = now;
+    recheck_credential(false);
+    if (!open()) return;
   }
   note_untold_rejects(k_rejects_apart_ms);
   const std::uint32_t lost_ms = heartbeat_ms_ * 3 / 2;

@@ -209,6 +209,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::uint32_t heartbeat_ms_ = 0;
   std::uint32_t receive_max_ = 4'096;
   std::uint32_t throttle_mark_ = 0;            // payload of the ping after the last Throttle
+  std::uint32_t credential_asked_ = 0;         // whether it still holds
   std::uint32_t rejects_untold_ = 0;           // to the flight recorder
   std::optional<std::uint32_t> rejects_told_;  // when some were; set if any are untold
   std::uint32_t records_refused_ = 0;

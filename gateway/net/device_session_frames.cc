@@ -252,6 +252,7 @@ void DeviceSession::granted(std::unique_ptr<DeviceState> state, Epoch epoch) {
   // What had changed by now was asked of the sessions that were live then.
   const auto& tls = shard_.config().tls;
   if (!credential_holds(tls_ && tls && !tls_.began_with(*tls))) return end(EndReason::credential_revoked);
+  credential_asked_ = shard_.now_ms();
   watched_ = shard_.watches(state_->id);
   welcome();
 }

@@ -141,7 +141,7 @@ class Shard final : public StageSink, private OwnershipActions {
     std::unique_ptr<DeviceSession> session;
     std::uint32_t generation = 0;
   };
-  // A claim that waits for its admission.
+  // A claim that waits for its admission; one for each session in that phase.
   struct Applicant {
     DeviceId id;
     Claim wish;

@@ -100,6 +100,29 @@ TEST(SessionCredential, ThatNeverExpiresEndsNothing) {
   EXPECT_EQ(bench.shard().probe().sessions.get(), 1);
 }
 
+// As when it was replaced, and the time for both has passed.
+TEST(SessionCredential, ThatHasEndedUnannouncedEndsTheSessionInTwoMinutes) {
+  ShardBench bench(1, [](net::SessionConfig& config) { config.session.heartbeat = config.session.heartbeat_max; });
+  TestDevice device(bench);
+  device.connect("meter-1");
+  bench.pass(100s);
+  bench.authenticator.valid = false;
+  bench.pass(120s);
+  EXPECT_EQ(bench.ended(EndReason::credential_revoked), 1U);
+}
+
+TEST(SessionCredential, IsNotAskedAboutAllTheTime) {
+  ShardBench bench(1, [](net::SessionConfig& config) { config.session.heartbeat = 5s; });
+  TestDevice device(bench);
+  device.answer_pings(true);
+  device.connect("meter-1");
+  for (int i = 0; i < 600; ++i) {
+    bench.pass(1s);
+    device.all();
+  }
+  EXPECT_LE(bench.authenticator.asked.size(), 11U);
+}
+
 TEST(SessionCredential, ThatExpiredBeforeWelcomeLetsNobodyIn) {
   ShardBench bench;
   bench.authenticator.expires_unix_ms = bench.clock.unix_ms() + 1'000;
