@@ -30,9 +30,15 @@ class JournalFeed final : public LaneFeed {
     next_ += block->size();
     blocks_.push_back(std::move(block));
   }
-  // Gives up what has not been read of the first `count` blocks.
+  // Forgets its first `count` blocks.
   void lose(std::size_t count) {
     for (; count > 0 && !blocks_.empty(); --count) blocks_.pop_front();
+  }
+  // Gives up the oldest of what has not been read, as a log does that runs full.
+  void lose_unread(std::size_t count) {
+    const auto first = std::ranges::find_if(blocks_, [&](const auto& b) { return b->first_position() > handed_; });
+    const auto left = static_cast<std::size_t>(blocks_.end() - first);
+    blocks_.erase(first, first + static_cast<std::ptrdiff_t>(std::min(count, left)));
   }
   // What another process reads that goes on from `from`.
   JournalFeed from(LogPosition from) const {
@@ -53,7 +59,9 @@ class JournalFeed final : public LaneFeed {
     if (fetching) return nullptr;
     const auto at =
         std::ranges::lower_bound(blocks_, from, {}, [](const auto& block) { return block->last_position(); });
-    return at == blocks_.end() ? nullptr : *at;
+    if (at == blocks_.end()) return nullptr;
+    handed_ = std::max(handed_, (*at)->last_position());
+    return *at;
   }
   Fate fate(const RecordView& record) const noexcept override {
     if (record.device == "old") return Fate::expire;
@@ -77,6 +85,7 @@ class JournalFeed final : public LaneFeed {
  private:
   LogPosition start_;
   std::uint64_t next_ = 1;
+  mutable LogPosition handed_{};
   std::deque<std::shared_ptr<RecordBlock>> blocks_;
 };
 
