@@ -35,8 +35,8 @@ class StreamHistory {
     given_up_ = number;
   }
 
-  // Whether everything after `number` is still here.
-  bool covers(std::uint64_t number) const noexcept { return number >= given_up_; }
+  // The newest of those that have gone; 0: none has.
+  std::uint64_t given_up() const noexcept { return given_up_; }
 
   using Events = std::deque<StreamEventPtr>;
   Events::const_iterator after(std::uint64_t number) const {
@@ -50,7 +50,7 @@ class StreamHistory {
   const std::size_t bytes_max_;
   Events events_;
   std::size_t bytes_ = 0;
-  std::uint64_t given_up_ = 0;  // the newest of those that have gone
+  std::uint64_t given_up_ = 0;
 };
 
 }  // namespace fieldgate::http

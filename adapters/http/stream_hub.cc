@@ -151,10 +151,21 @@ std::optional<std::uint64_t> StreamHub::number_of(std::string_view id) const {
   return number;
 }
 
+std::uint64_t StreamHub::given_up(const StreamFilter& filter) const noexcept {
+  const bool fleet = (filter.kinds & ~k_record_stream_kinds) != 0;
+  return std::max(fleet ? fleet_events_.given_up() : 0, filter.wants_records() ? record_events_.given_up() : 0);
+}
+
+std::uint64_t StreamHub::count(const StreamFilter& filter, std::uint64_t number) const {
+  Walk walk(*this, filter, number);
+  std::uint64_t n = 0;
+  while (walk.next() != nullptr) ++n;
+  return n;
+}
+
 bool StreamHub::covers(const StreamFilter& filter, std::uint64_t number) const {
-  if ((filter.kinds & ~k_record_stream_kinds) != 0 && !fleet_events_.covers(number)) return false;
-  if (!filter.wants_records()) return true;
-  return record_events_.covers(number) &&
+  if (number < given_up(filter)) return false;
+  return !filter.wants_records() ||
          std::all_of(filter.devices.begin(), filter.devices.end(), [&](const std::string& device) {
            const auto at = watched_.find(device);
            return at != watched_.end() && at->second.since <= number;

@@ -31,8 +31,8 @@ class StreamSubscription;
 // Thread:  the loop's, and so for the subscriptions that it gives out.
 // Borrows: loop, clock, probe; `labels` may be asked with every event.
 // Bounds:  subscribers_max; for each of them subscriber_bytes_max of events that wait;
-//          history_events and history_bytes_max for those who come back, of which what
-//          devices send gets half, so that it cannot push out the rest.
+//          history_events and history_bytes_max for those who fall behind or come back,
+//          of which what devices send gets half, so that it cannot push out the rest.
 class StreamHub : public std::enable_shared_from_this<StreamHub> {
  public:
   using LabelsOf = std::function<Labels(std::string_view device)>;
@@ -77,6 +77,10 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
   std::optional<std::uint64_t> number_of(std::string_view id) const;
   // Whether all that the filter wants after `number` is still known.
   bool covers(const StreamFilter& filter, std::uint64_t number) const;
+  // The newest event of these that the history has given up; 0: none yet.
+  std::uint64_t given_up(const StreamFilter& filter) const noexcept;
+  // How many events after `number` the history has for it.
+  std::uint64_t count(const StreamFilter& filter, std::uint64_t number) const;
   void add(StreamSubscription& subscription);
   void remove(StreamSubscription& subscription);
   // `labels`: of the event's device, once they have been looked up.

@@ -4,6 +4,7 @@
 #include "adapters/http/json_writer.h"
 #include "adapters/http/stream_hub.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace fieldgate::http {
@@ -18,7 +19,9 @@ StreamSubscription::StreamSubscription(std::shared_ptr<StreamHub> hub, StreamFil
       hold_(hub->probe_.stream_subscribers),
       lead_(std::move(lead)),
       replay_(replay_after),
-      given_at_(hub->clock_.now()) {}
+      given_at_(hub->clock_.now()) {
+  if (replay_) behind_ = hub->count(filter_, *replay_);
+}
 
 StreamSubscription::~StreamSubscription() {
   if (const auto hub = hub_.lock()) hub->remove(*this);
@@ -34,26 +37,21 @@ void StreamSubscription::next(Give give) {
 
 void StreamSubscription::take(const StreamEventPtr& event) {
   const auto hub = hub_.lock();
-  if (hub == nullptr || replay_) return;  // the history has it
-  const std::size_t marker = missed_.count > 0 ? 256 : 0;
-  if (bytes_ + event->text.size() + marker > hub->settings_.subscriber_bytes_max) {
-    ++missed_.count;
-    if (missed_.from == 0) missed_.from = event->number;
-    missed_.to = event->number;
-    hub->probe_.stream_missed.add();
+  if (hub == nullptr) return;
+  if (!replay_ && bytes_ + event->text.size() > hub->settings_.subscriber_bytes_max) replay_ = event->number - 1;
+  if (replay_) {
+    ++behind_;
     return;
   }
-  if (missed_.count > 0) {
-    StreamEvent marked;
-    marked.text = missed_text();
-    bytes_ += marked.text.size();
-    queue_.push_back(std::make_shared<const StreamEvent>(std::move(marked)));
+  if (lost_ > 0) {
+    StreamEvent said;
+    said.text = lost_text();
+    bytes_ += said.text.size();
+    queue_.push_back(std::make_shared<const StreamEvent>(std::move(said)));
   }
   bytes_ += event->text.size();
   queue_.push_back(event);
 }
-
-void StreamSubscription::lose(std::uint64_t count) { missed_.count += count; }
 
 void StreamSubscription::pump() {
   if (!give_) return;
@@ -77,51 +75,57 @@ void StreamSubscription::give(std::string bytes) {
 
 std::string StreamSubscription::gather() {
   std::string out = std::exchange(lead_, {});
-  if (replay_) gather_replay(out);
   const auto hub = hub_.lock();
+  if (hub == nullptr) return out;
   while (!queue_.empty() && out.size() < k_body_piece_bytes) {
     out += queue_.front()->text;
     bytes_ -= queue_.front()->text.size();
     queue_.pop_front();
-    if (hub != nullptr) hub->probe_.stream_sent.add();
+    hub->probe_.stream_sent.add();
   }
-  if (queue_.empty() && !replay_ && missed_.count > 0) out += missed_text();
+  if (!queue_.empty()) return out;
+  if (lost_ > 0) out += lost_text();
+  if (replay_) gather_replay(*hub, out);
   return out;
 }
 
-void StreamSubscription::gather_replay(std::string& out) {
-  const auto hub = hub_.lock();
-  if (hub == nullptr) return;
-  if (!hub->covers(filter_, *replay_)) {
-    // The history has moved on while this reader was slow.
-    out += hub->note("reset", hub->last_);
-    replay_.reset();
-    return;
-  }
-  StreamHub::Walk walk(*hub, filter_, *replay_);
-  while (const StreamEventPtr* event = walk.next()) {
+void StreamSubscription::gather_replay(StreamHub& hub, std::string& out) {
+  out += missed_in_history(hub);
+  StreamHub::Walk walk(hub, filter_, *replay_);
+  while (out.size() < k_body_piece_bytes) {
+    const StreamEventPtr* event = walk.next();
+    if (event == nullptr) {
+      replay_.reset();
+      behind_ = 0;
+      return;
+    }
     replay_ = (*event)->number;
+    --behind_;
     out += (*event)->text;
-    hub->probe_.stream_sent.add();
-    if (out.size() >= k_body_piece_bytes) return;
+    hub.probe_.stream_sent.add();
   }
-  replay_.reset();
 }
 
-std::string StreamSubscription::missed_text() {
-  const auto hub = hub_.lock();
-  const Missed missed = std::exchange(missed_, {});
-  if (hub == nullptr) return {};
+// Said before what is left, although some of that may be older than some of what is gone:
+// the two halves of the history do not forget alike.
+std::string StreamSubscription::missed_in_history(StreamHub& hub) {
+  const std::uint64_t gone = hub.given_up(filter_);
+  if (gone <= std::max(*replay_, told_)) return {};
+  const std::uint64_t count = behind_ - hub.count(filter_, *replay_);
+  const std::uint64_t from = std::max(*replay_, told_) + 1;
+  told_ = gone;
+  if (count == 0) return {};
+  behind_ -= count;
+  hub.probe_.stream_missed.add(count);
   JsonWriter json;
-  json.begin_object().field("count", missed.count);
-  json.key("from");
-  missed.from == 0 ? json.null() : json.value(hub->id_of(missed.from));
-  json.key("to");
-  missed.to == 0 ? json.null() : json.value(hub->id_of(missed.to));
-  json.end_object();
-  std::string text;
-  if (missed.to != 0) text += "id: " + hub->id_of(missed.to) + "\n";
-  return text + "event: missed\ndata: " + std::move(json).take() + "\n\n";
+  json.begin_object().field("count", count).field("from", hub.id_of(from)).field("to", hub.id_of(gone)).end_object();
+  return "event: missed\ndata: " + std::move(json).take() + "\n\n";
+}
+
+std::string StreamSubscription::lost_text() {
+  JsonWriter json;
+  json.begin_object().field("count", std::exchange(lost_, 0)).key("from").null().key("to").null().end_object();
+  return "event: missed\ndata: " + std::move(json).take() + "\n\n";
 }
 
 }  // namespace fieldgate::http

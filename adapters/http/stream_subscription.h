@@ -19,9 +19,10 @@ namespace fieldgate::http {
 
 class StreamHub;
 
-// One reader of the live stream: what waits for it, and how far it has come.
-// Thread: the loop's. Bounds: ApiStreamSettings::subscriber_bytes_max; what is beyond it
-//         is counted, and said in a `missed` event as soon as there is room.
+// One reader of the live stream: what waits for it, and how far it has come. A reader
+// that falls behind goes on from the history, as one that comes back does; what that has
+// given up by then is counted, and said in a `missed` event.
+// Thread: the loop's. Bounds: ApiStreamSettings::subscriber_bytes_max of events of its own.
 class StreamSubscription final : public BodySource {
  public:
   // `replay_after`: first what the history has after that event; nullopt: from now on.
@@ -40,23 +41,17 @@ class StreamSubscription final : public BodySource {
   // Precondition: the event is one that it wants.
   void take(const StreamEventPtr& event);
   // Events that were lost before it could be said whose they are.
-  void lose(std::uint64_t count);
+  void lose(std::uint64_t count) noexcept { lost_ += count; }
   // Gives the reader what there is, if it is waiting.
   void pump();
   void keep_alive(Monotonic now, milliseconds every);
   void end();
 
  private:
-  struct Missed {
-    std::uint64_t count = 0;
-    std::uint64_t from = 0;  // numbers; 0: none of those that are counted has one
-    std::uint64_t to = 0;
-  };
-
-  bool waiting() const noexcept;
   std::string gather();
-  void gather_replay(std::string& out);
-  std::string missed_text();
+  void gather_replay(StreamHub& hub, std::string& out);
+  std::string missed_in_history(StreamHub& hub);
+  std::string lost_text();
   void give(std::string bytes);
 
   const std::weak_ptr<StreamHub> hub_;
@@ -66,10 +61,13 @@ class StreamSubscription final : public BodySource {
   GaugeHold hold_;
   Give give_;  // set: the reader waits
   std::string lead_;
-  std::optional<std::uint64_t> replay_;  // set: the history is not caught up with
   std::deque<StreamEventPtr> queue_;
   std::size_t bytes_ = 0;  // of queue_
-  Missed missed_;          // since the newest of queue_
+  // Set: what comes after this number, and after the queue, is to be had from the history.
+  std::optional<std::uint64_t> replay_;
+  std::uint64_t behind_ = 0;  // of those, how many it wants, the ones given up included
+  std::uint64_t told_ = 0;    // through this number, what was given up has been said
+  std::uint64_t lost_ = 0;    // not said yet
   Monotonic given_at_;
   bool ended_ = false;
 };
