@@ -34,11 +34,12 @@ class JournalFeed final : public LaneFeed {
   void lose(std::size_t count) {
     for (; count > 0 && !blocks_.empty(); --count) blocks_.pop_front();
   }
-  // Gives up the oldest of what has not been read, as a log does that runs full.
+  // Gives up the oldest of what has not been read, as a log does that runs full: never
+  // what came last.
   void lose_unread(std::size_t count) {
     const auto first = std::ranges::find_if(blocks_, [&](const auto& b) { return b->first_position() > handed_; });
-    const auto left = static_cast<std::size_t>(blocks_.end() - first);
-    blocks_.erase(first, first + static_cast<std::ptrdiff_t>(std::min(count, left)));
+    const auto left = blocks_.end() - first;
+    if (left > 1) blocks_.erase(first, first + std::min(static_cast<std::ptrdiff_t>(count), left - 1));
   }
   // What another process reads that goes on from `from`.
   JournalFeed from(LogPosition from) const {

@@ -214,6 +214,22 @@ TEST_F(PresenceLogTest, SaysAgainWhatTheLogHadToGiveUp) {
   EXPECT_TRUE(now.at("d").online);
 }
 
+TEST_F(PresenceLogTest, SaysAgainWhatTheStoreRefused) {
+  start();
+  int refusals = 2;  // in the batch, and by itself
+  faults->error = Errc::internal;
+  faults->look = [&](std::string_view call) {
+    if (call == "add_presence" && refusals-- > 0) faults->fail_at = faults->calls - 1;
+  };
+  push(make.presence("pump", 5, true).presence("valve", 6, true));
+  presence.changed({summary("pump", 5, true), summary("valve", 6, true)});
+  pass(20ms);
+  EXPECT_EQ(events(), (Texts{"valve online 6"}));
+  EXPECT_EQ(letters.all().size(), 1U);
+  pass(2s);
+  EXPECT_EQ(events(), (Texts{"valve online 6", "pump online 5"}));
+}
+
 TEST_F(PresenceLogTest, KeepsTheNewestEventsAlone) {
   PresenceLog narrow(worker, node("boot-1"), clock, log, {.events_max = 10});
   ASSERT_TRUE(narrow.start({}));

@@ -12,8 +12,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -350,25 +352,27 @@ class World {
   std::array<Node, 2> nodes_{Node{.name = "node-1"}, Node{.name = "node-2"}};
 };
 
+// FIELDGATE_SEED tells one story again.
+std::vector<std::uint64_t> seeds() {
+  if (const char* given = std::getenv("FIELDGATE_SEED")) return {std::strtoull(given, nullptr, 10)};
+  return {1, 2, 3, 4, std::random_device()()};
+}
+
 // Each seed is its own story; the last one is new with every run.
 TEST(PresenceProperty, TheLogReplayedGivesTheTruthAndEpochsOnlyRise) {
   constexpr int k_steps = 5'000;
   constexpr int k_between_rests = 250;
-  std::uint64_t events = 0;
-  for (const std::uint64_t seed : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}, std::uint64_t{4},
-                                   std::uint64_t{std::random_device()()}}) {
+  for (const std::uint64_t seed : seeds()) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    std::cout << "seed " << seed << std::endl;
     World world(seed);
     for (int step = 1; step <= k_steps && !testing::Test::HasFailure(); ++step) {
       SCOPED_TRACE("step " + std::to_string(step));
       world.step();
       if (step % k_between_rests == 0) world.check_at_rest();
     }
-    events += world.events();
+    std::cout << "seed " << seed << ": " << world.events() << " events in the log" << std::endl;
+    EXPECT_GT(world.events(), 300U) << "too quiet a story to prove anything";
   }
-  std::cout << events << " events in the log" << std::endl;
-  EXPECT_GT(events, 1'000U) << "the stories have become too quiet to prove anything";
 }
 
 }  // namespace
