@@ -72,14 +72,6 @@ class Dictionary {
     }
   }
 
-  // By number, whether `fits` holds for the value; false for numbers that are free.
-  template <class Fits>
-  std::vector<bool> judge(Fits fits) const {
-    std::vector<bool> out(values_.size());
-    for_each([&](Number number, const T& value) { out[number] = fits(value); });
-    return out;
-  }
-
  private:
   struct Entry {
     Number number = 0;

@@ -25,7 +25,17 @@ FleetIndex::Row FleetIndex::find_or_add(const DeviceId& id) {
   names_.emplace_back(id);
   order_.insert(row);
   by_id_.insert(row);
+  shelve(row);
   return row;
+}
+
+// Both texts are rebuilt whenever labels or note have changed, and only then.
+void FleetIndex::shelve(Row row) {
+  const Labels& labels = labels_[rows_[row].labels];
+  label_texts_.put(row, label_text(labels));
+  std::string words = names_[row].id.str() + '\n' + notes_[rows_[row].note];
+  for (const auto& [key, value] : labels) words.append(1, '\n').append(value);
+  words_.put(row, lower_case(std::move(words)));
 }
 
 bool FleetIndex::apply(const DeviceSummary& change) {
@@ -51,8 +61,11 @@ bool FleetIndex::apply(const DeviceSummary& change) {
   firmwares_.exchange(known.firmware, change.firmware);
   nodes_.exchange(known.node, change.node);
   reasons_.exchange(known.reason, change.online ? std::string() : change.reason);
-  labels_.exchange(names_[row].reported_labels, change.labels);
-  merge_labels(row);
+  if (labels_[names_[row].reported_labels] != change.labels) {
+    labels_.exchange(names_[row].reported_labels, change.labels);
+    merge_labels(row);
+    shelve(row);
+  }
   return moved;
 }
 
@@ -80,7 +93,8 @@ void FleetIndex::apply(const RegistryChange& change) {
     if ((known.flags & k_connected) == 0) return remove(row);
     notes_.exchange(known.note, {});
     labels_.exchange(name.registry_labels, {});
-    return merge_labels(row);
+    merge_labels(row);
+    return shelve(row);
   }
   const DeviceEntry& entry = *change.entry;
   known.flags = static_cast<std::uint8_t>(known.flags | k_registered | (entry.enabled ? k_enabled : 0));
@@ -89,6 +103,7 @@ void FleetIndex::apply(const RegistryChange& change) {
   notes_.exchange(known.note, entry.note);
   labels_.exchange(name.registry_labels, entry.labels);
   merge_labels(row);
+  shelve(row);
 }
 
 void FleetIndex::merge_labels(Row row) {
@@ -124,6 +139,8 @@ void FleetIndex::remove(Row row) {
   }
   rows_.pop_back();
   names_.pop_back();
+  label_texts_.remove(row);
+  words_.remove(row);
 }
 
 // Frees a sixteenth of the room at once, so that the cost is spread over many

@@ -5,6 +5,7 @@
 #include "gateway/core/device_summary.h"
 #include "gateway/core/dictionary.h"
 #include "gateway/core/fleet_query.h"
+#include "gateway/core/text_shelf.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -116,6 +117,7 @@ class FleetIndex {
   void remove(Row row);
   void forget_some();
   void merge_labels(Row row);
+  void shelve(Row row);
   FleetDevice device(Row row, std::int64_t now_unix_ms) const;
   bool inactive(const Facts& facts, std::int64_t now_unix_ms, std::int64_t after_ms) const;
   // The rows of the page and, where there are more, one beyond.
@@ -135,6 +137,8 @@ class FleetIndex {
   Dictionary<std::string> reasons_;
   Dictionary<std::string> notes_;
   Dictionary<Labels, LabelsHash> labels_;
+  TextShelf label_texts_;  // by row: what label conditions look for
+  TextShelf words_;        // by row: what is looked through for a text, in lower case
 };
 
 }  // namespace fieldgate

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/core/fleet_index.h"
 
+#include <string.h>  // memmem
+
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -8,27 +10,17 @@
 namespace fieldgate {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return lower(c); });
-  return text;
-}
-
-bool contains(std::string_view text, std::string_view lower_part) {
-  if (text.size() < lower_part.size()) return false;
-  return std::search(text.begin(), text.end(), lower_part.begin(), lower_part.end(),
-                     [](char a, char b) { return lower(a) == b; }) != text.end();
+bool contains(std::string_view text, std::string_view part) {
+  return ::memmem(text.data(), text.size(), part.data(), part.size()) != nullptr;
 }
 
 }  // namespace
 
-// The conditions of a query, made ready to be asked of one row after the other: what
-// concerns a value that many share was judged once per value.
+// The conditions of a query, made ready to be asked of one row after the other.
 class FleetIndex::Matcher {
  public:
   Matcher(const FleetIndex& index, const FleetQuery& query, std::int64_t now_unix_ms)
-      : index_(index), query_(query), now_unix_ms_(now_unix_ms), text_(lower(query.text)) {
+      : index_(index), query_(query), now_unix_ms_(now_unix_ms), text_(lower_case(query.text)) {
     want(query.online, k_online);
     want(query.registered, k_registered);
     if (query.enabled) {
@@ -44,18 +36,10 @@ class FleetIndex::Matcher {
       seen_from_ = std::max<std::int64_t>(seen_from_, 1);
       seen_before_ = *query.last_seen_before;
     }
-    if (!query.labels.empty()) {
-      label_sets_ = index.labels_.judge([&](const Labels& labels) {
-        return std::all_of(query.labels.begin(), query.labels.end(),
-                           [&](const LabelCondition& condition) { return fits(labels, condition); });
-      });
+    for (const LabelCondition& condition : query.labels) {
+      const bool wanted = condition.is == LabelCondition::Is::present || condition.is == LabelCondition::Is::equal;
+      labels_.push_back({label_needle(condition), wanted});
     }
-    if (text_.empty()) return;
-    text_in_note_ = index.notes_.judge([&](const std::string& note) { return contains(note, text_); });
-    text_in_labels_ = index.labels_.judge([&](const Labels& labels) {
-      return std::any_of(labels.begin(), labels.end(),
-                         [&](const auto& label) { return contains(label.second, text_); });
-    });
   }
 
   bool never() const noexcept { return never_; }
@@ -67,14 +51,17 @@ class FleetIndex::Matcher {
     if (firmware_ && facts.firmware != *firmware_) return false;
     if (node_ && facts.node != *node_) return false;
     if (reason_ && facts.reason != *reason_) return false;
-    if (!label_sets_.empty() && !label_sets_[facts.labels]) return false;
     if (query_.inactive && index_.inactive(facts, now_unix_ms_, index_.inactive_after_ms_) != *query_.inactive) {
       return false;
     }
     if (query_.inactive_for_ms && !index_.inactive(facts, now_unix_ms_, *query_.inactive_for_ms)) return false;
-    const auto id = [&] { return std::string_view(index_.names_[row].id); };
-    if (!query_.id_prefix.empty() && !id().starts_with(query_.id_prefix)) return false;
-    return text_.empty() || text_in_note_[facts.note] || text_in_labels_[facts.labels] || contains(id(), text_);
+    if (!query_.id_prefix.empty() && !std::string_view(index_.names_[row].id).starts_with(query_.id_prefix)) {
+      return false;
+    }
+    for (const LabelNeedle& label : labels_) {
+      if (contains(index_.label_texts_[row], label.text) != label.wanted) return false;
+    }
+    return text_.empty() || contains(index_.words_[row], text_);
   }
 
  private:
@@ -108,9 +95,11 @@ class FleetIndex::Matcher {
   std::optional<std::uint32_t> firmware_;
   std::optional<std::uint32_t> node_;
   std::optional<std::uint32_t> reason_;
-  std::vector<bool> label_sets_;
-  std::vector<bool> text_in_note_;
-  std::vector<bool> text_in_labels_;
+  struct LabelNeedle {
+    std::string text;
+    bool wanted;
+  };
+  std::vector<LabelNeedle> labels_;
 };
 
 // The first so many of the rows offered, in the order of a query and behind its cursor.

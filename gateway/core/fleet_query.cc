@@ -24,20 +24,40 @@ void add_optional(std::string& text, const std::optional<std::string>& part) {
   add(text, part ? std::string_view(*part) : std::string_view());
 }
 
+// A line feed goes before each label and behind the last, and this between key and value.
+constexpr char k_between = '\x01';
+
+void add_plain(std::string& text, std::string_view part) {
+  for (const char c : part) text += c >= 0 && c < 0x20 ? '\x02' : c;
+}
+
 }  // namespace
 
-bool fits(const Labels& labels, const LabelCondition& condition) noexcept {
-  using Is = LabelCondition::Is;
-  const auto at = std::lower_bound(labels.begin(), labels.end(), condition.key,
-                                   [](const auto& label, const std::string& key) { return label.first < key; });
-  const bool present = at != labels.end() && at->first == condition.key;
-  switch (condition.is) {
-    case Is::present: return present;
-    case Is::absent: return !present;
-    case Is::equal: return present && at->second == condition.value;
-    case Is::different: return !present || at->second != condition.value;
+std::string label_text(const Labels& labels) {
+  std::string text;
+  for (const auto& [key, value] : labels) {
+    text += '\n';
+    add_plain(text, key);
+    text += k_between;
+    add_plain(text, value);
   }
-  return false;
+  return text += '\n';
+}
+
+std::string label_needle(const LabelCondition& condition) {
+  using Is = LabelCondition::Is;
+  std::string text = "\n";
+  add_plain(text, condition.key);
+  text += k_between;
+  if (condition.is == Is::present || condition.is == Is::absent) return text;
+  add_plain(text, condition.value);
+  return text += '\n';
+}
+
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
 }
 
 std::uint64_t FleetQuery::fingerprint() const {

@@ -22,7 +22,15 @@ struct LabelCondition {
   Is is = Is::present;
   std::string value{};  // of equal and different
 };
-bool fits(const Labels& labels, const LabelCondition& condition) noexcept;
+
+// All labels as one text, in which each condition is one text to look for: so that many
+// devices can be asked fast. Control characters in keys and values count as one.
+std::string label_text(const Labels& labels);
+// What to look for; `different` and `absent` hold where it is not there.
+std::string label_needle(const LabelCondition& condition);
+
+// ASCII letters alone.
+std::string lower_case(std::string text);
 
 // Which devices, in what order, and how many of them. Every condition that is
 // set must hold.

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <map>
 #include <random>
+#include <set>
 
 namespace fieldgate {
 namespace {
@@ -216,8 +219,204 @@ TEST_F(FleetIndexTest, GoesOnAfterADeviceThatHasMoved) {
   EXPECT_EQ(list(query), (Ids{"bb", "c"}));
 }
 
+DeviceEntry entry(std::string_view id, Labels labels = {}, std::string note = {}) {
+  return {*DeviceId::parse(id), true, std::move(labels), std::move(note)};
+}
+
+RegistryChange registered(const DeviceEntry& one, std::uint64_t revision) { return {one.id, revision, one}; }
+
+TEST_F(FleetIndexTest, ListsWhatIsRegisteredThoughItNeverCame) {
+  index.apply(registered(entry("shelf", {{"site", "berlin"}}, "spare"), 3));
+  const auto found = index.find("shelf", k_now);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_FALSE(found->online);
+  EXPECT_EQ(found->epoch.value, 0U);
+  EXPECT_EQ(found->note, "spare");
+  ASSERT_NE(found->registry, nullptr);
+  EXPECT_EQ(found->registry->revision, 3U);
+  index.apply(RegistryChange{*DeviceId::parse("shelf"), 4, std::nullopt});
+  EXPECT_FALSE(index.find("shelf", k_now).has_value());
+}
+
+TEST_F(FleetIndexTest, OverlaysWhatTheDeviceSaysWithTheRegistrysLabels) {
+  DeviceSummary d = device("a");
+  d.labels = {{"line", "3"}, {"site", "here"}};
+  index.apply(d);
+  index.apply(registered(entry("a", {{"owner", "me"}, {"site", "berlin"}}), 1));
+  EXPECT_EQ(index.find("a", k_now)->labels, (Labels{{"line", "3"}, {"owner", "me"}, {"site", "berlin"}}));
+  d.epoch = {2};
+  d.labels = {{"line", "4"}};
+  index.apply(d);
+  EXPECT_EQ(index.find("a", k_now)->labels, (Labels{{"line", "4"}, {"owner", "me"}, {"site", "berlin"}}));
+  index.apply(RegistryChange{*DeviceId::parse("a"), 2, std::nullopt});
+  EXPECT_EQ(index.find("a", k_now)->labels, (Labels{{"line", "4"}}));
+  EXPECT_EQ(index.find("a", k_now)->registry, nullptr);
+}
+
+TEST_F(FleetIndexTest, DropsARevisionOlderThanItKnows) {
+  index.apply(device("a"));
+  index.apply(registered(entry("a", {}, "new"), 7));
+  index.apply(registered(entry("a", {}, "old"), 6));
+  EXPECT_EQ(index.find("a", k_now)->note, "new");
+  index.apply(RegistryChange{*DeviceId::parse("a"), 8, std::nullopt});
+  index.apply(registered(entry("a", {}, "old"), 7));
+  EXPECT_EQ(index.find("a", k_now)->registry, nullptr);
+}
+
+TEST_F(FleetIndexTest, TakesLabelConditionsByTheLetter) {
+  using Is = LabelCondition::Is;
+  DeviceSummary a = device("a");
+  a.labels = {{"k", "v"}, {"kk", "x"}};
+  DeviceSummary b = device("b");
+  b.labels = {{"k", "vv"}, {"x", "k"}};
+  DeviceSummary c = device("c");
+  c.labels = {{"K", "v"}};
+  DeviceSummary d = device("d");
+  d.labels = {{"k", ""}};
+  for (const auto& one : {a, b, c, d}) index.apply(one);
+  const auto with = [this](LabelCondition condition) {
+    FleetQuery query;
+    query.labels = {std::move(condition)};
+    return list(query);
+  };
+  EXPECT_EQ(with({"k"}), (Ids{"a", "b", "d"}));
+  EXPECT_EQ(with({"k", Is::absent}), Ids{"c"});
+  EXPECT_EQ(with({"k", Is::equal, "v"}), Ids{"a"});
+  EXPECT_EQ(with({"k", Is::equal, ""}), Ids{"d"});
+  EXPECT_EQ(with({"k", Is::different, "v"}), (Ids{"b", "c", "d"}));
+  EXPECT_EQ(with({"v", Is::present}), Ids{});
+}
+
+TEST_F(FleetIndexTest, FindsATextInIdNoteAndLabelValuesWhateverItsCase) {
+  index.apply(device("Pump-7"));
+  index.apply(registered(entry("b", {}, "behind the PUMP"), 1));
+  index.apply(registered(entry("c", {{"kind", "pump"}}), 2));
+  index.apply(registered(entry("d", {{"pump", "x"}}), 3));
+  FleetQuery query;
+  query.text = "pUMP";
+  EXPECT_EQ(list(query), (Ids{"Pump-7", "b", "c"}));
+  index.apply(registered(entry("b", {}, "elsewhere"), 4));
+  EXPECT_EQ(list(query), (Ids{"Pump-7", "c"}));
+}
+
+TEST_F(FleetIndexTest, SaysHowItFoundAPage) {
+  for (int i = 0; i < 6'000; ++i) {
+    DeviceSummary d = device("d" + std::to_string(10'000 + i));
+    d.firmware = i == 5'999 ? "rare" : "common";
+    index.apply(d);
+  }
+  FleetQuery query;
+  query.limit = 10;
+  EXPECT_EQ(index.query(query, k_now).plan.path, "id");
+  EXPECT_EQ(index.query(query, k_now).plan.walked, 11U);
+  query.firmware = "rare";
+  const FleetPage rare = index.query(query, k_now);
+  EXPECT_EQ(rare.plan.path, "id, then scan");
+  EXPECT_EQ(rare.plan.walked, FleetIndex::k_walk_max);
+  EXPECT_EQ(rare.plan.scanned, 6'000U);
+  EXPECT_EQ(rare.plan.matched, 1U);
+  EXPECT_EQ(rare.devices.size(), 1U);
+  query.firmware = "never seen";
+  EXPECT_EQ(index.query(query, k_now).plan.path, "none");
+  query.firmware.reset();
+  query.sort = FleetSort::since;
+  EXPECT_EQ(index.query(query, k_now).plan.path, "scan");
+}
+
+// What the index says, against a look at each device by other means, while devices come,
+// change, are registered and are taken out of the registry again.
+class FleetModel {
+ public:
+  void step(std::mt19937& random, FleetIndex& index) {
+    const auto pick = [&random](unsigned n) { return static_cast<std::size_t>(random() % n); };
+    const std::string id = "d" + std::to_string(pick(60));
+    if (pick(4) == 0) {
+      ++revision_;
+      DeviceEntry one = entry(id, {{"owner", "team" + std::to_string(pick(3))}}, pick(2) == 0 ? "Spare" : "");
+      one.enabled = pick(3) != 0;
+      const bool gone = pick(3) == 0;
+      index.apply(gone ? RegistryChange{one.id, revision_, std::nullopt} : registered(one, revision_));
+      if (gone) {
+        entries_.erase(id);
+      } else {
+        entries_.insert_or_assign(id, one);
+      }
+      return;
+    }
+    DeviceSummary d = device(id, ++epoch_, pick(2) == 0);
+    d.firmware = "f" + std::to_string(pick(4));
+    d.last_seen_unix_ms = k_now - static_cast<std::int64_t>(pick(30));
+    d.since_unix_ms = k_now - static_cast<std::int64_t>(pick(30));
+    if (pick(2) == 0) d.labels = {{"site", std::to_string(pick(3))}};
+    if (!d.online) d.reason = pick(2) == 0 ? "bye" : "drain";
+    index.apply(d);
+    devices_.insert_or_assign(id, d);
+  }
+
+  Ids find(const FleetQuery& query) const {
+    std::vector<std::pair<std::string, std::string>> found;  // sort key, id
+    std::set<std::string> ids;
+    for (const auto& [id, d] : devices_) ids.insert(id);
+    for (const auto& [id, e] : entries_) ids.insert(id);
+    for (const std::string& id : ids) {
+      const auto d = devices_.find(id);
+      const auto e = entries_.find(id);
+      const bool online = d != devices_.end() && d->second.online;
+      std::map<std::string, std::string> labels;
+      if (e != entries_.end()) labels.insert(e->second.labels.begin(), e->second.labels.end());
+      if (d != devices_.end()) labels.insert(d->second.labels.begin(), d->second.labels.end());
+      if (query.online && online != *query.online) continue;
+      if (query.registered && (e != entries_.end()) != *query.registered) continue;
+      if (query.enabled && (e == entries_.end() || e->second.enabled != *query.enabled)) continue;
+      if (query.firmware && (d == devices_.end() || d->second.firmware != *query.firmware)) continue;
+      if (query.reason && (d == devices_.end() || online || d->second.reason != *query.reason)) continue;
+      if (!query.text.empty() && (e == entries_.end() || e->second.note != "Spare")) continue;
+      if (!query.labels.empty() && labels["site"] != query.labels[0].value) continue;
+      std::string key;
+      if (query.sort == FleetSort::firmware && d != devices_.end()) key = d->second.firmware;
+      if (query.sort == FleetSort::since) key = std::to_string(d == devices_.end() ? 0 : d->second.since_unix_ms);
+      found.emplace_back(key.empty() || key == "0" ? " " : key, id);
+    }
+    std::sort(found.begin(), found.end());
+    if (query.descending) std::reverse(found.begin(), found.end());
+    Ids out;
+    for (const auto& [key, id] : found) out.push_back(id);
+    return out;
+  }
+
+ private:
+  std::map<std::string, DeviceSummary> devices_;
+  std::map<std::string, DeviceEntry> entries_;
+  std::uint64_t epoch_ = 0;
+  std::uint64_t revision_ = 0;
+};
+
+TEST_F(FleetIndexTest, AgreesWithALookAtEachDeviceWhateverHappens) {
+  std::mt19937 random(11);
+  FleetModel model;
+  for (int round = 0; round < 400; ++round) {
+    for (int i = 0; i < 20; ++i) model.step(random, index);
+    FleetQuery query;
+    const auto maybe = [&random] { return random() % 4 == 0; };
+    if (maybe()) query.online = random() % 2 == 0;
+    if (maybe()) query.registered = random() % 2 == 0;
+    if (maybe()) query.enabled = random() % 2 == 0;
+    if (maybe()) query.firmware = "f" + std::to_string(random() % 5);
+    if (maybe()) query.reason = random() % 2 == 0 ? "bye" : "drain";
+    if (maybe()) query.text = "spaRE";
+    if (maybe()) query.labels = {{"site", LabelCondition::Is::equal, std::to_string(random() % 3)}};
+    query.sort = std::array{FleetSort::id, FleetSort::since, FleetSort::firmware}[random() % 3];
+    query.descending = random() % 2 == 0;
+    query.limit = 1 + random() % 9;
+    query.count = true;
+    const Ids expected = model.find(query);
+    ASSERT_EQ(walk(index, query), expected) << round;
+    ASSERT_EQ(index.query(query, k_now).count, expected.size()) << round;
+  }
+}
+
 TEST(FleetQueryFingerprint, DiffersWithEveryConditionAndTheOrder) {
-  std::vector<FleetQuery> queries(11);
+  std::vector<FleetQuery> queries(20);
   queries[1].online = true;
   queries[2].online = false;
   queries[3].inactive = true;
@@ -228,6 +427,15 @@ TEST(FleetQueryFingerprint, DiffersWithEveryConditionAndTheOrder) {
   queries[8].id_prefix = "a";
   queries[9].sort = FleetSort::since;
   queries[10].descending = true;
+  queries[11].node = "a";
+  queries[12].reason = "a";
+  queries[13].text = "a";
+  queries[14].registered = true;
+  queries[15].enabled = true;
+  queries[16].last_seen_after = 1;
+  queries[17].last_seen_before = 1;
+  queries[18].inactive_for_ms = 1;
+  queries[19].labels = {{"a", LabelCondition::Is::absent}};
   std::vector<std::uint64_t> prints;
   for (const auto& query : queries) prints.push_back(query.fingerprint());
   std::sort(prints.begin(), prints.end());
