@@ -23,7 +23,9 @@ void add_lane(const LaneStatus& lane, std::vector<Readiness::Reason>& reasons) {
   if (lane.state == LaneState::running) return;
   std::string text = "lane " + lane.name + " to " + lane.destination + " is " + std::string(to_string(lane.state));
   if (!lane.last_error.empty()) text += ": " + lane.last_error;
-  reasons.push_back({"lane_down", std::move(text), false});
+  // Without its store a gateway lets no new device in, but must not be taken out of
+  // service for it: nor could any other.
+  reasons.push_back({lane.type == "store" ? "store_down" : "lane_down", std::move(text), false});
 }
 
 void add_spool(const SpoolUsage& spool, std::vector<Readiness::Reason>& reasons) {

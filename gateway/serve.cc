@@ -13,6 +13,7 @@
 #include "gateway/net/gateway.h"
 #include "gateway/node_state.h"
 #include "gateway/northbound_part.h"
+#include "gateway/ports/live_tap.h"
 
 #include <openssl/rand.h>
 #include <unistd.h>
@@ -75,6 +76,18 @@ class FleetRelay final : public FleetSink {
   std::vector<FleetSink*> to_;
 };
 
+// The same for those who watch devices live.
+class TapRelay final : public LiveTap {
+ public:
+  void connect(LiveTap& to) { to_ = &to; }
+  void tapped(TappedRecord record) override {
+    if (to_ != nullptr) to_->tapped(std::move(record));
+  }
+
+ private:
+  LiveTap* to_ = nullptr;
+};
+
 // The process: made once, run once. Members are destroyed in reverse, so each
 // stands above those that borrow it.
 class Process {
@@ -128,6 +141,7 @@ class Process {
   std::unique_ptr<ControlPart> control_;  // nullptr: no store
   uplink::UplinkLog* uplink_ = nullptr;   // northbound_'s
   FleetRelay fleet_;
+  TapRelay tap_;
   HttpProbe http_probe_;
   std::unique_ptr<net::Gateway> gateway_;
   std::unique_ptr<NodeState> state_;
@@ -187,6 +201,7 @@ Result<void> Process::build_parts(const NodeInfo& info) {
                           northbound_->presence_views(),
                           control_ ? control_->admission() : *epochs_};
   ports.filters = uplink_->filters();
+  ports.tap = &tap_;
   if (control_) {
     ports.recorder = &control_->recorder();
     fleet_.connect(*control_);
@@ -206,6 +221,7 @@ void Process::build_servers(NodeInfo info) {
     ports.downlink = gateway_.get();
     api_ = std::make_unique<http::ApiServer>(settings_.api, settings_.session.inactive_after, std::move(ports));
     fleet_.connect(*api_);
+    tap_.connect(*api_);
   }
   exporter_ = std::make_unique<metrics::Exporter>(sources());
   admin_ = std::make_unique<http::AdminServer>(

@@ -216,8 +216,8 @@ export DEMO_CA={self.folder}/pki/ca.pem
 look     {api}/#token={self.api_token}
          (the dashboard, signed in)
 devices  {curl} '{api}/api/v1/devices?online=true&label=site=berlin&limit=3&count=true'
-command  {curl} -d '{{"name": "ping"}}' '{device}/commands?wait=10s'
-twin     {curl} -X PATCH -d '{{"interval_s": 5}}' {device}/twin/desired
+command  {curl} --json '{{"name": "ping"}}' '{device}/commands?wait=10s'
+twin     {curl} -X PATCH --json '{{"interval_s": 5}}' {device}/twin/desired
          {curl} {device}/twin
 why      {curl} {device}/timeline
 live     {curl} -N '{api}/api/v1/stream?kinds=presence,command,telemetry&device=sim-000001'

@@ -69,6 +69,14 @@ TEST(NodeState, TellsAnOperatorsPauseFromALaneThatIsDown) {
   EXPECT_EQ(of(lane(LaneState::backing_off, true)), (Names{"lane_held", "lane_down"}));
 }
 
+TEST(NodeState, ShowsALostStoreByItsNameAndStaysReady) {
+  LaneStatus store = lane(LaneState::backing_off);
+  store.type = "store";
+  const Readiness r = NodeState::readiness(Phase::running, {store}, {}, UplinkLevel::normal);
+  EXPECT_TRUE(r.ready);
+  EXPECT_EQ(names(r), Names{"store_down"});
+}
+
 TEST(NodeState, SaysWhatToDoAboutEachReason) {
   const Readiness r = NodeState::readiness(Phase::running, {lane(LaneState::running, true)}, spool(SpoolState::failed),
                                            UplinkLevel::reduced);
