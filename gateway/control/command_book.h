@@ -38,7 +38,6 @@ struct OpenCommand : TimerNode {
   bool maybe_sent = false;                  // queued, but a process before this one may have handed it over
   bool given_up = false;                    // its steps are used up: it is not handed over any more
   Epoch epoch{};                            // it was last handed to
-  Epoch cancel_epoch{};                     // that was asked to cancel it
   Epoch refused_epoch{};                    // whose connection cannot take it, although an earlier one could
   Monotonic timeout_at = Monotonic::max();  // set once it was, or may have been, sent
   Monotonic resend_at = Monotonic::max();
@@ -61,7 +60,6 @@ struct DeviceLine : TimerNode {
   std::unordered_set<OpenCommand*> running;  // acknowledged ones
   std::size_t queued = 0;                    // of `waiting`
   OpenCommand* handing = nullptr;            // read from the ledger, or with the downlink
-  std::uint64_t attempt = 0;                 // of handing over: tells a late answer
   Monotonic retry_at;                        // nothing is handed over before
   std::chrono::milliseconds backoff{0};
 

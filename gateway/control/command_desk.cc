@@ -289,10 +289,7 @@ void CommandDesk::cancelled(const Cancelling& job, const Result<void>& outcome, 
   reply(*job.entry);
   OpenCommand* command = book_.find(job.id);
   if (command == nullptr || command->line->handing == command) return;
-  if (command->out()) {
-    command->cancel_epoch = {};
-    return ask_to_cancel(*command);
-  }
+  if (command->out()) return ask_to_cancel(*command);
   if (!command->unwritten) {
     write(*command, CommandState::cancelled, {}, "by " + job.by + ", before it was sent");
   }

@@ -131,7 +131,7 @@ class CommandDesk final : public Commands, public JournalSink {
   void prepare(DeviceLine& line, OpenCommand& command);
   void prepared(HandOver& job, const Result<void>& outcome);
   void hand_over(DeviceLine& line, OpenCommand& command, CommandEntry entry);
-  void answered(const std::string& id, std::uint64_t attempt, Delivery delivery, Epoch epoch);
+  void answered(const std::string& id, Delivery delivery, Epoch epoch);
   void taken(OpenCommand& command, Epoch epoch);
   void not_taken(OpenCommand& command);
   void cannot_take(OpenCommand& command, std::string detail);

@@ -18,7 +18,6 @@ constexpr milliseconds k_backoff_max{10'000};
 
 struct CommandDesk::HandOver {
   std::string id;
-  std::uint64_t attempt = 0;
   std::optional<CommandAdvance> begin;  // it is the first time: the ledger is to say so
   // Set anew by each run of the job.
   bool begun = false;
@@ -65,7 +64,6 @@ void CommandDesk::retry_later(DeviceLine& line) {
 void CommandDesk::prepare(DeviceLine& line, OpenCommand& command) {
   auto job = std::make_shared<HandOver>();
   job->id = command.id;
-  job->attempt = ++line.attempt;
   if (!command.begun && !command.out()) {
     job->begin.emplace().id = command.id;
     job->begin->step = {CommandState::queued, clock_.unix_ms(), line.epoch, "being handed to the device's connection"};
@@ -134,17 +132,16 @@ void CommandDesk::hand_over(DeviceLine& line, OpenCommand& command, CommandEntry
   const auto left =
       command.out() ? duration_cast<milliseconds>(command.timeout_at - clock_.now()) : milliseconds(command.timeout_ms);
   frame.deadline_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 1));
-  links_.downlink->send(
-      line.device, std::move(frame), [this, id = command.id, attempt = line.attempt](Delivery delivery, Epoch epoch) {
-        worker_.post([this, id, attempt, delivery, epoch] { answered(id, attempt, delivery, epoch); });
-      });
+  links_.downlink->send(line.device, std::move(frame), [this, id = command.id](Delivery delivery, Epoch epoch) {
+    worker_.post([this, id, delivery, epoch] { answered(id, delivery, epoch); });
+  });
 }
 
-void CommandDesk::answered(const std::string& id, std::uint64_t attempt, Delivery delivery, Epoch epoch) {
+void CommandDesk::answered(const std::string& id, Delivery delivery, Epoch epoch) {
   OpenCommand* command = book_.find(id);
   if (command == nullptr) return;  // its result was here first
   DeviceLine& line = *command->line;
-  if (line.handing != command || line.attempt != attempt) return;
+  if (line.handing != command) return;
   line.handing = nullptr;
   switch (delivery) {
     case Delivery::sent:
@@ -206,11 +203,10 @@ void CommandDesk::cannot_take(OpenCommand& command, std::string detail) {
 // Once per connection, if the device has it or may have.
 void CommandDesk::ask_to_cancel(OpenCommand& command) {
   DeviceLine& line = *command.line;
-  if (!command.cancel_wanted || !command.out() || !line.online || command.cancel_epoch == line.epoch ||
-      line.handing == &command || links_.downlink == nullptr) {
+  if (!command.cancel_wanted || !command.out() || !line.online || line.handing == &command ||
+      links_.downlink == nullptr) {
     return;
   }
-  command.cancel_epoch = line.epoch;
   links_.downlink->send(line.device, CommandCancelFrame{command.id}, [](Delivery, Epoch) {});
 }
 

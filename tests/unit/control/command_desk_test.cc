@@ -201,6 +201,41 @@ TEST_F(CommandDeskTest, GivesUpHandingOverBeforeTheLedgerHasNoRoomToSaySo) {
   EXPECT_EQ(state(id), "expired");
 }
 
+TEST_F(CommandDeskTest, LetsNothingOvertakeWhatTheLedgerMustSayFirst) {
+  connect("pump");
+  hold = true;
+  instead = Delivery::offline;
+  const std::string first = submit(request("pump", "first"));
+  submit(request("pump", "second"));
+  // That the connection did not take it cannot be written the first time.
+  faults->look = [this](std::string_view call) {
+    if (call != "advance_command") return;
+    faults->error = Errc::internal;
+    faults->fail_at = faults->calls - 1;
+    faults->look = nullptr;
+  };
+  release();
+  EXPECT_EQ(steps(first), "queued queued@1");
+  instead.reset();
+  connect("pump");
+  pass(2s);
+  EXPECT_EQ(names(), (std::vector<std::string>{"first", "second"}));
+}
+
+TEST_F(CommandDeskTest, DoesNotSendWhatExpiresWhileTheLedgerIsAsked) {
+  connect("pump");
+  auto wanted = request("pump");
+  wanted.ttl = 5s;
+  std::size_t asked = 0;
+  faults->look = [&](std::string_view call) {
+    if (call == "advance_command" && ++asked == 1) clock.passed += 6s;
+  };
+  const std::string id = submit(wanted);
+  pass(200ms);
+  EXPECT_EQ(state(id), "expired");
+  EXPECT_TRUE(received.empty());
+}
+
 // --- again and again
 
 TEST_F(CommandDeskTest, SendsAgainByTheSameIdUntilItIsAcknowledged) {
@@ -295,6 +330,17 @@ TEST_F(CommandDeskTest, TakesAnAcknowledgementThatComesBeforeTheConnectionsAnswe
   const std::string id = submit(request("pump"));
   EXPECT_EQ(ack(id), "acknowledged");
   release();
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1 acknowledged@1");
+  pass(31s);
+  EXPECT_EQ(state(id), "timed_out");
+}
+
+TEST_F(CommandDeskTest, FollowsTheLedgerWhereAnAcknowledgementIsWrittenJustBefore) {
+  connect("pump");
+  hold_answers = true;
+  const std::string id = submit(request("pump"));
+  say("pump", CommandAckReply{id}, Epoch{epochs});
+  release();  // both are in one transaction
   EXPECT_EQ(steps(id), "queued queued@1 sent@1 acknowledged@1");
   pass(31s);
   EXPECT_EQ(state(id), "timed_out");
@@ -449,6 +495,19 @@ TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatWasTakenMeanwhile) {
   EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
 }
 
+TEST_F(CommandDeskTest, CancelsWhatIsBeingReadAgainForABusyConnection) {
+  connect("pump");
+  instead = Delivery::busy;
+  const std::string id = submit(request("pump"));
+  instead.reset();
+  clock.passed += 500ms;
+  Asked<CommandEntry> answer;
+  commands->cancel(id, "api:ann", answer.reply());  // runs in the transaction that reads it
+  settle();
+  EXPECT_EQ(state(id), "cancelled");
+  EXPECT_TRUE(received.empty());
+}
+
 // --- waiting
 
 TEST_F(CommandDeskTest, AnswersWhoWaitsWhenTheCommandEnds) {
@@ -548,12 +607,12 @@ TEST_F(CommandDeskTest, QueuesNoMoreForADeviceThanAllowed) {
 }
 
 TEST_F(CommandDeskTest, CountsThoseThatComeInTheSameTransaction) {
-  std::size_t refused = 0;
+  std::size_t too_many = 0;
   for (int i = 0; i < 150; ++i) {
-    commands->submit(request("pump"), [&](Result<Commands::Accepted> accepted) { refused += accepted ? 0 : 1; });
+    commands->submit(request("pump"), [&](Result<Commands::Accepted> accepted) { too_many += accepted ? 0 : 1; });
   }
   settle();
-  EXPECT_EQ(refused, 50u);
+  EXPECT_EQ(too_many, 50u);
 }
 
 TEST(CommandDeskBounds, OpensNoMoreThanAllowedInAll) {

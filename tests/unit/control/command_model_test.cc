@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <random>
@@ -204,12 +205,13 @@ class Chaos {
     return said;
   }
 
-  // Each device got what it got, for the first time, in the order in which it was asked for.
+  // Each device got what it got, for the first time, in the order in which it was asked for:
+  // but for what one connection could not take, while the next could.
   void check_order() {
     std::map<std::string, std::vector<std::string>> first;
     for (const World::Received& each : world_.received) {
       const auto* frame = std::get_if<CommandFrame>(&each.message);
-      if (frame == nullptr) continue;
+      if (frame == nullptr || world_.refused.contains(frame->id)) continue;
       auto& got = first[each.device];
       if (std::ranges::find(got, frame->id) == got.end()) got.push_back(frame->id);
     }

@@ -112,6 +112,21 @@ TEST_F(CommandRestart, SendsAgainWhatADeviceMayHaveAndNeverCallsThatExpired) {
   EXPECT_EQ(steps(id), "queued queued@1 sent@2");
 }
 
+TEST_F(CommandRestart, DoesNotForgetThatADeviceMayHaveItAsTheNextConnectionDoesNotTakeIt) {
+  connect("pump");
+  hold_answers = true;
+  const std::string id = submit(request("pump"));
+  hold_answers = false;
+  restart();
+  instead = Delivery::offline;
+  connect("pump");
+  EXPECT_EQ(steps(id), "queued queued@1");
+  restart();
+  jump(301s);
+  pass(200ms);
+  EXPECT_EQ(state(id), "timed_out") << "not expired: a device has it";
+}
+
 TEST_F(CommandRestart, SendsWhatIsAtMostOnceIfTheLedgerSaysThatNoConnectionTookIt) {
   connect("pump");
   instead = Delivery::offline;

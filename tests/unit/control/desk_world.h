@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -141,6 +142,10 @@ class World : public Downlink, public ControlSink {
         if (on_receipt) on_receipt(received.back());
         point();
       }
+      const auto* frame = std::get_if<CommandFrame>(&message);
+      if (frame != nullptr && (delivery == Delivery::too_large || delivery == Delivery::unsupported)) {
+        refused.insert(frame->id);
+      }
       if (hold_answers) {
         held.push_back([answer, delivery, epoch] { answer(delivery, epoch); });
       } else {
@@ -238,6 +243,7 @@ class World : public Downlink, public ControlSink {
   std::uint64_t epochs = 0;
   std::map<std::string, Epoch> online;
   std::vector<Received> received;
+  std::set<std::string> refused;  // commands that a connection could not take
   std::function<void(const Received&)> on_receipt;
   std::optional<Delivery> instead;  // is answered in the place of sent
   bool hold = false;                // neither delivers nor answers
