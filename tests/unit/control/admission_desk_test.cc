@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/admission_desk.h"
 
+#include "gateway/control/presence_log.h"
 #include "tests/unit/control/store_fixture.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
@@ -149,6 +154,47 @@ TEST_F(AdmissionDeskTest, AnswersAlsoAfterTheEnd) {
   ASSERT_EQ(outcomes.size(), 2U);
   EXPECT_EQ(refusal(0), EndReason::no_epoch);
   EXPECT_EQ(refusal(1), EndReason::no_epoch);
+}
+
+// Shards ask at once, and say meanwhile what becomes of their devices.
+TEST(AdmissionDeskThread, AnswersEachShardInTheOrderOfItsCalls) {
+  constexpr int k_shards = 3;
+  constexpr int k_calls = 400;
+  SystemClock clock;
+  test::SilentLog log;
+  StoreWorker worker(sqlite::make_sqlite_store(":memory:", clock), clock, log);
+  ASSERT_TRUE(worker.open());
+  RegistryDesk registry(worker, clock, log, {});
+  PresenceLog presence(worker, {.name = "node-1", .boot_id = "boot-1", .version = "1"}, clock, log, {});
+  AdmissionDesk desk(worker, registry, clock, {.auto_register = true});
+  ASSERT_TRUE(registry.start({}));
+  ASSERT_TRUE(presence.start({}));
+  worker.start();
+  std::vector<std::vector<std::uint64_t>> epochs(k_shards);  // filled on the store's thread
+  std::vector<std::thread> shards;
+  for (int shard = 0; shard < k_shards; ++shard) {
+    shards.emplace_back([&, shard] {
+      const DeviceId id = device_id("d" + std::to_string(shard));
+      for (int i = 0; i < k_calls; ++i) {
+        desk.admit(id, {}, [&epochs, shard](const AdmissionOutcome& outcome) {
+          epochs[static_cast<std::size_t>(shard)].push_back(std::get<Admitted>(outcome).epoch.value);
+        });
+        DeviceSummary summary{.id = id};
+        summary.epoch = {static_cast<std::uint64_t>(i) + 1};
+        summary.online = i % 2 == 0;
+        presence.changed({summary});
+        presence.seen({{id, summary.epoch, i, i}});
+      }
+    });
+  }
+  for (auto& shard : shards) shard.join();
+  presence.stop();
+  worker.stop(60s);
+  for (const auto& of : epochs) {
+    ASSERT_EQ(of.size(), static_cast<std::size_t>(k_calls));
+    EXPECT_TRUE(std::ranges::adjacent_find(of, std::greater_equal<>()) == of.end())
+        << "they rise in the order of calls";
+  }
 }
 
 }  // namespace
