@@ -105,6 +105,7 @@ class Process {
   void build_servers(NodeInfo info);
   metrics::Sources sources();
   void tick();
+  void warn_of_an_old_list();
   void wait_signal();
   void on_signal(int number);
   void reload();
@@ -150,7 +151,8 @@ class Process {
   std::unique_ptr<http::AdminServer> admin_;
   Monotonic drain_end_;
   bool draining_ = false;
-  bool durable_ = false;  // the spool outlives the process
+  std::int64_t old_list_told_ = 0;  // the nextUpdate that was warned of last
+  bool durable_ = false;            // the spool outlives the process
   int status_ = 0;
 };
 
@@ -236,9 +238,14 @@ metrics::Sources Process::sources() {
   if (api_) from.http = &http_probe_;
   from.status = state_.get();
   from.certificates = [this]() -> std::vector<metrics::CertificateExpiry> {
-    const std::int64_t until = gateway_->certificate_not_after();
-    if (until == 0) return {};
-    return {{"device_listener", until}};
+    std::vector<metrics::CertificateExpiry> known;
+    if (const std::int64_t until = gateway_->certificate_not_after(); until != 0) {
+      known.push_back({"device_listener", until});
+    }
+    if (const std::int64_t until = gateway_->crl_next_update(); until != 0) {
+      known.push_back({"device_revocation_list", until});
+    }
+    return known;
   };
   from.log_dropped_lines = [this] { return log_->dropped_lines(); };
   return from;
@@ -301,8 +308,19 @@ int Process::run() {
   return status_;
 }
 
+// The list goes on being used: somebody has to know.
+void Process::warn_of_an_old_list() {
+  const std::int64_t due = gateway_->crl_next_update();
+  if (due == 0 || due == old_list_told_ || clock_.unix_ms() < due * 1'000) return;
+  old_list_told_ = due;
+  log_->warn("revocation_list_out_of_date",
+             {{"file", settings_.devices.tls.crl_file},
+              {"risk", "revocations since then are not known; put the newest list there and send SIGHUP"}});
+}
+
 void Process::tick() {
   uplink_->tick();
+  warn_of_an_old_list();
   tick_timer_.expires_after(k_tick);
   tick_timer_.async_wait([this](error_code ec) {
     if (!ec) tick();

@@ -20,7 +20,7 @@ namespace fieldgate {
 // The registry's credentials, as far as it takes to know a device by them.
 // Thread: any. Nobody waits but for a few instructions: what is read stands in many
 //         parts with a lock each. Changes of one device come one after the other.
-// Bounds: those of the registry. About 260 bytes for a device with one token, nothing
+// Bounds: those of the registry. About 280 bytes for a device with one token, nothing
 //         for one without credentials.
 class CredentialIndex {
  public:

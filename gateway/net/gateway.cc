@@ -110,6 +110,8 @@ std::uint64_t Gateway::sessions() const noexcept {
 
 std::int64_t Gateway::certificate_not_after() const { return tls_ ? tls_->current()->not_after_unix() : 0; }
 
+std::int64_t Gateway::crl_next_update() const { return tls_ ? tls_->current()->crl_next_update_unix() : 0; }
+
 void Gateway::detail(const DeviceId& id, LiveDevices::Answer answer) {
   Shard* home = home_of(id);
   home->post([home, id, answer = std::move(answer)] { home->detail(id, answer); });

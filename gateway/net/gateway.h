@@ -72,6 +72,8 @@ class Gateway final : public LiveDevices, public Downlink {
   std::uint32_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
   // Unix seconds; 0 on a plain listener.
   std::int64_t certificate_not_after() const;
+  // When the first of the devices' revocation lists is due to be replaced; 0: there is none.
+  std::int64_t crl_next_update() const;
   void detail(const DeviceId& id, LiveDevices::Answer answer) override;
   void watch(WatchSetPtr devices) override;
   // Downlink. What is asked after stop() is not answered.

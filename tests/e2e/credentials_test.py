@@ -22,6 +22,10 @@ from gateway_fixture import FIELDGATE, PATIENCE, Gateway, GatewayTestCase, folde
 from device_client import Device, hello, pb
 
 
+# What a TLS alert looks like from here: in TLS 1.3 it comes after the client has finished, or while it already sends.
+SHUT_OUT = (ssl.SSLError, ConnectionError, EOFError, asyncio.IncompleteReadError, websockets.InvalidMessage)
+
+
 def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -239,7 +243,7 @@ class RevocationTest(GatewayTestCase):
         for device in (kept, token):
             await device.ask_time()
             await device.close()
-        with self.assertRaises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError, websockets.InvalidMessage, EOFError)):
+        with self.assertRaises(SHUT_OUT):
             await Device.connect(gateway, "revoked")
         self.assertEqual(gateway.ended("credential_revoked"), 1)
         await asyncio.to_thread(wait_for, lambda: gateway.ended("certificate_rejected") == 1, "the refusal to be counted")
@@ -272,6 +276,27 @@ class RevocationTest(GatewayTestCase):
 
         self.assertIn("REVOKED", wait_for(refused, "the reason of the refusal"))
 
+    async def test_a_list_that_runs_out_is_told_of_and_goes_on_being_used(self):
+        gateway = self.gateway(start=False)
+        self.pki.device("shut-out")
+        seconds = 5
+        while gateway.process is None or not gateway.process.alive():  # on a busy machine it may be over before it is read
+            (gateway.dir / "revoked.pem").write_text(self.pki.revocation_list("shut-out", seconds=seconds))
+            gateway.write_config({"devices": {"tls": {"crl_file": str(gateway.dir / "revoked.pem")}}})
+            gateway.start(ready=False)
+            await asyncio.to_thread(wait_for, lambda: gateway.events("ready") or not gateway.process.alive(), "its start or end")
+            seconds *= 3
+        due = gateway.metrics()['fieldgate_certificate_expiry_timestamp_seconds{use="device_revocation_list"}']
+        self.assertLess(abs(due - time.time()), seconds + PATIENCE)
+        told = await asyncio.to_thread(gateway.wait_event, "revocation_list_out_of_date")
+        self.assertEqual(told["file"], str(gateway.dir / "revoked.pem"))
+        self.assertGreaterEqual(time.time(), due)
+        device = await Device.connect(gateway, "pump-1")
+        await device.close()
+        with self.assertRaises(SHUT_OUT):
+            await Device.connect(gateway, "shut-out")
+        self.assertEqual(len(gateway.events("revocation_list_out_of_date")), 1)
+
     async def test_a_bad_list_is_refused_and_the_old_one_kept(self):
         gateway = self.revoking_gateway()
         self.pki.device("revoked-before")
@@ -282,7 +307,7 @@ class RevocationTest(GatewayTestCase):
         self.assertIn("revoked.pem: holds no list", gateway.wait_event("reload_partly_refused", what="devices")["error"])
         device = await Device.connect(gateway, "pump-1")
         await device.close()
-        with self.assertRaises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError, websockets.InvalidMessage, EOFError)):
+        with self.assertRaises(SHUT_OUT):
             await Device.connect(gateway, "revoked-before")
 
 

@@ -146,14 +146,14 @@ class Pki:
             return self.dir / f"{device_id}.pem", self.dir / f"{device_id}-key.pem"
         return self.issue(device_id, f"URI:urn:fieldgate:device:{device_id}")
 
-    def revocation_list(self, *names: str) -> str:
-        """PEM, of the certificates that were issued under these names."""
+    def revocation_list(self, *names: str, seconds: int = 2 * 86400) -> str:
+        """PEM, of the certificates that were issued under these names; due to be replaced in so many seconds."""
         config, index, out = (self.dir / f"crl.{end}" for end in ("cnf", "txt", "pem"))
         config.write_text(f"[ca]\ndefault_ca = one\n[one]\ndatabase = {index}\ndefault_md = sha256\n")
         serials = [subprocess.check_output(["openssl", "x509", "-noout", "-serial", "-in", self.dir / f"{name}.pem"], text=True)
                    .strip().removeprefix("serial=") for name in names]
         index.write_text("".join(f"R\t491231235959Z\t200101000000Z\t{serial}\tunknown\t/CN=revoked\n" for serial in serials))
-        self._openssl("ca", "-gencrl", "-config", config, "-cert", self.ca, "-keyfile", self.ca_key, "-crldays", "2", "-out", out)
+        self._openssl("ca", "-gencrl", "-config", config, "-cert", self.ca, "-keyfile", self.ca_key, "-crlsec", seconds, "-out", out)
         return out.read_text()
 
     def client_context(self, device_id: str | None = None, signed_by: "Pki | None" = None) -> ssl.SSLContext:
