@@ -196,8 +196,9 @@ Result<Answer> Connection::execute(const std::string& sql, std::chrono::millisec
   return last;
 }
 
-Result<void> Connection::send_prepare(const store::Call& call) {
-  const std::string name = "s" + std::to_string(prepared_.size());
+Result<void> Connection::send_prepare(const store::Call& call, std::vector<Expected>& expected) {
+  if (prepared_.contains(call.statement)) return {};
+  const std::string name = "s" + std::to_string(++names_);
   const std::string sql = std::string(call.statement->sql) + (call.statement->lock_rows ? " FOR UPDATE" : "");
   const std::vector<Oid> types = types_of(call.params);
   if (::PQsendPrepare(connection_.get(), name.c_str(), sql.c_str(), static_cast<int>(types.size()), types.data()) ==
@@ -205,6 +206,7 @@ Result<void> Connection::send_prepare(const store::Call& call) {
     return lost(::PQerrorMessage(connection_.get()));
   }
   prepared_.emplace(call.statement, name);
+  expected.push_back({.prepared = call.statement, .index = 0});
   return {};
 }
 
@@ -233,13 +235,24 @@ Result<std::size_t> Connection::run_pipeline(std::span<const store::Call> calls,
   if (::PQenterPipelineMode(connection) == 0) return lost(::PQerrorMessage(connection));
   std::vector<Expected> expected;
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    if (!prepared_.contains(calls[i].statement)) {
-      if (auto sent = send_prepare(calls[i]); !sent) return sent.error();
-      expected.push_back({.prepared = calls[i].statement, .index = 0});
-    }
+    if (auto sent = send_prepare(calls[i], expected); !sent) return sent.error();
     if (auto sent = send_call(calls[i]); !sent) return sent.error();
     expected.push_back({.prepared = nullptr, .index = first + i});
   }
+  return finish_pipeline(expected, on_row);
+}
+
+Result<void> Connection::prepare(const store::Call& call) {
+  if (prepared_.contains(call.statement)) return {};
+  if (::PQenterPipelineMode(connection_.get()) == 0) return lost(::PQerrorMessage(connection_.get()));
+  std::vector<Expected> expected;
+  if (auto sent = send_prepare(call, expected); !sent) return sent.error();
+  if (auto done = finish_pipeline(expected, {}); !done) return done.error();
+  return {};
+}
+
+Result<std::size_t> Connection::finish_pipeline(std::span<const Expected> expected, const store::OnRow& on_row) {
+  PGconn* const connection = connection_.get();
   if (::PQpipelineSync(connection) == 0) return lost(::PQerrorMessage(connection));
   auto rows = read_pipeline(expected, on_row);
   if (is_open() && ::PQexitPipelineMode(connection) == 0) return lost(::PQerrorMessage(connection));
@@ -275,11 +288,11 @@ Result<std::size_t> Connection::read_pipeline(std::span<const Expected> expected
   return rows;
 }
 
-Result<std::string> Connection::explain(const store::Call& query) {
+Result<std::string> Connection::explain(const store::Call& call) {
   if (!is_open()) return make_error(Errc::unavailable, "store: PostgreSQL: not connected");
-  if (auto done = run({&query, 1}, {}); !done) return done.error();  // so it is prepared
+  if (auto done = prepare(call); !done) return done.error();
   std::string arguments;
-  for (const store::Value& value : query.params) {
+  for (const store::Value& value : call.params) {
     std::string word;
     if (const auto* integer = std::get_if<std::int64_t>(&value)) {
       word = std::to_string(*integer);
@@ -302,7 +315,7 @@ Result<std::string> Connection::explain(const store::Call& query) {
     }
     arguments += (arguments.empty() ? "" : ", ") + word;
   }
-  auto answer = execute("EXPLAIN (COSTS OFF) EXECUTE " + prepared_.at(query.statement) + "(" + arguments + ")");
+  auto answer = execute("EXPLAIN (COSTS OFF) EXECUTE " + prepared_.at(call.statement) + "(" + arguments + ")");
   if (!answer) return answer.error();
   std::string plan;
   for (int i = 0; i < ::PQntuples(answer->get()); ++i) {

@@ -42,7 +42,7 @@ class Connection {
   Result<Answer> execute(const std::string& sql) { return execute(sql, patience_); }
   // All calls in one pipeline, at most k_pipeline_calls at a time; see store::Database.
   Result<std::size_t> run(std::span<const store::Call> calls, const store::OnRow& on_row);
-  Result<std::string> explain(const store::Call& query);
+  Result<std::string> explain(const store::Call& call);
 
  private:
   using Deadline = std::chrono::steady_clock::time_point;
@@ -54,9 +54,12 @@ class Connection {
     std::size_t index = 0;
   };
 
-  Result<void> send_prepare(const store::Call& call);
+  // Where it is not yet prepared.
+  Result<void> send_prepare(const store::Call& call, std::vector<Expected>& expected);
   Result<void> send_call(const store::Call& call);
   Result<std::size_t> run_pipeline(std::span<const store::Call> calls, std::size_t first, const store::OnRow& on_row);
+  Result<void> prepare(const store::Call& call);
+  Result<std::size_t> finish_pipeline(std::span<const Expected> expected, const store::OnRow& on_row);
   Result<std::size_t> read_pipeline(std::span<const Expected> expected, const store::OnRow& on_row);
   // Waits until something more of the answer, or all of what is sent, is through.
   Result<void> wait(Deadline deadline, bool for_answer);
@@ -68,6 +71,7 @@ class Connection {
   const std::chrono::milliseconds patience_;
   std::unique_ptr<PGconn, FinishConnection> connection_;
   std::unordered_map<const store::Statement*, std::string> prepared_;  // names, on this connection
+  std::uint64_t names_ = 0;                                            // ever given
 };
 
 }  // namespace fieldgate::postgres

@@ -52,7 +52,7 @@ class PostgresDatabase final : public store::Database {
   Result<std::size_t> run(std::span<const store::Call> calls, const store::OnRow& on_row) override {
     return connection_.run(calls, on_row);
   }
-  Result<std::string> explain(const store::Call& query) override { return connection_.explain(query); }
+  Result<std::string> explain(const store::Call& call) override { return connection_.explain(call); }
   std::string description() const override { return description_; }
 
  private:

@@ -173,11 +173,11 @@ Result<std::size_t> SqliteDatabase::run(std::span<const store::Call> calls, cons
   return rows;
 }
 
-Result<std::string> SqliteDatabase::explain(const store::Call& query) {
+Result<std::string> SqliteDatabase::explain(const store::Call& call) {
   if (!opened_) return make_error(Errc::unavailable, "store " + path_ + ": is not open");
-  auto statement = prepare("EXPLAIN QUERY PLAN " + std::string(query.statement->sql), 0);
+  auto statement = prepare("EXPLAIN QUERY PLAN " + std::string(call.statement->sql), 0);
   if (!statement) return statement.error();
-  if (auto bound = bind(statement->get(), query.params); !bound) return bound.error();
+  if (auto bound = bind(statement->get(), call.params); !bound) return bound.error();
   std::string plan;
   constexpr int k_detail = 3;
   const auto done = step(statement->get(), 0, [&](std::size_t, const store::RowView& row) -> Result<void> {

@@ -31,7 +31,7 @@ class SqliteDatabase final : public store::Database {
   Result<void> commit() override;
   void rollback() noexcept override;
   Result<std::size_t> run(std::span<const store::Call> calls, const store::OnRow& on_row) override;
-  Result<std::string> explain(const store::Call& query) override;
+  Result<std::string> explain(const store::Call& call) override;
   std::string description() const override;
 
  private:

@@ -76,8 +76,8 @@ class Database {
   // Executes the calls in order, all of them on one way to the engine and back. Returns
   // how many rows they changed, or found, in all.
   virtual Result<std::size_t> run(std::span<const Call> calls, const OnRow& on_row) = 0;
-  // The plan of a query, on one line.
-  virtual Result<std::string> explain(const Call& query) = 0;
+  // The plan of a statement, which is not executed; on one line.
+  virtual Result<std::string> explain(const Call& call) = 0;
   virtual std::string description() const = 0;
 };
 

@@ -69,16 +69,18 @@ Result<std::vector<std::string>> SqlStore::explain() {
   constexpr std::string_view k_device = "a";
   const std::vector<std::pair<std::string_view, Call>> queries{
       {"registry changes", {&k_registry_changes, {std::int64_t{1}, k_limit}}},
+      {"registry deletions", {&k_registry_deletions, {std::int64_t{1}, k_limit}}},
       {"credentials of a device", {&k_device_credentials, {k_device}}},
       {"presence of all devices", {&k_presence_rows, {k_device, k_limit}}},
       {"presence log", {&k_presence_log, {std::int64_t{1}, k_limit}}},
       {"presence log of a device", {&k_device_presence, {k_device, std::int64_t{1}, k_limit}}},
       {"devices left online by a node", {&k_earlier_boots, {k_device, k_device, k_limit}}},
-      {"oldest of the presence log", {&k_oldest_presence, {std::int64_t{1}, k_limit}}},
+      {"trim of the presence log", {&k_trim_presence, {std::int64_t{1}, k_limit}}},
       {"open commands", {&k_open_commands, {std::int64_t{0}, k_limit}}},
       {"commands of a device", {&k_device_commands, {k_device, k_newest, k_limit}}},
       {"command of an idempotency key", {&k_command_by_key, {k_device, as_bytes(k_device)}}},
-      {"ended commands", {&k_ended_commands, {std::int64_t{1}, k_limit}}},
+      {"trim of commands", {&k_trim_commands, {std::int64_t{1}, k_limit}}},
+      {"trim of a timeline", {&k_trim_timeline, {k_device, k_limit}}},
       {"timeline of a device", {&k_device_timeline, {k_device, k_newest, k_limit}}},
   };
   return alone([&]() -> Result<std::vector<std::string>> {

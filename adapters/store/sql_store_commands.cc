@@ -22,8 +22,9 @@ const Statement k_device_commands{"SELECT " FIELDGATE_COMMAND_COLUMNS
 const Statement k_command_by_key{"SELECT " FIELDGATE_COMMAND_COLUMNS
                                  " FROM commands WHERE device_id = $1 AND idempotency_key = $2 "
                                  "AND length(idempotency_key) > 0"};
-const Statement k_ended_commands{
-    "SELECT number FROM commands WHERE ended_unix_ms > 0 AND ended_unix_ms < $1 ORDER BY ended_unix_ms LIMIT $2"};
+const Statement k_trim_commands{
+    "DELETE FROM commands WHERE number IN (SELECT number FROM commands "
+    "WHERE ended_unix_ms > 0 AND ended_unix_ms < $1 ORDER BY ended_unix_ms LIMIT $2)"};
 
 namespace {
 
@@ -37,13 +38,9 @@ constexpr Statement k_insert{
 constexpr Statement k_advance{
     "UPDATE commands SET state = $2, steps = $3, sends = $4, first_sent_unix_ms = $5, cancel_wanted = $6, "
     "result_text = $7, result_payload = $8, ended_unix_ms = $9 WHERE id = $1"};
-constexpr Statement k_trim{
-    "DELETE FROM commands WHERE number IN (SELECT number FROM commands "
-    "WHERE ended_unix_ms > 0 AND ended_unix_ms < $1 ORDER BY ended_unix_ms LIMIT $2)"};
-
-// Repeated sends are written down until there is just room left for what can still
-// come: acknowledged, timed out, and a late result.
-constexpr std::size_t k_sends_written_max = k_command_steps_max - 3;
+// Repeats are all kept until there is just room left for what can still come: sent,
+// acknowledged, timed out, and a late result. Of those after that, the last.
+constexpr std::size_t k_repeats_end = k_command_steps_max - 4;
 
 // Of the last step of a final command; never 0 for one.
 std::int64_t ended_at(const CommandEntry& command) {
@@ -92,11 +89,10 @@ bool take_step(CommandEntry& command, const CommandAdvance& advance) {
     return true;
   }
   if (!may_follow(command.state, advance.step.state)) return false;
-  const bool repeated = command.state == CommandState::sent && advance.step.state == CommandState::sent;
-  if (!repeated || command.steps.size() < k_sends_written_max) {
-    command.steps.push_back(advance.step);
-    command.steps.back().detail = clean_text(advance.step.detail);
-  }
+  const bool repeated = command.state == advance.step.state;
+  if (repeated && command.steps.size() >= k_repeats_end) command.steps.pop_back();
+  command.steps.push_back(advance.step);
+  command.steps.back().detail = clean_text(advance.step.detail);
   command.state = advance.step.state;
   if (advance.sent_again) {
     if (command.sends++ == 0) command.first_sent_unix_ms = advance.step.unix_ms;
@@ -205,7 +201,7 @@ Result<std::vector<CommandEntry>> SqlStore::commands(const DeviceId& device, std
 }
 
 Result<std::size_t> SqlStore::trim_commands(std::int64_t unix_ms, std::size_t limit) {
-  return alone([&] { return run(k_trim, {unix_ms, number(limit)}); });
+  return alone([&] { return run(k_trim_commands, {unix_ms, number(limit)}); });
 }
 
 }  // namespace fieldgate::store

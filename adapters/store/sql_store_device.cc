@@ -13,13 +13,13 @@ const Statement k_device_timeline{
     "SELECT device_id, kind, unix_ms, epoch, fields, number FROM timeline "
     "WHERE device_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3"};
 
-namespace {
-
-constexpr Statement k_add{"INSERT INTO timeline (device_id, kind, unix_ms, epoch, fields) VALUES ($1, $2, $3, $4, $5)"};
-constexpr Statement k_keep_newest{
+const Statement k_trim_timeline{
     "DELETE FROM timeline WHERE device_id = $1 AND number <= "
     "(SELECT number FROM timeline WHERE device_id = $1 ORDER BY number DESC LIMIT 1 OFFSET $2)"};
 
+namespace {
+
+constexpr Statement k_add{"INSERT INTO timeline (device_id, kind, unix_ms, epoch, fields) VALUES ($1, $2, $3, $4, $5)"};
 constexpr Statement k_twin{
     "SELECT device_id, reported_json, reported_version, reported_unix_ms, reported_stream, reported_seq, desired_json, "
     "desired_version, desired_unix_ms, acknowledged_version, acknowledged_error, acknowledged_unix_ms "
@@ -111,7 +111,7 @@ Result<void> SqlStore::add_timeline(std::span<const TimelineEntry> entries, std:
       calls.push_back(
           {&k_add, {entry.device.str(), to_string(entry.kind), entry.unix_ms, number(entry.epoch.value), fields[i]}});
     }
-    for (const std::string_view device : devices) calls.push_back({&k_keep_newest, {device, number(keep)}});
+    for (const std::string_view device : devices) calls.push_back({&k_trim_timeline, {device, number(keep)}});
     if (const auto done = run_all(calls); !done) return done.error();
     return {};
   });

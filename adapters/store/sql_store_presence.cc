@@ -19,7 +19,9 @@ const Statement k_device_presence{
 const Statement k_earlier_boots{
     "SELECT device_id, epoch, online, node, boot_id, since_unix_ms, reason, 0 FROM presence "
     "WHERE online = 1 AND node = $1 AND boot_id <> $2 ORDER BY boot_id LIMIT $3"};
-const Statement k_oldest_presence{"SELECT number FROM presence_log WHERE number <= $1 ORDER BY number LIMIT $2"};
+const Statement k_trim_presence{
+    "DELETE FROM presence_log WHERE number IN "
+    "(SELECT number FROM presence_log WHERE number <= $1 ORDER BY number LIMIT $2)"};
 
 namespace {
 
@@ -48,10 +50,6 @@ constexpr Statement k_profile{
     "ON CONFLICT (device_id) DO UPDATE SET firmware = excluded.firmware, labels = excluded.labels, "
     "profile_epoch = excluded.profile_epoch "
     "WHERE presence.epoch <= excluded.profile_epoch AND presence.profile_epoch <= excluded.profile_epoch"};
-constexpr Statement k_trim{
-    "DELETE FROM presence_log WHERE number IN "
-    "(SELECT number FROM presence_log WHERE number <= $1 ORDER BY number LIMIT $2)"};
-
 Result<PresenceEvent> read_event(const RowView& row) {
   auto id = decode_device(row.text(0));
   if (!id) return id.error();
@@ -205,7 +203,7 @@ Result<std::size_t> SqlStore::trim_presence(std::uint64_t keep, std::size_t limi
     const auto counters = lock_counters();
     if (!counters) return counters.error();
     if (counters->presence <= keep) return std::size_t{0};
-    return run(k_trim, {number(counters->presence - keep), number(limit)});  // numbers have no holes
+    return run(k_trim_presence, {number(counters->presence - keep), number(limit)});  // numbers have no holes
   });
 }
 

@@ -3,6 +3,7 @@
 #include "adapters/store/sql_store.h"
 #include "adapters/store/statements.h"
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <map>
@@ -10,10 +11,10 @@
 namespace fieldgate::store {
 
 const Statement k_registry_changes{
-    "SELECT id, revision, 0 AS gone, enabled, labels, note, automatic, created_unix_ms, updated_unix_ms "
-    "FROM devices WHERE revision > $1 "
-    "UNION ALL SELECT id, revision, 1, 0, '{}', '', 0, 0, 0 FROM devices_gone WHERE revision > $1 AND $1 > 0 "
-    "ORDER BY revision LIMIT $2"};
+    "SELECT id, revision, enabled, labels, note, automatic, created_unix_ms, updated_unix_ms FROM devices "
+    "WHERE revision > $1 ORDER BY revision LIMIT $2"};
+const Statement k_registry_deletions{
+    "SELECT id, revision FROM devices_gone WHERE revision > $1 ORDER BY revision LIMIT $2"};
 const Statement k_device_credentials{
     "SELECT id, kind, sha256, created_unix_ms, expires_unix_ms, note FROM credentials "
     "WHERE device_id = $1 ORDER BY position"};
@@ -21,8 +22,9 @@ const Statement k_device_credentials{
 namespace {
 
 constexpr Statement k_device{
-    "SELECT id, revision, 0, enabled, labels, note, automatic, created_unix_ms, updated_unix_ms "
-    "FROM devices WHERE id = $1"};
+    "SELECT id, revision, enabled, labels, note, automatic, created_unix_ms, updated_unix_ms FROM devices "
+    "WHERE id = $1"};
+constexpr Statement k_newest{"SELECT registry FROM counters WHERE id = 1"};
 constexpr Statement k_put_device{
     "INSERT INTO devices (id, enabled, labels, note, automatic, created_unix_ms, updated_unix_ms, revision) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET enabled = excluded.enabled, "
@@ -43,28 +45,31 @@ constexpr std::array<Statement, 4> k_drop_all{{{"DELETE FROM devices WHERE id = 
                                                {"DELETE FROM twins WHERE device_id = $1"},
                                                {"DELETE FROM timeline WHERE device_id = $1"}}};
 
-Result<RegistryChange> read_change(const RowView& row) {
+Result<DeviceEntry> read_entry(const RowView& row) {
   auto id = decode_device(row.text(0));
   if (!id) return id.error();
-  RegistryChange change{.id = *id, .revision = row.number(1), .entry = std::nullopt};
-  if (row.flag(2)) return change;
-  auto labels = decode_pairs(row.text(4));
+  auto labels = decode_pairs(row.text(3));
   if (!labels) return labels.error();
-  change.entry = DeviceEntry{.id = std::move(*id),
-                             .enabled = row.flag(3),
-                             .labels = std::move(*labels),
-                             .note = row.string(5),
-                             .automatic = row.flag(6),
-                             .created_unix_ms = row.integer(7),
-                             .updated_unix_ms = row.integer(8),
-                             .revision = change.revision};
-  return change;
+  return DeviceEntry{.id = std::move(*id),
+                     .enabled = row.flag(2),
+                     .labels = std::move(*labels),
+                     .note = row.string(4),
+                     .automatic = row.flag(5),
+                     .created_unix_ms = row.integer(6),
+                     .updated_unix_ms = row.integer(7),
+                     .revision = row.number(1)};
 }
 
-Result<DeviceEntry> read_entry(const RowView& row) {
-  auto change = read_change(row);
-  if (!change) return change.error();
-  return std::move(*change->entry);
+Result<RegistryChange> read_change(const RowView& row) {
+  auto entry = read_entry(row);
+  if (!entry) return entry.error();
+  return RegistryChange{.id = entry->id, .revision = entry->revision, .entry = std::move(*entry)};
+}
+
+Result<RegistryChange> read_deletion(const RowView& row) {
+  auto id = decode_device(row.text(0));
+  if (!id) return id.error();
+  return RegistryChange{.id = std::move(*id), .revision = row.number(1), .entry = std::nullopt};
 }
 
 Result<DeviceCredential> read_credential(const RowView& row) {
@@ -187,10 +192,27 @@ Result<std::optional<RegistryChange>> SqlStore::delete_device(const DeviceId& id
 
 Result<std::vector<RegistryChange>> SqlStore::registry_changes(std::uint64_t revision, std::size_t limit) {
   return alone([&]() -> Result<std::vector<RegistryChange>> {
-    auto changes = list<RegistryChange>(k_registry_changes, {number(revision), number(limit)}, read_change);
-    if (!changes) return changes;
+    std::vector<Call> calls{{&k_newest, {}}, {&k_registry_changes, {number(revision), number(limit)}}};
+    if (revision > 0) calls.push_back({&k_registry_deletions, {number(revision), number(limit)}});
+    std::uint64_t newest = 0;
+    std::vector<RegistryChange> changes;
+    const auto done = run_all(calls, [&](std::size_t index, const RowView& row) -> Result<void> {
+      if (index == 0) {
+        newest = row.number(0);
+        return {};
+      }
+      auto change = index == 1 ? read_change(row) : read_deletion(row);
+      if (!change) return change.error();
+      changes.push_back(std::move(*change));
+      return {};
+    });
+    if (!done) return done.error();
+    // All that is not newer than this was there before either list was read.
+    std::erase_if(changes, [&](const RegistryChange& change) { return change.revision > newest; });
+    std::ranges::sort(changes, {}, &RegistryChange::revision);
+    if (changes.size() > limit) changes.erase(changes.begin() + static_cast<std::ptrdiff_t>(limit), changes.end());
     std::vector<DeviceEntry*> entries;
-    for (RegistryChange& change : *changes) {
+    for (RegistryChange& change : changes) {
       if (change.entry) entries.push_back(&*change.entry);
     }
     if (auto read = read_credentials(entries); !read) return read.error();

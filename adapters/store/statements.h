@@ -3,19 +3,21 @@
 
 #include "adapters/store/database.h"
 
-// The queries by which lists are read: those that explain() tells of.
+// What reads lists, or trims them: the statements that explain() tells of.
 namespace fieldgate::store {
 
 extern const Statement k_registry_changes;    // $1: after this revision, $2: at most
+extern const Statement k_registry_deletions;  // the same
 extern const Statement k_presence_rows;       // $1: after this id, $2: at most
 extern const Statement k_presence_log;        // $1: after this number, $2: at most
 extern const Statement k_device_presence;     // $1: device, $2: after this number, $3: at most
 extern const Statement k_earlier_boots;       // $1: node, $2: boot id, $3: at most
-extern const Statement k_oldest_presence;     // $1: below this number, $2: at most
+extern const Statement k_trim_presence;       // $1: up to this number, $2: at most
 extern const Statement k_open_commands;       // $1: after this number, $2: at most
 extern const Statement k_device_commands;     // $1: device, $2: below this number, $3: at most
 extern const Statement k_command_by_key;      // $1: device, $2: idempotency key
-extern const Statement k_ended_commands;      // $1: before this time, $2: at most
+extern const Statement k_trim_commands;       // $1: before this time, $2: at most
+extern const Statement k_trim_timeline;       // $1: device, $2: how many stay
 extern const Statement k_device_timeline;     // $1: device, $2: below this number, $3: at most
 extern const Statement k_device_credentials;  // $1: device
 
