@@ -15,7 +15,13 @@ namespace {
 constexpr std::size_t k_value_bytes_max = 256;  // of a TimelineEntry
 constexpr std::int64_t k_day_ms = 86'400'000;
 
-std::string cut(std::string_view text) { return std::string(text.substr(0, k_value_bytes_max)); }
+// Never within a character.
+std::string cut(std::string_view text) {
+  if (text.size() <= k_value_bytes_max) return std::string(text);
+  std::size_t size = k_value_bytes_max;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
+  return std::string(text.substr(0, size));
+}
 
 std::string_view name_of(RejectCode code) {
   switch (code) {

@@ -104,7 +104,7 @@ class FakeAuthenticator final : public Authenticator {
  public:
   Result<DeviceIdentity> authenticate(const PeerCredentials& peer) const override {
     if (throws) throw std::runtime_error("authenticator broke");
-    if (!peer.bearer_token.starts_with("for.")) return make_error(Errc::unauthenticated, "no such token");
+    if (!peer.bearer_token.starts_with("for.")) return make_error(Errc::unauthenticated, refusal);
     auto id = DeviceId::parse(peer.bearer_token.substr(4));
     if (!id) return id.error();
     return DeviceIdentity{std::move(*id), proof, sha256, expires_unix_ms};
@@ -114,6 +114,7 @@ class FakeAuthenticator final : public Authenticator {
     return valid;
   }
 
+  std::string refusal = "no such token";
   IdentityProof proof = IdentityProof::token;
   Sha256 sha256{};
   std::int64_t expires_unix_ms = 0;
