@@ -56,6 +56,7 @@ class GatewayProcess {
                                "mqtt: [{host: 127.0.0.1, port: " +
                                std::to_string(broker_.port()) +
                                "}]\n"
+                               "registry: {auto_register: true}\n"
                                "api: {enabled: false}\nadmin: {listen: '127.0.0.1:0'}\n";
     spawn(dir_.write("fieldgate.yaml", config));
     wait_until_it_listens();

@@ -152,7 +152,8 @@ class Outage:
             sample = self.gateway.metrics()
             before, last = last, int(sample["process_open_fds"])
             return before == last and sum(v for k, v in sample.items()
-                                          if k.startswith("fieldgate_lane_state") and 'state="running"' in k) == 1
+                                          if k.startswith("fieldgate_lane_state") and 'state="running"' in k
+                                          and 'lane="main"' in k) == 1
 
         wait_for("the descriptors are steady", steady, 10, every=0.2)
         return last
