@@ -25,8 +25,10 @@ void describe(Visitor& v, JwtKeySettings& s) {
 void describe(Visitor& v, ApiStreamSettings& s) {
   v.value({"subscribers_max", "Event streams at once."}, Number(s.subscribers_max, 1, 100'000));
   v.value({"devices_max", "Devices that one subscription to telemetry may name."}, Number(s.devices_max, 1, 10'000));
-  v.value({"subscriber_bytes_max", "Bytes waiting for one subscriber; beyond it events are dropped, and it is told."},
-          Size(s.subscriber_bytes_max, 16 * k_kib, 64 * k_mib));
+  v.value(
+      {"subscriber_bytes_max",
+       "Bytes waiting for one subscriber; a slower one goes on from the history, and is told what that had given up."},
+      Size(s.subscriber_bytes_max, 16 * k_kib, 64 * k_mib));
   v.value({"history_events", "Events kept for subscribers that come back."}, Number(s.history_events, 0, 1'000'000));
   v.value({"history_bytes_max", "Bytes of them."}, Size(s.history_bytes_max, 64 * k_kib, 1 * k_gib));
   v.value({"keep_alive", "A comment is sent on a silent stream this often."},

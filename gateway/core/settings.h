@@ -280,7 +280,7 @@ struct WebhookLaneSettings {
 struct ApiStreamSettings {
   std::uint32_t subscribers_max = 1'000;
   std::uint32_t devices_max = 100;               // named by one subscription to telemetry
-  std::uint32_t subscriber_bytes_max = 262'144;  // waiting for one subscriber; beyond it events are dropped
+  std::uint32_t subscriber_bytes_max = 262'144;  // waiting for one subscriber; a slower one goes on from the history
   std::uint32_t history_events = 10'000;         // kept for those who come back
   std::uint64_t history_bytes_max = 16'777'216;
   seconds keep_alive{15};

@@ -207,7 +207,7 @@ TEST_F(ApiServerTest, DoesNotStartWithoutAToken) {
   ApiServer tokenless(settings, seconds(300), ApiPorts{live, status, lanes, clock, log, probe});
   const auto started = tokenless.start();
   ASSERT_FALSE(started.has_value());
-  EXPECT_NE(started.error().detail.find("printf %s TOKEN | sha256sum"), std::string::npos) << started.error().detail;
+  EXPECT_NE(started.error().detail.find("set api.token_file or api.jwt"), std::string::npos) << started.error().detail;
 }
 
 class ApiTlsTest : public ApiServerTest {
