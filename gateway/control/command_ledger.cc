@@ -362,8 +362,8 @@ void CommandDesk::committed() {
     if (book_.find(entry.id) != nullptr) {
       absorb(entry);
     } else {
-      tell(entry, entry.steps.size() - 1);  // it had ended: the result came late
-      waiters_.ended(entry.id, entry);
+      tell(entry, entry.steps.size() - 1);  // a result that came late, or another node's command
+      if (is_final(entry.state)) waiters_.ended(entry.id, entry);
     }
   }
   journalled_.clear();
