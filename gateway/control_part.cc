@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control_part.h"
 
+#include "adapters/postgres/postgres_store.h"
 #include "adapters/sqlite/sqlite_store.h"
 
 #include <utility>
@@ -10,6 +11,7 @@ namespace {
 
 Result<std::unique_ptr<DeviceStore>> make_store(const Settings& settings, const Clock& clock) {
   const StoreSettings& of = settings.store;
+  if (of.kind == StoreKind::postgres) return postgres::make_postgres_store(of);
   return sqlite::make_sqlite_store(of.file.empty() ? settings.node.state_dir + "/fieldgate.db" : of.file, clock);
 }
 
