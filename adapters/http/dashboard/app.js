@@ -55,17 +55,22 @@ function route() {
   if (!pulse.loader) startPulse();
   const at = parse(location.hash);
   const [name, make] = pageFor(at);
+  const before = pageName;
   if (name === pageName) page.change?.(at);
   else {
-    const first = pageName === null;
     page?.leave();
     pageName = name;
     page = make();
     window.scrollTo(0, 0);
-    if (!first) requestAnimationFrame(() => document.getElementById("title")?.focus({ preventScroll: true }));
   }
   document.title = `${page.title} \u00b7 Fieldgate`;
   redraw();
+  requestAnimationFrame(() => {
+    // Another page is read out from its title on, once it is drawn.
+    if (before !== null && before !== name) document.getElementById("title")?.focus({ preventScroll: true });
+    // On a phone, bars are wider than the screen.
+    for (const here of document.querySelectorAll("nav a[aria-current]")) here.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
 }
 
 function leaveAll() {

@@ -35,13 +35,16 @@ export function parser(emit) {
 }
 
 // Calls on.event(kind, data) until close(); on.state("connecting" | "live" | "waiting" | "off", text). Comes back by
-// itself, where it left off. "off": there is no such stream here, or not for this token.
-export function openStream(query, on) {
+// itself, where it left off. "off": there is no such stream here, or not for this token. Not read while the page is
+// hidden or put away, nor while `held` (at first) or after pause(): a browser has but six connections to a host over HTTP/1.1, for all of its tabs.
+export function openStream(query, on, held = false) {
   let closed = false;
+  let away = false;
   let lastId = "";
   let failures = 0;
   let abort = null;
   let timer = 0;
+  let wake = null;
 
   async function read(answer) {
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -66,8 +69,30 @@ export function openStream(query, on) {
     }
   }
 
+  const idle = () => held || away || document.hidden;
+
+  // What waits goes on, or what runs stops.
+  function turn(event) {
+    if (event?.type.startsWith("page")) away = event.type === "pagehide";
+    if (idle()) abort?.abort();
+    wake?.();
+  }
+
+  const sleep = (ms) => new Promise((resolve) => {
+    const id = ms === Infinity ? 0 : setTimeout(resolve, ms);
+    wake = () => {
+      clearTimeout(id);
+      resolve();
+    };
+  });
+
   async function run() {
     while (!closed) {
+      if (idle()) {
+        on.state("waiting", "");
+        await sleep(Infinity);
+        continue;
+      }
       on.state("connecting", "");
       abort = new AbortController();
       const token = session.token;
@@ -80,22 +105,39 @@ export function openStream(query, on) {
       } catch (error) {
         if (closed) return;
         if ([400, 401, 403, 404, 501].includes(error.status)) return on.state("off", error.message);
-        failures += 1;
+        if (!idle()) failures += 1;
       } finally {
         clearTimeout(timer);
       }
-      if (closed) return;
+      if (closed || idle()) continue;
       const ms = Math.min(BACKOFF_MS_MAX, 500 * 2 ** Math.min(failures, 5)) * (0.5 + Math.random() / 2);
       on.state("waiting", "");
-      await new Promise((resolve) => setTimeout(resolve, ms));
+      await sleep(ms);
     }
   }
 
+  function leave() {
+    closed = true;
+    document.removeEventListener("visibilitychange", turn);
+    window.removeEventListener("pagehide", turn);
+    window.removeEventListener("pageshow", turn);
+    abort?.abort();
+    wake?.();
+  }
+
+  document.addEventListener("visibilitychange", turn);
+  window.addEventListener("pagehide", turn);
+  window.addEventListener("pageshow", turn);
   run();
   return {
-    close() {
-      closed = true;
-      abort?.abort();
+    close: leave,
+    pause() {
+      held = true;
+      turn();
+    },
+    resume() {
+      held = false;
+      turn();
     },
   };
 }

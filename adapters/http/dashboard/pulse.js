@@ -16,7 +16,7 @@ const EVENTS_MAX = 30;
 
 const sum = (counts) => Object.values(counts ?? {}).reduce((all, n) => all + Number(n), 0);
 
-export const pulse = { loader: null, history: [], events: [], stream: "off", listeners: new Set() };
+export const pulse = { loader: null, history: [], events: [], stream: "off" };
 let stream = null;
 
 const sample = (o) => ({
@@ -40,20 +40,23 @@ export function startPulse() {
   pulse.history = [];
   pulse.events = [];
   pulse.loader = new Loader(async (signal) => take(await get("/overview", {}, signal)), EVERY_MS);
-  stream = openStream({ kinds: "presence,command,lane" }, {
+  stream = openStream({ kinds: "presence" }, {
     state(state) {
       pulse.stream = state;
       redraw();
     },
     event(kind, data) {
       if (kind === "presence") {
-        pulse.events = [{ ...data, at: now(), number: (pulse.events[0]?.number ?? 0) + 1 }, ...pulse.events].slice(0, EVENTS_MAX);
+        pulse.events = [{ ...data, at: Date.parse(data.time) || now(), number: (pulse.events[0]?.number ?? 0) + 1 }, ...pulse.events].slice(0, EVENTS_MAX);
       }
-      for (const listener of pulse.listeners) listener(kind, data);
       redraw();
     },
-  });
+  }, true);
 }
+
+// Comings and goings are followed where they are shown; those of meanwhile come when it is taken up again.
+export const followFleet = () => stream.resume();
+export const leaveFleet = () => stream?.pause();
 
 export function stopPulse() {
   pulse.loader?.stop();

@@ -64,15 +64,19 @@ export function field(label, control, { hint = "", error = "", key = label, wide
            note ? h(error ? "p.error-text" : "p.hint", { id: `${id}-n` }, note) : null);
 }
 
-export const input = (state, name, props = {}) => (id, described, invalid) =>
-  h(props.rows ? "textarea" : "input", {
+export const input = (state, name, props = {}) => (id, described, invalid) => {
+  const take = (event) => {
+    if (state[name] === event.target.value) return;
+    state[name] = event.target.value;
+    props.oninput?.(event);
+    redraw();
+  };
+  return h(props.rows ? "textarea" : "input", {
     id, autocomplete: "off", spellcheck: "false", ...props, value: state[name], "aria-describedby": described, "aria-invalid": invalid,
-    oninput: (event) => {
-      state[name] = event.target.value;
-      props.oninput?.(event);
-      redraw();
-    },
+    // Whatever fills a field for somebody may tell of it in only one of these ways.
+    oninput: take, onchange: take,
   });
+};
 
 export const select = (value, options, onchange, props = {}) => (id, described) =>
   h("select", { id, ...props, value, "aria-describedby": described, onchange: (event) => onchange(event.target.value) },

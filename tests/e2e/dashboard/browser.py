@@ -17,6 +17,7 @@ from selenium.common.exceptions import StaleElementReferenceException, WebDriver
 from selenium.webdriver.chrome.options import Options  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 AUDIT = (pathlib.Path(__file__).parent / "audit.js").read_text()
 DESKTOP, PHONE = (1360, 900), (360, 780)
@@ -51,6 +52,9 @@ class Browser:
         """A fresh page, signed in with `token`."""
         self.driver.get("about:blank")
         self.driver.get(f"{self.base}/" + (f"#token={token}" if token else ""))
+        if not token:  # the tab may have one from before
+            self.script("sessionStorage.clear()")
+            self.driver.refresh()
         if token:
             self.wait(lambda: "token" not in self.driver.current_url, "the token to leave the address bar")
         self.go(place)
@@ -89,7 +93,12 @@ class Browser:
 
     def named(self, kind: str, name: str):
         """The control with that accessible name, as the browser computes it; None."""
-        return next((found for found in self.all(kind) if found.is_displayed() and found.accessible_name == name), None)
+        # Asking the browser for a name takes a round trip each: only for those that may be it.
+        likely = self.script("""
+            return [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility() &&
+              [e.getAttribute("aria-label"), e.textContent, ...[...(e.labels ?? [])].map((l) => l.textContent)].some((t) => t?.includes(arguments[1])))""",
+                             kind, name)
+        return next((found for found in likely if found.accessible_name == name), None)
 
     def press(self, name: str, within: str = "") -> None:
         def pressed():
@@ -103,7 +112,7 @@ class Browser:
         def filled():
             found = self.named("input", label) or self.named("textarea", label)
             if found:
-                found.clear()
+                found.send_keys(Keys.CONTROL + "a")
                 found.send_keys(text)
             return found
 

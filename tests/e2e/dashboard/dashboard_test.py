@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dashboard in a real browser, on a real gateway with a broker, a webhook and devices.
 
-FIELDGATE_SHOTS: the folder for its screenshots.
+DASHBOARD_SCREENSHOTS: the folder for its screenshots.
 """
 
 import gzip
@@ -54,7 +54,7 @@ class DashboardTest(GatewayTestCase):
         for name, labels in DEVICES.items():
             cls.fleet.connect(name, labels=labels)
         cls.base = f"http://127.0.0.1:{cls.gateway_.api_port}"
-        shots = pathlib.Path(os.environ.get("FIELDGATE_SHOTS") or folder("shots"))
+        shots = pathlib.Path(os.environ.get("DASHBOARD_SCREENSHOTS") or folder("shots"))
         shots.mkdir(parents=True, exist_ok=True)
         cls.browser = Browser(cls.base, PATIENCE, shots)
         cls.addClassCleanup(cls.browser.quit)
@@ -164,6 +164,22 @@ class DashboardTest(GatewayTestCase):
         browser.see("main", "hook", "Running", css="section[aria-label='Lanes']")
         browser.wait(lambda: "L" in (browser.script("return document.querySelector('.chart path.line')?.getAttribute('d')") or ""), "a line in the chart")
 
+    def test_more_tabs_than_a_browser_has_connections_all_get_their_answers(self):
+        browser = self.browser
+        first = browser.driver.current_window_handle
+        browser.open(token=API_TOKEN)
+        for name in [*DEVICES] * 3:
+            browser.driver.switch_to.new_window("tab")
+            browser.open(f"#/devices/{name}", token=API_TOKEN)
+            browser.see("temperature")
+            browser.see("live", css="section[aria-label='Last values']")
+        for handle in browser.driver.window_handles:
+            if handle != first:
+                browser.driver.switch_to.window(handle)
+                browser.driver.close()
+        browser.driver.switch_to.window(first)
+        browser.see("live", css="section[aria-label='Comings and goings']")
+
     def test_a_search_finds_a_device_and_the_way_back_leads_to_it(self):
         browser = self.browser
         browser.open("#/devices", token=API_TOKEN)
@@ -252,7 +268,7 @@ class DashboardTest(GatewayTestCase):
         letter = wait_for(letters, "a dead letter")[0]
         browser = self.browser
         browser.open("#/dead-letters", token=API_TOKEN)
-        browser.press(f"{letter['id']}: open")
+        browser.press(f"Open letter {letter['id']}")
         browser.see("event door", "pump-1", "Payload", css="dialog")
         self.assertEqual(browser.audit(), [])
         browser.shot("dead-letter")
@@ -304,7 +320,7 @@ class DashboardTest(GatewayTestCase):
         self.assertEqual(browser.script("return document.activeElement.id"), "main")
         browser.go("#/devices")
         browser.see("Register a device")
-        self.assertEqual(browser.wait(lambda: browser.script("return document.activeElement.id"), "the title to be focused"), "title")
+        browser.wait(lambda: browser.script("return document.activeElement.id") == "title", "the title to be focused")
         browser.wait(lambda: browser.named("button", "Register a device"), "the button").send_keys(Keys.ENTER)
         browser.wait(lambda: browser.all("dialog[open]"), "the dialog")
         self.assertEqual(browser.driver.switch_to.active_element.accessible_name, "Device id")

@@ -110,7 +110,7 @@ export function deadLetters(query) {
     { kind, scope: "admin", busy: Boolean(bulk.running), reason: which() ? (loader.data?.dead_letters.length ? "" : "There is nothing to do.") : "Choose a lane or a device first." });
 
   const columns = [
-    { title: "Letter", class: "id-cell", cell: (l) => h("button.link", { type: "button", onclick: () => openLetter(l) }, l.id, h("span.visually-hidden", null, ": open")) },
+    { title: "Letter", class: "id-cell", cell: (l) => h("button.link", { type: "button", "aria-label": `Open letter ${l.id}`, onclick: () => openLetter(l) }, l.id) },
     { title: "Refused", cell: (l) => when(l.refused) },
     { title: "Lane", cell: (l) => l.lane },
     { title: "Device", cell: (l) => h("a.id", { href: link("devices", l.device) }, l.device) },

@@ -13,16 +13,15 @@ import { reasonLong, reasonShort, reasonTone } from "../words.js";
 const state = (node) => {
   if (node.ready === true) return badge("good", "ready");
   if (node.ready === false) return badge("bad", "not ready");
-  if (node.online !== undefined) return badge(node.online ? "good" : "idle", node.online ? "online" : "offline");
-  return badge("idle", "known");
+  return badge(node.live ? "good" : "idle", node.live ? "live" : "gone");
 };
 
 // Members that are not shown by name: whatever the gateway says of a node is to be seen.
-const SHOWN = new Set(["name", "boot_id", "version", "started", "shards", "sessions", "ready", "reasons", "online", "node"]);
+const SHOWN = new Set(["name", "boot_id", "version", "started", "shards", "sessions", "ready", "reasons", "live"]);
 const plain = (value) => (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value) ? when(value) : typeof value === "number" ? number(value) : String(value));
 
 const one = (node) => {
-  const name = node.name ?? node.node;
+  const { name } = node;
   return h("div", { key: `${name} ${node.boot_id}` }, card(name, { note: state(node), actions: h("a", { href: link("devices", { node: name }) }, "Its devices") },
     node.reasons?.length ? h("ul.reasons", null, node.reasons.map((reason) => h("li", { key: reason.name, class: reason.blocks ? "bad" : "warn" }, icon(reason.blocks ? "bad" : "warn"), reason.text || reason.name))) : null,
     definition([node.version ? ["Version", node.version] : null, node.started ? ["Started", at(node.started)] : null, node.sessions !== undefined ? ["Sessions", number(node.sessions)] : null,
@@ -32,10 +31,12 @@ const one = (node) => {
 
 export const nodes = () => {
   const loader = new Loader((signal) => get("/nodes", {}, signal), 5000);
+  // This one, and the others that the store knows of.
+  const all = ({ nodes: own, known }) => [...own, ...(known ?? []).filter((row) => !own.some((node) => node.boot_id === row.boot_id))];
   return {
     title: "Nodes",
     leave: () => loader.stop(),
-    view: () => loaded(loader, (data) => h("div.grid.halves", null, data.nodes.map(one)), 5),
+    view: () => loaded(loader, (data) => h("div.grid.halves", null, all(data).map(one)), 5),
   };
 };
 

@@ -4,7 +4,7 @@
 
 import { chart, sparkline } from "../chart.js";
 import { about, bytes, count, duration, number, rate, short } from "../format.js";
-import { lastRate, pulse, rates, risen, WINDOW_MS } from "../pulse.js";
+import { followFleet, lastRate, leaveFleet, pulse, rates, risen, WINDOW_MS } from "../pulse.js";
 import { link } from "../router.js";
 import { badge, card, definition, empty, failure, icon, meter, skeleton, when } from "../ui.js";
 import { h } from "../view.js";
@@ -98,22 +98,23 @@ function node(o) {
     })) : h("p.muted.small", null, "No certificates in use."));
 }
 
-export const overview = () => ({
-  title: "Overview",
-  leave() {},
-  view() {
-    const { data: o, error, load } = pulse.loader;
-    if (!o) return error ? failure(error, load) : [h("div.tiles", null, Array.from({ length: 6 }, () => h("div.tile", null, skeleton(2)))), card("Traffic", {}, h("div.chart-room", null, skeleton(3)))];
-    const end = pulse.history.at(-1)?.at ?? 0;
-    // As much as is known, but no less than a minute.
-    const span = Math.min(WINDOW_MS, Math.max(60000, end - (pulse.history[0]?.at ?? end)));
-    return [
-      error ? failure(error, load) : null, banner(o), tiles(o),
-      h("div.grid", null,
-        card("Traffic", { note: "records per second", class: "span-2" }, chart(traffic, { name: "Records per second", points: rates((s) => s.records), end, span_ms: span, zero: true, unit: rate, scale: rate, height: 220 })),
-        ends(), lanes(o), feed(), room(o), node(o)),
-    ];
-  },
-});
+export function overview() {
+  followFleet();
+  return { title: "Overview", leave: leaveFleet, view };
+}
+
+function view() {
+  const { data: o, error, load } = pulse.loader;
+  if (!o) return error ? failure(error, load) : [h("div.tiles", null, Array.from({ length: 6 }, () => h("div.tile", null, skeleton(2)))), card("Traffic", {}, h("div.chart-room", null, skeleton(3)))];
+  const end = pulse.history.at(-1)?.at ?? 0;
+  // As much as is known, but no less than a minute.
+  const span = Math.min(WINDOW_MS, Math.max(60000, end - (pulse.history[0]?.at ?? end)));
+  return [
+    error ? failure(error, load) : null, banner(o), tiles(o),
+    h("div.grid", null,
+      card("Traffic", { note: "records per second", class: "span-2" }, chart(traffic, { name: "Records per second", points: rates((s) => s.records), end, span_ms: span, zero: true, unit: rate, scale: rate, height: 220 })),
+      ends(), lanes(o), feed(), room(o), node(o)),
+  ];
+}
 
 const traffic = {};
