@@ -89,7 +89,7 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
   std::uint64_t number = 0;
   const char* end = text.data() + text.size();
   const auto [at, ec] = std::from_chars(text.data(), end, number);
-  if (ec != std::errc() || number > 1'000'000'000'000) return std::nullopt;
+  if (ec != std::errc() || number > 10'000'000'000) return std::nullopt;
   const std::string_view unit(at, static_cast<std::size_t>(end - at));
   constexpr std::array<std::pair<std::string_view, std::int64_t>, 6> k_units = {
       {{"", 1'000}, {"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};

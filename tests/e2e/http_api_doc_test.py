@@ -95,6 +95,15 @@ class HttpApiDocTest(GatewayTestCase):
         self.assertGreater(ran, 20)
         self.assertGreater(shown, 8)
 
+    def test_there_is_an_example_of_every_path(self):
+        with open(SOURCE / "adapters/http/openapi.json", encoding="utf-8") as file:
+            paths = json.load(file)["paths"]
+        text = "\n".join(text for kind, text in blocks() if kind.startswith("sh")).replace("$API", "/api/v1")
+        # These have pages of their own.
+        for path in set(paths) - {"/", "/assets/{name}", "/openapi.json", "/api/v1/stream"}:
+            pattern = re.sub(r"\\{\w+\\}", r"[^/\\s\"?]+", re.escape(path)) + r"[\"?]"
+            self.assertRegex(text, pattern, path)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

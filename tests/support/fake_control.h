@@ -18,7 +18,8 @@ namespace fieldgate::test {
 
 // The registry, commands, twins and timelines in memory, for one thread that asks and any
 // number of tests that look. Answers at once, on the thread that asks; or never, where told
-// to be mute; or with an error, where told so. Commands stay queued until finish().
+// to be mute; or with an error, where told so. Commands stay queued until finish(), but for
+// those of name "now", which succeed, and "sent", which are sent, as they are submitted.
 class FakeControl final : public Registry, public Commands, public Twins, public Timelines {
  public:
   ControlPorts ports() {
@@ -127,7 +128,8 @@ class FakeControl final : public Registry, public Commands, public Twins, public
       command.idempotency_key = std::move(request.idempotency_key);
       command.source = std::move(request.source);
       command.steps = {{CommandState::queued, command.created_unix_ms, {}, {}}};
-      if (answers_at_once) end(command, CommandState::succeeded);
+      if (command.name == "now") end(command, CommandState::succeeded);
+      if (command.name == "sent") send(command);
       commands_.emplace(command.id, command);
       return Accepted{command, true};
     });
@@ -184,10 +186,7 @@ class FakeControl final : public Registry, public Commands, public Twins, public
   }
   void set_sent(const std::string& id) {
     const MutexLock lock(mutex_);
-    CommandEntry& entry = commands_.at(id);
-    entry.state = CommandState::sent;
-    entry.sends = 1;
-    entry.steps.push_back({CommandState::sent, entry.created_unix_ms + 5, {7}, {}});
+    send(commands_.at(id));
   }
 
   // --- Twins
@@ -257,8 +256,7 @@ class FakeControl final : public Registry, public Commands, public Twins, public
     refusals_.push_back({1'700'000'000'000, "auth_failed", "10.0.0.9:4711", "token: not known\xff"});
   }
 
-  std::size_t room = 1'000;      // commands
-  bool answers_at_once = false;  // every command succeeds as it is submitted
+  std::size_t room = 1'000;  // commands
   bool patience_is_over = false;
   bool patched = false;  // the last desired document came as a merge patch
   std::string last_by;
@@ -328,6 +326,12 @@ class FakeControl final : public Registry, public Commands, public Twins, public
     const auto at = commands_.find(id);
     if (at == commands_.end()) return make_error(Errc::not_found, "no such command");
     return at->second;
+  }
+
+  static void send(CommandEntry& command) {
+    command.state = CommandState::sent;
+    command.sends = 1;
+    command.steps.push_back({CommandState::sent, command.created_unix_ms + 5, {7}, {}});
   }
 
   static void end(CommandEntry& command, CommandState state) {

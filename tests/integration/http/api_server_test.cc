@@ -3,6 +3,7 @@
 // The API as its clients see it: curl, and a check against openapi.json.
 #include "adapters/http/api_server.h"
 #include "tests/integration/http/http_client.h"
+#include "tests/support/fake_control.h"
 #include "tests/support/http_fakes.h"
 #include "tests/support/pki.h"
 #include "tests/support/temp_dir.h"
@@ -24,7 +25,8 @@ class ApiServerTest : public testing::Test {
     settings.token_file = token_file;
     settings.cors_origins = {"https://ops.example"};
     if (change) change(settings);
-    server = std::make_unique<ApiServer>(settings, seconds(300), ApiPorts{live, status, lanes, clock, log, probe});
+    server = std::make_unique<ApiServer>(settings, seconds(300),
+                                         ApiPorts{live, status, lanes, clock, log, probe, control.ports(), &downlink});
     server->changed({online_summary(), offline_summary()});
     live.put(online_detail());
     const auto started = server->start();
@@ -48,6 +50,8 @@ class ApiServerTest : public testing::Test {
   FakeClock clock;
   SilentLog log;
   HttpProbe probe;
+  FakeControl control;
+  FakeDownlink downlink;
   std::unique_ptr<ApiServer> server;
   std::uint16_t port = 0;
   std::string base;
@@ -64,6 +68,10 @@ TEST_F(ApiServerTest, AnswersAsItsOpenApiDocumentSays) {
   stale.kind = RecordKind::state;
   lanes.store.add(stale);
   lanes.room = 4;
+  control.room = 6;
+  control.patience_is_over = true;
+  control.add_history(*DeviceId::parse("sensor-1"), 5);
+  downlink.set_online("sensor-1");
   start();
   const auto [exit_status, output] = run_command({"/usr/bin/python3", "tests/integration/http/check_openapi.py", base,
                                                   "secret", "other", "adapters/http/openapi.json"});
