@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 import pathlib
 import random
@@ -48,6 +49,7 @@ class Device:
     def __init__(self, gateway: Gateway, device_id: str, ws, welcome):
         self.gateway, self.device_id, self.ws, self.welcome = gateway, device_id, ws, welcome
         self.seq = 0
+        self.passed: list = []  # commands, cancels and desired documents that came while something else was waited for
 
     @classmethod
     async def socket(cls, gateway: Gateway, *, token: str | None = None, context: ssl.SSLContext | None = None, **options):
@@ -79,10 +81,45 @@ class Device:
         return pb.GatewayFrame.FromString(await asyncio.wait_for(self.ws.recv(), PATIENCE))
 
     async def next(self, kind: str):
+        for frame in self.passed:
+            if frame.WhichOneof("kind") == kind:
+                self.passed.remove(frame)
+                return frame
         while True:
             frame = await self.receive()
-            if frame.WhichOneof("kind") == kind:
+            is_of = frame.WhichOneof("kind")
+            if is_of == kind:
                 return frame
+            if is_of in ("command", "command_cancel", "desired"):
+                self.passed.append(frame)
+
+    # --- commands
+
+    async def command(self):
+        return (await self.next("command")).command
+
+    async def say(self, **kind) -> int:
+        """A frame of the given kind with the next sequence number, which is returned."""
+        self.seq += 1
+        await self.ws.send(pb.DeviceFrame(seq=self.seq, **kind).SerializeToString())
+        return self.seq
+
+    async def ack_command(self, command_id: str) -> int:
+        return await self.say(command_ack=pb.CommandAck(id=command_id))
+
+    async def result(self, command_id: str, outcome: int = pb.CommandResult.OUTCOME_SUCCEEDED, text: str = "",
+                     payload: bytes = b"") -> int:
+        return await self.say(command_result=pb.CommandResult(id=command_id, outcome=outcome, text=text, payload=payload))
+
+    async def serve(self, seen: list) -> None:
+        """Acknowledges and carries out each command until the connection ends; each is put into `seen` as it comes."""
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                frame = await self.next("command") if self.passed else pb.GatewayFrame.FromString(await self.ws.recv())
+                if frame.WhichOneof("kind") == "command":
+                    seen.append(frame.command)
+                    await self.ack_command(frame.command.id)
+                    await self.result(frame.command.id, payload=frame.command.payload)
 
     async def send(self, count: int = 1) -> int:
         for _ in range(count):

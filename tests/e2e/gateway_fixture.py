@@ -32,6 +32,7 @@ FIELDGATE = BIN / "fieldgate"
 # Long, for sanitizers and loaded machines: nothing is measured by it.
 PATIENCE = 40.0
 API_TOKEN = "the-api-token-of-this-test"
+READ_TOKEN, COMMAND_TOKEN = "the-token-that-may-look", "the-token-that-may-command"
 
 ROOT = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-e2e-"))
 _processes: list["Process"] = []
@@ -221,6 +222,31 @@ def merged(base: dict, over: dict) -> dict:
     return out
 
 
+class Answer:
+    """Of the HTTP API, of whatever status."""
+
+    def __init__(self, status: int, headers, text: str):
+        self.status, self.headers, self.text = status, headers, text
+
+    def __repr__(self) -> str:
+        return f"{self.status} {self.text}"
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.text)
+
+    @property
+    def problem(self) -> str:
+        """The name of the problem; empty: it is none."""
+        if self.headers.get_content_type() != "application/problem+json":
+            return ""
+        return self.json["type"].removeprefix("/problems/")
+
+    @property
+    def lines(self) -> list[dict]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
 class Gateway:
     """The gateway process, its configuration and its doors. `settings` go over the defaults below."""
 
@@ -230,7 +256,9 @@ class Gateway:
         self.port, self.api_port, self.admin_port = free_port(), free_port(), free_port()
         self.tokens: dict[str, str] = {}
         self.write_tokens()
-        (self.dir / "api-tokens").write_text(f"test sha256:{hashlib.sha256(API_TOKEN.encode()).hexdigest()} admin\n")
+        scopes = (("test", API_TOKEN, "admin"), ("looker", READ_TOKEN, "read"), ("commander", COMMAND_TOKEN, "command"))
+        (self.dir / "api-tokens").write_text("".join(
+            f"{name} sha256:{hashlib.sha256(token.encode()).hexdigest()} {scope}\n" for name, token, scope in scopes))
         for name, source in (("server.pem", pki.server), ("server-key.pem", pki.server_key), ("ca.pem", pki.ca)):
             shutil.copy(source, self.dir / name)
         self.settings = merged({
@@ -298,6 +326,23 @@ class Gateway:
                                          headers={"Authorization": f"Bearer {API_TOKEN}"})
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)
+
+    def call(self, method: str, path: str, body=None, *, token: str | None = API_TOKEN, **headers: str) -> Answer:
+        """`body`: bytes or str as they are, anything else as JSON. `headers`: with _ for each -."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            fields["Authorization"] = f"Bearer {token}"
+        if body is not None:
+            fields.setdefault("Content-Type", "application/json")
+            if not isinstance(body, (str, bytes)):
+                body = json.dumps(body)
+            body = body.encode() if isinstance(body, str) else body
+        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}/api/v1{path}", method=method, headers=fields, data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                return Answer(answer.status, answer.headers, answer.read().decode())
+        except urllib.error.HTTPError as refused:
+            return Answer(refused.code, refused.headers, refused.read().decode())
 
     def readyz(self) -> tuple[int, dict]:
         try:
