@@ -48,7 +48,7 @@ struct CommandStep {
 
 inline constexpr std::size_t k_command_id_bytes_max = 64;
 inline constexpr std::size_t k_idempotency_key_bytes_max = 128;
-inline constexpr std::size_t k_command_steps_max = 64;  // beyond it repeats (sent or queued again) are not kept
+inline constexpr std::size_t k_command_steps_max = 64;  // of repeats (sent or queued again) beyond it, the last is kept
 
 // A command in the ledger.
 struct CommandEntry {

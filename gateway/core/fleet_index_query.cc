@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/core/fleet_index.h"
 
-#include <string.h>  // memmem
+#include <cstring>
 
 #include <algorithm>
 #include <limits>
