@@ -43,6 +43,17 @@ def check(line: str, output: str) -> None:
     elif line.endswith('/devices/sim-000001"'):
         answer = json.loads(output)
         assert answer["online"] and answer["live"]["tls"]["version"] == "TLSv1.3" and answer["streams"], output
+    elif "/commands?wait" in line:
+        answer = json.loads(output)
+        assert answer["state"] == "succeeded" and answer["result"]["payload"]["pong"] is True, output
+    elif "/twin/desired" in line:
+        assert json.loads(output)["desired"]["document"] == {"interval_s": 5}, output
+    elif line.endswith('/twin"'):
+        answer = json.loads(output)
+        assert answer["reported"]["document"]["interval_s"] == 5 and answer["acknowledged"]["version"] == 1, output
+    elif line.endswith('/timeline"'):
+        kinds = [entry["kind"] for entry in json.loads(output)["entries"]]
+        assert "connected" in kinds and "command" in kinds, output
     elif line.endswith('/telemetry/latest"'):
         assert json.loads(output)["last_values"], output
     elif line.endswith('/lanes"'):
