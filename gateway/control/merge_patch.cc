@@ -6,6 +6,7 @@
 #include <boost/json/stream_parser.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace fieldgate::control {
@@ -19,6 +20,15 @@ bool can_be_set(const json::value& value) {
   if (value.is_null()) return false;
   if (!value.is_object()) return true;
   return std::ranges::all_of(value.get_object(), [](const auto& member) { return can_be_set(member.value()); });
+}
+
+// Boost.JSON reads 1e999 as infinity, and would write it as what is no JSON.
+bool is_finite(const json::value& value) {
+  if (const double* number = value.if_double()) return std::isfinite(*number);
+  if (const json::array* items = value.if_array()) return std::ranges::all_of(*items, is_finite);
+  const json::object* members = value.if_object();
+  return members == nullptr ||
+         std::ranges::all_of(*members, [](const auto& member) { return is_finite(member.value()); });
 }
 
 }  // namespace
@@ -37,6 +47,7 @@ Result<json::object> parse_object(std::string_view text) {
   }
   json::value value = parser.release();
   if (!value.is_object()) return make_error(Errc::invalid_argument, "not a JSON object");
+  if (!is_finite(value)) return make_error(Errc::invalid_argument, "a number is larger than a double can be");
   return std::move(value.get_object());
 }
 

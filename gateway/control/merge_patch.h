@@ -18,8 +18,8 @@ inline constexpr std::size_t k_json_depth_max = 32;  // objects and arrays withi
 
 // `text` as an object. Of members with the same name the last one counts. Integers of 64
 // bits stay as they are; other numbers become doubles.
-// Errors: Errc::invalid_argument: not one JSON object in UTF-8, or of more than
-// k_json_depth_max levels; the detail says what and where.
+// Errors: Errc::invalid_argument: not one JSON object in UTF-8, of more than
+// k_json_depth_max levels, or with a number beyond all doubles; the detail says what.
 Result<boost::json::object> parse_object(std::string_view text);
 std::string to_text(const boost::json::object& object);
 

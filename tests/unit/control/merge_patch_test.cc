@@ -61,6 +61,21 @@ TEST(MergePatch, GoesNoDeeperThanAllowed) {
   EXPECT_FALSE(parse_object(nested(100'000)));
 }
 
+TEST(MergePatch, RefusesNumbersThatItCouldNotWriteAgain) {
+  for (const std::string& number : {std::string("1e999"), std::string("-1e400"), std::string(400, '9')}) {
+    for (const std::string& text : {"{\"a\":" + number + "}", "{\"a\":[{\"b\":" + number + "}]}"}) {
+      const auto object = parse_object(text);
+      ASSERT_FALSE(object) << text;
+      EXPECT_EQ(object.error().detail, "a number is larger than a double can be");
+    }
+  }
+  for (const char* text : {R"({"a":1e308,"b":-1e308})", R"({"a":1e-999})", R"({"a":123456789012345678901234567890})"}) {
+    const auto object = parse_object(text);
+    ASSERT_TRUE(object) << text;
+    EXPECT_TRUE(parse_object(to_text(*object))) << to_text(*object);
+  }
+}
+
 TEST(MergePatch, KeepsIntegersAsTheyCameAndTheLastOfTwins) {
   const std::string text = R"({"a":9007199254740993,"b":18446744073709551615,"c":-9223372036854775808})";
   EXPECT_EQ(to_text(parsed(text)), text);
