@@ -3,19 +3,14 @@
 """Commands through the real gateway: what the ledger says is what happened, whoever is killed or away meanwhile."""
 
 import asyncio
-import contextlib
 import json
-import random
 import signal
 import subprocess
 import unittest
 
-import websockets
-
-from gateway_fixture import COMMAND_TOKEN, PATIENCE, READ_TOKEN, Gateway, GatewayTestCase, wait_for
+from gateway_fixture import COMMAND_TOKEN, PATIENCE, READ_TOKEN, Gateway, GatewayTestCase, Subscriber, wait_for
 from device_client import Device, pb
-
-TAKES = ["command", "command_cancel"]
+from command_storm import TAKES, CommandStorm, check_command
 
 
 class CommandCase(GatewayTestCase):
@@ -64,29 +59,7 @@ class CommandCase(GatewayTestCase):
                 if step["state"] != "queued" or step is entry["steps"][0]]
 
     def check(self, entry: dict) -> dict:
-        """What holds of every command: its states could follow each other, its times rise, its epochs were real ones."""
-        order = ["queued", "sent", "acknowledged"]
-        real = self.epochs.get(entry["device"], [])
-        states = [step["state"] for step in entry["steps"]]
-        self.assertEqual(states[-1], entry["state"], entry)
-        running = [order.index(state) for state in states if state in order]
-        self.assertEqual(running, sorted(running), entry)
-        for before, after in zip(states, states[1:]):
-            self.assertTrue(before in order or before == "timed_out" and after in ("succeeded", "failed", "rejected", "cancelled"),
-                            entry)
-        for step in entry["steps"]:
-            if step["state"] in ("sent", "acknowledged", "succeeded", "failed"):
-                self.assertIn(int(step["epoch"]), real, entry)
-            elif step["epoch"] is not None:
-                self.assertIn(int(step["epoch"]), real, entry)
-        if entry["state"] in ("queued", "expired"):
-            self.assertEqual(entry["sends"], 0, entry)
-        if "acknowledged" in states or "succeeded" in states:
-            self.assertIn("sent", states, entry)
-        if entry["at_most_once"]:
-            self.assertLessEqual(entry["sends"], 1, entry)
-        self.assertEqual(entry["final"], entry["state"] not in order, entry)
-        return entry
+        return check_command(self, entry, self.epochs.get(entry["device"], []))
 
 
 class CommandTest(CommandCase):
@@ -168,12 +141,11 @@ class CommandTest(CommandCase):
         device = await self.device(self.gateway_, "tardy")
         command = await self.queue(self.gateway_, "tardy", timeout="500ms")
         self.assertEqual((await device.command()).id, command)
-        await device.ack_command(command)
         entry = self.check(await self.until(self.gateway_, command, "timed_out"))
         self.assertIsNone(entry["result"])
         await device.result(command, payload=b"at last")
         entry = self.check(await self.until(self.gateway_, command, "succeeded"))
-        self.assertEqual([state for state, _ in self.steps(entry)], ["queued", "sent", "acknowledged", "timed_out", "succeeded"])
+        self.assertEqual([state for state, _ in self.steps(entry)], ["queued", "sent", "timed_out", "succeeded"])
         self.assertEqual(entry["result"]["payload_base64"], "YXQgbGFzdA==")
 
     async def test_a_device_gets_it_again_by_the_same_id_until_it_acknowledges_and_not_after(self):
@@ -351,7 +323,7 @@ class KillTest(CommandCase):
         self.assertEqual([(await before.command()).id for _ in range(3)], [command, done, unknown])
         if in_ledger:
             for one in (command, done, unknown):
-                await self.until(gateway, one, "sent")
+                await self.until(gateway, one, "sent", "timed_out")
         await asyncio.to_thread(self.restart, gateway)
         after = await self.device(gateway, "pump")
         self.assertGreater(after.welcome.epoch, before.welcome.epoch)
@@ -414,87 +386,14 @@ class KillTest(CommandCase):
         self.assertEqual(self.check(self.look(gateway, command))["state"], "cancelled")
 
     async def test_killed_again_and_again_at_whatever_moment(self):
-        gateway = self.make_gateway({"uplink": {"spool": {"enabled": True}}, "commands": {"resend_after": "1s", "timeout": "5s"}})
-        rng = random.Random(4711)
-        names = [f"pump-{i}" for i in range(4)]
-        for name in names:
-            self.assertEqual(gateway.call("PUT", f"/devices/{name}", {}).status, 201)
-        over = asyncio.Event()
-        received: dict[str, list] = {name: [] for name in names}
-        accepted: dict[str, str] = {}
-
-        async def live(name: str) -> None:
-            stream, kept, last = random.getrandbits(62) | 1, {}, 0
-            while not over.is_set():
-                with contextlib.suppress(OSError, websockets.WebSocketException, EOFError, asyncio.TimeoutError, ValueError):
-                    device = await Device.connect(gateway, name, stream_id=stream, capabilities=TAKES, last_seq=last,
-                                                  oldest_seq=min(kept, default=0), ack_stage=pb.ACK_STAGE_SPOOLED)
-                    self.epochs.setdefault(name, []).append(device.welcome.epoch)
-                    try:
-                        device.seq = last
-                        for seq in sorted(kept):
-                            if seq > device.welcome.received_through:
-                                await device.ws.send(kept[seq])
-                        while True:
-                            frame = pb.GatewayFrame.FromString(await device.ws.recv())
-                            if frame.HasField("ack"):
-                                kept = {seq: data for seq, data in kept.items() if seq > frame.ack.through}
-                            if not frame.HasField("command"):
-                                continue
-                            one = frame.command
-                            received[name].append(one.id)
-                            for kind in ({"command_ack": pb.CommandAck(id=one.id)}, {"command_result": pb.CommandResult(
-                                    id=one.id, outcome=pb.CommandResult.OUTCOME_SUCCEEDED, payload=one.payload)}):
-                                last += 1
-                                kept[last] = pb.DeviceFrame(seq=last, **kind).SerializeToString()
-                                await device.ws.send(kept[last])
-                    finally:
-                        device.ws.transport.abort() if device.ws.transport else None
-                await asyncio.sleep(0.05)
-
-        async def command() -> None:
-            number = 0
-            while not over.is_set():
-                name, number = rng.choice(names), number + 1
-                with contextlib.suppress(OSError, ValueError):
-                    answer = await self.submit(gateway, name, payload=number, at_most_once=number % 3 == 0, key=f"key-{number}")
-                    if answer.status == 202:
-                        accepted[answer.json["id"]] = name
-                await asyncio.sleep(0.01)
-
-        tasks = [asyncio.create_task(live(name)) for name in names]
-        orders = asyncio.create_task(command())
+        gateway = self.make_gateway(CommandStorm.SETTINGS)
+        storm = CommandStorm(self, gateway)
+        await storm.begin()
         for _ in range(5):
-            enough = len(accepted) + rng.randrange(10, 40)
-            while len(accepted) < enough:
-                await asyncio.sleep(0.02)
-                self.assertFalse(orders.done())
+            await storm.more(storm.random.randrange(10, 40))
             await asyncio.to_thread(self.restart, gateway)
-        over_at = len(accepted) + 10
-        while len(accepted) < over_at:
-            await asyncio.sleep(0.02)
-        orders.cancel()
-        ended = {}
-        for one, name in accepted.items():
-            entry = await self.until(gateway, one, "succeeded", "timed_out", "expired", "failed", "rejected", "cancelled")
-            if one in received[name]:  # what it said of it may have come after the timeout
-                entry = await self.until(gateway, one, "succeeded")
-            ended[one] = self.check(entry)
-        over.set()
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        for one, entry in ended.items():
-            times = received[entry["device"]].count(one)
-            if entry["at_most_once"]:
-                self.assertLessEqual(times, 1, entry)
-                self.assertEqual(entry["state"], "succeeded" if times else "timed_out", entry)
-            else:
-                # One that times out between two kills has not come to the device, or its answer would be here.
-                self.assertEqual(entry["state"], "succeeded" if times else "timed_out", entry)
-        self.assertGreater(sum(entry["state"] == "succeeded" for entry in ended.values()), len(ended) / 2)
+        await storm.more(10)
+        await storm.settle()
 
 
 class MqttCommandTest(CommandCase):
@@ -510,6 +409,7 @@ class MqttCommandTest(CommandCase):
         gateway = self.gateway({"mqtt": [{"host": "127.0.0.1", "port": self.broker.port, "commands": True,
                                           "response_topics": ["app/replies/#"]}]})
         await asyncio.to_thread(wait_for, lambda: gateway.readyz()[0] == 200, "the lane")
+        replies = Subscriber(self.broker, "app/replies/#")
         device = await self.device(gateway, "boiler")
         seen: list = []
         serving = asyncio.create_task(device.serve(seen))
@@ -519,6 +419,11 @@ class MqttCommandTest(CommandCase):
         self.assertEqual((first[0]["device"], first[0]["command"]), ("boiler", "ping"))
         entry = self.check(await self.until(gateway, first[0]["id"], "succeeded"))
         self.assertEqual((entry["source"], entry["result"]["payload"]), ("mqtt:main", {"a": 1}))
+        told = await asyncio.to_thread(wait_for, lambda: (r := [json.loads(text) for _, text in replies.messages()]) and r[-1]["final"] and r,
+                                       "the last reply")
+        self.assertEqual({reply["id"] for reply in told}, {first[0]["id"]})
+        self.assertEqual((told[-1]["state"], told[-1]["epoch"], told[-1]["result"]["payload"]),
+                         ("succeeded", str(device.welcome.epoch), {"a": 1}))
         # The same request again: the same command, and by now what became of it.
         again = await asyncio.to_thread(self.request, "boiler", "ping", "one")
         self.assertEqual((again[0]["id"], again[0]["state"], again[0]["final"]), (first[0]["id"], "succeeded", True))

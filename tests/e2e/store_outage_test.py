@@ -16,6 +16,7 @@ import unittest
 
 from gateway_fixture import Answer, Gateway, GatewayTestCase, Process, Subscriber, free_port, wait_for
 from device_client import Device, hello, north, pb
+from command_storm import CommandStorm
 
 PROGRAMS = pathlib.Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "s3cret'%20pass"
@@ -96,9 +97,9 @@ class StoreOutageTest(GatewayTestCase):
             self.postgres.start()
         self.postgres.thaw()
 
-    def on_postgres(self, **options) -> Gateway:
-        return self.gateway({"store": {"kind": "postgres", "connection": self.postgres.connection(self.postgres.make_database()),
-                                       "password": PASSWORD, "statement_timeout": "1s"}}, **options)
+    def on_postgres(self, settings: dict | None = None) -> Gateway:
+        return self.gateway({**(settings or {}), "store": {"kind": "postgres", "connection": self.postgres.connection(self.postgres.make_database()),
+                                       "password": PASSWORD, "statement_timeout": "1s"}})
 
     async def asks(self, gateway: Gateway, method: str, path: str, body=None) -> Answer:
         return await asyncio.to_thread(gateway.call, method, path, body)
@@ -174,6 +175,8 @@ class StoreOutageTest(GatewayTestCase):
             return answer.status == 200 and [(event["reason"], event["epoch"]) for event in answer.json["events"] if not event["online"]]
 
         self.assertEqual(await self.until(ends, "the presence of the one that left"), [("bye", str(leaves.welcome.epoch))])
+        lines = (await self.asks(gateway, "GET", "/devices/leaves/timeline")).json["entries"]
+        self.assertIn(("disconnected", "bye"), [(line["kind"], line["fields"].get("reason")) for line in lines])
         new, again = await self.let_in(gateway, "new"), await self.let_in(gateway, "leaves")
         self.assertGreater(again.welcome.epoch, leaves.welcome.epoch)
         done = asyncio.create_task(self.asks(gateway, "POST", "/devices/new/commands?wait=30s", {"name": "ping"}))
@@ -188,6 +191,19 @@ class StoreOutageTest(GatewayTestCase):
 
     async def test_it_stands_still_and_goes_on(self):
         await self.check_outage(self.postgres.freeze, self.postgres.thaw)
+
+    async def test_no_command_is_lost_doubled_or_mis_stated_while_it_comes_and_goes(self):
+        gateway = self.on_postgres(CommandStorm.SETTINGS)
+        storm = CommandStorm(self, gateway)
+        await storm.begin()
+        for go_away, come_back in 2 * [(self.postgres.stop, self.postgres.start), (self.postgres.freeze, self.postgres.thaw)]:
+            await storm.more(storm.random.randrange(10, 30))
+            go_away()
+            await self.until(lambda: self.store_is_down(gateway), "the outage to be noticed")
+            come_back()
+            await self.until(lambda: not self.store_is_down(gateway), "the store to be back")
+        await storm.more(10)
+        await storm.settle()
 
     async def test_the_gateway_starts_without_it_and_takes_up_where_it_was_once_it_comes(self):
         gateway = self.on_postgres()
