@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/command_line.h"
 
+#include "gateway/cli/device_command.h"
 #include "gateway/cli/load.h"
 #include "gateway/cli/token_command.h"
 #include "gateway/config/print.h"
 
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -22,9 +24,10 @@ constexpr const char* k_about =
     "Fieldgate connects field devices (WebSocket over TLS, protobuf) to MQTT brokers and HTTP.";
 
 constexpr const char* k_exit_statuses =
-    "Exit status: 0 done; 1 check-config found problems, or serve ended with records that were\n"
-    "neither forwarded nor on disk; 64 wrong command line; 66 a file (the configuration, a key)\n"
-    "cannot be read; 69 serve could not start; 70 a bug; 73 a file cannot be written; 78 the\n"
+    "Exit status: 0 done; 1 check-config found problems, serve ended with records that were neither\n"
+    "forwarded nor on disk, or device was refused what it asked for; 64 wrong command line; 66 a\n"
+    "file (the configuration, a key) cannot be read; 69 serve could not start, or device cannot\n"
+    "reach the API; 70 a bug; 73 a file cannot be written; 77 the API does not allow it; 78 the\n"
     "configuration has problems.";
 
 class CommandLine {
@@ -46,6 +49,8 @@ class CommandLine {
     command("version", "Print the version", &CommandLine::version);
     command("help", "Print this", &CommandLine::help);
     token_.emplace(group("token", "Make tokens for people and devices: new, device, jwt"), context_, choose_);
+    device_.emplace(group("device", "Look after devices through the HTTP API: list, create, command ..."), context_,
+                    choose_);
     help_ = app_.help();  // once parsed, it would be the chosen command's
   }
 
@@ -188,6 +193,7 @@ class CommandLine {
   std::function<int()> chosen_;
   const TokenCommand::Choose choose_ = [this](std::function<int()> chosen) { chosen_ = std::move(chosen); };
   std::optional<TokenCommand> token_;
+  std::optional<DeviceCommand> device_;
   int status_ = k_exit_ok;
 };
 
@@ -204,7 +210,7 @@ int run_command_line(const std::vector<std::string>& arguments, const CommandLin
 }
 
 int run_command_line(int argc, char** argv, const ServeFunction& serve) {
-  const CommandLineContext context{std::cout, std::cerr, config::process_environment()};
+  const CommandLineContext context{std::cout, std::cerr, config::process_environment(), ::isatty(STDERR_FILENO) == 1};
   const int status = run_command_line(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), context, serve);
   std::cout.flush();
   if (std::cout) return status;

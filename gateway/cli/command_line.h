@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/cli/device_transport.h"
 #include "gateway/config/environment.h"
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
 
 #include <functional>
 #include <iosfwd>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,9 @@ struct CommandLineContext {
   std::ostream& out;
   std::ostream& err;
   config::Environment environment;
+  bool err_is_terminal = false;  // then progress is shown on it
+  // What `device` reaches the API by.
+  std::function<std::unique_ptr<ApiTransport>(const ApiAddress&)> connect = make_curl_transport;
 };
 
 // Does what the arguments say and returns the exit status. `serve` is called for

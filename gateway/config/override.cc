@@ -11,8 +11,8 @@ namespace fieldgate::config {
 namespace {
 
 constexpr std::string_view k_prefix = "FIELDGATE_";
-constexpr std::array<std::string_view, 4> k_tooling = {"FIELDGATE_CONFIG", "FIELDGATE_BIN", "FIELDGATE_SOURCE",
-                                                       "FIELDGATE_PROMTOOL"};
+constexpr std::array<std::string_view, 6> k_tooling = {"FIELDGATE_CONFIG", "FIELDGATE_API",    "FIELDGATE_API_TOKEN",
+                                                       "FIELDGATE_BIN",    "FIELDGATE_SOURCE", "FIELDGATE_PROMTOOL"};
 // More than any list may hold.
 constexpr std::size_t k_index_digits_max = 4;
 

@@ -15,8 +15,8 @@ namespace fieldgate::config {
 std::vector<std::string> override_patterns();
 
 // Puts the FIELDGATE_ variables of `environment` into `root`. Those that no key
-// explains are problems, but for FIELDGATE_CONFIG, _BIN, _SOURCE and _PROMTOOL,
-// and for what Kubernetes sets for a Service whose name begins with "fieldgate".
+// explains are problems, but for FIELDGATE_CONFIG, _API, _API_TOKEN, _BIN, _SOURCE
+// and _PROMTOOL, and for what Kubernetes sets for a Service whose name begins with "fieldgate".
 void apply_overrides(Entry& root, const Environment& environment, std::vector<Problem>& problems);
 
 }  // namespace fieldgate::config

@@ -81,6 +81,8 @@ TEST(Override, RefusesAVariableThatSetsNothing) {
 
 TEST(Override, LeavesTheVariablesOfToolsAlone) {
   EXPECT_TRUE(says(problems_with("", {{"FIELDGATE_CONFIG", "f"},
+                                      {"FIELDGATE_API", "a"},
+                                      {"FIELDGATE_API_TOKEN", "t"},
                                       {"FIELDGATE_BIN", "b"},
                                       {"FIELDGATE_SOURCE", "s"},
                                       {"FIELDGATE_PROMTOOL", "p"},
