@@ -33,19 +33,15 @@ Response forbidden(const Request& request, const TokenHolder& holder, Scope need
 
 }  // namespace
 
-std::optional<TokenHolder> ApiHandler::holder(const Request& request) const {
+Result<TokenHolder> ApiHandler::holder(const Request& request) const {
   const std::string* header = request.head.header("authorization");
-  if (header == nullptr || access_ == nullptr) return std::nullopt;
-  auto found = access_->identify(TokenTable::bearer(*header), ports_.clock.unix_ms());
-  if (found) return std::move(*found);
-  ports_.log.info("api_unauthenticated",
-                  {{"id", request.id}, {"peer", request.peer}, {"reason", found.error().detail}});
-  return std::nullopt;
+  if (header == nullptr || access_ == nullptr) return make_error(Errc::unauthenticated, "no bearer token");
+  return access_->identify(TokenTable::bearer(*header), ports_.clock.unix_ms());
 }
 
 BodyPlan ApiHandler::accepts(const Request& head) {
   const RouteInfo* route = find_route(head.target.segments);
-  const std::optional<TokenHolder> who = holder(head);
+  const Result<TokenHolder> who = holder(head);
   if (refuse(route, who ? &*who : nullptr, head)) return {BodyMode::none, 0};
   // One that nothing takes is read nevertheless, so that the connection can go on.
   return takes_body(*route, head.head.method) ? route->body : BodyPlan{};
@@ -65,8 +61,12 @@ void ApiHandler::handle(const Request& request, Respond respond) {
     return respond(std::move(response));
   }
   if (route != nullptr && route->route == Route::page && allows(*route, method)) return respond(show_page(request));
-  const std::optional<TokenHolder> known = holder(request);
+  const Result<TokenHolder> known = holder(request);
   const TokenHolder* who = known ? &*known : nullptr;
+  if (who == nullptr && request.head.header("authorization") != nullptr) {
+    ports_.log.info("api_unauthenticated",
+                    {{"id", request.id}, {"peer", request.peer}, {"reason", known.error().detail}});
+  }
   if (who != nullptr) ports_.log.debug("api_request", {{"id", request.id}, {"token", who->name}});
   if (who != nullptr && route != nullptr && allows(*route, method) && is_change(method)) {
     respond = audited(request, *who, std::move(respond));
@@ -101,14 +101,17 @@ Handler::Respond ApiHandler::audited(const Request& request, const TokenHolder& 
           peer = request.peer, id = request.id, respond = std::move(respond)](Response response) {
     // A store that does not answer may still have done it.
     const std::string_view outcome = response.status < 300 ? "done" : response.status == 503 ? "unknown" : "refused";
-    log.info("api_write", {{"token", token},
-                           {"method", method},
-                           {"path", path},
-                           {"outcome", outcome},
-                           {"status", response.status},
-                           {"changed", response.changed},
-                           {"peer", peer},
-                           {"id", id}});
+    // The log lets so many lines of one event through in a second: what is refused, and who may only look can ask
+    // for it without end, must not keep out what was done.
+    const std::string_view event = outcome == "refused" ? "api_write_refused" : "api_write";
+    log.info(event, {{"token", token},
+                     {"method", method},
+                     {"path", path},
+                     {"outcome", outcome},
+                     {"status", response.status},
+                     {"changed", response.changed},
+                     {"peer", peer},
+                     {"id", id}});
     respond(std::move(response));
   };
 }

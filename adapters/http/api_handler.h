@@ -62,8 +62,8 @@ class ApiHandler final : public Handler {
   const FleetIndex& index() const noexcept { return fleet_.index(); }
 
  private:
-  // nullopt: nobody that is known.
-  std::optional<TokenHolder> holder(const Request& request) const;
+  // The error says why it is nobody that is known.
+  Result<TokenHolder> holder(const Request& request) const;
   // What ends a request before it is looked at; nullopt: nothing does.
   std::optional<Response> refuse(const RouteInfo* route, const TokenHolder* holder, const Request& request) const;
   // `respond`, with a line in the log about what became of a change.

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 namespace fieldgate::http {
 namespace {
@@ -33,6 +34,15 @@ std::string_view kind_of(const json::value& value) {
 }
 
 std::string got(const json::value& value) { return ", not " + std::string(kind_of(value)); }
+
+// Boost.JSON reads 1e999 as infinity, for which JSON has no word.
+bool is_finite(const json::value& value) {
+  if (const double* number = value.if_double()) return std::isfinite(*number);
+  if (const json::array* items = value.if_array()) return std::all_of(items->begin(), items->end(), is_finite);
+  const json::object* members = value.if_object();
+  return members == nullptr ||
+         std::all_of(members->begin(), members->end(), [](const auto& member) { return is_finite(member.value()); });
+}
 
 void write(const json::value& value, JsonWriter& out) {
   switch (value.kind()) {
@@ -98,6 +108,7 @@ Result<json::object> parse_object(std::string_view text) {
   if (ec) return make_error(Errc::malformed, "not JSON, at byte " + std::to_string(used) + ": " + ec.message());
   json::value value = parser.release();
   if (!value.is_object()) return make_error(Errc::malformed, "want a JSON object" + got(value));
+  if (!is_finite(value)) return make_error(Errc::malformed, "a number is larger than a double can be");
   return std::move(value.get_object());
 }
 

@@ -21,6 +21,11 @@ class Import final : public BodySource, public std::enable_shared_from_this<Impo
   Import(std::shared_ptr<BodySource> lines, ImportContext context)
       : lines_(std::move(lines)), context_(std::move(context)) {}
 
+  // What was taken is written down even if nobody waits for the answer any more.
+  ~Import() override {
+    if (!concluded_) log("the client has gone");
+  }
+
   void next(Give give) override {
     give_ = std::move(give);
     go_on();
@@ -189,6 +194,13 @@ class Import final : public BodySource, public std::enable_shared_from_this<Impo
         .field("errors", errors_);
     if (!stopped.empty()) json.field("stopped", stopped).field("detail", detail);
     json.end_object();
+    concluded_ = true;
+    log(stopped);
+    give({std::move(json).take() + '\n', BodyPiece::Then::end});
+  }
+
+  // `lines` is those that have arrived, which may be more than the store has told the outcome of.
+  void log(std::string_view stopped) const {
     context_.log.info("api_import", {{"by", context_.by},
                                      {"id", context_.request_id},
                                      {"lines", count_},
@@ -196,7 +208,6 @@ class Import final : public BodySource, public std::enable_shared_from_this<Impo
                                      {"updated", updated_},
                                      {"errors", errors_},
                                      {"stopped", stopped}});
-    give({std::move(json).take() + '\n', BodyPiece::Then::end});
   }
 
   void give(BodyPiece piece) {
@@ -210,6 +221,7 @@ class Import final : public BodySource, public std::enable_shared_from_this<Impo
   std::size_t used_ = 0;  // of it
   bool ended_ = false;
   bool broken_ = false;
+  bool concluded_ = false;
   bool skipping_ = false;  // the line that text_ begins with was too long
   std::vector<Line> batch_;
   std::vector<Registry::Item> items_;                 // of those lines of the batch that are good

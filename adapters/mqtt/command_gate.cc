@@ -4,7 +4,9 @@
 #include <mosquitto.h>
 #include <boost/json.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <span>
 
 namespace fieldgate::mqtt {
@@ -47,6 +49,15 @@ Message make_reply(const std::string& topic, const std::string& correlation, con
   return message;
 }
 
+// Boost.JSON reads 1e999 as infinity, and would write it as what is no JSON.
+bool is_finite(const json::value& value) {
+  if (const double* number = value.if_double()) return std::isfinite(*number);
+  if (const json::array* items = value.if_array()) return std::all_of(items->begin(), items->end(), is_finite);
+  const json::object* members = value.if_object();
+  return members == nullptr ||
+         std::all_of(members->begin(), members->end(), [](const auto& member) { return is_finite(member.value()); });
+}
+
 // The result's bytes: as JSON where they are JSON, and always as base64.
 json::object result_of(const CommandEntry& command) {
   json::object result{{"text", command.result_text}};
@@ -54,7 +65,7 @@ json::object result_of(const CommandEntry& command) {
                                command.result_payload.size());
   json::error_code error;
   json::value value = json::parse(bytes, error);
-  result["payload"] = error ? json::value() : std::move(value);
+  result["payload"] = error || !is_finite(value) ? json::value() : std::move(value);
   result["payload_base64"] = base64(command.result_payload);
   return result;
 }

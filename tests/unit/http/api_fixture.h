@@ -5,6 +5,7 @@
 #include "adapters/http/request_gate.h"
 #include "tests/support/fake_control.h"
 #include "tests/support/http_fakes.h"
+#include "tests/support/lane_fakes.h"
 
 #include <gtest/gtest.h>
 #include <boost/json.hpp>
@@ -130,7 +131,7 @@ class ApiFixture : public testing::Test {
   test::FakeLiveDevices live;
   test::FakeNodeStatus status;
   test::FakeClock clock;
-  test::SilentLog log;
+  test::TextLog log;
   test::FakeLaneControl lanes{status};
   HttpProbe probe;
   test::FakeControl control;

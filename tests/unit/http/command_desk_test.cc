@@ -93,6 +93,7 @@ TEST_F(CommandDeskTest, RefusesWhatIsNoCommandMemberByMember) {
       {R"({"name":"go","ttl":"-1s"})", "/ttl"},
       {R"({"name":"go","ttl":1e300})", "/ttl"},
       {R"({"name":"go","at_most_once":1})", "/at_most_once"},
+      {R"({"name":"go","payload":[1e999]})", ""},
       {R"({"name":"go","retries":3})", "/retries"}};
   for (const auto& [body, pointer] : wrong) {
     const Response refused = command(body);

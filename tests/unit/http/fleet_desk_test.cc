@@ -198,14 +198,14 @@ TEST(Audit, WritesALineOfEveryChangeWhateverBecomesOfIt) {
     loop->run();
     loop->let_time_pass();
   };
-  const std::string line = "api_write token=ops method=PUT path=/api/v1/devices/a outcome=";
+  const std::string what = "token=ops method=PUT path=/api/v1/devices/a outcome=";
   change("{}");
-  EXPECT_TRUE(log.has(line + "done status=201 changed=1"));
+  EXPECT_TRUE(log.has("api_write " + what + "done status=201 changed=1"));
   change("{");
-  EXPECT_TRUE(log.has(line + "refused status=400 changed=0"));
+  EXPECT_TRUE(log.has("api_write_refused " + what + "refused status=400 changed=0"));
   control.set_mute(true);
   change("{}");
-  EXPECT_TRUE(log.has(line + "unknown status=503 changed=0"));
+  EXPECT_TRUE(log.has("api_write " + what + "unknown status=503 changed=0"));
 }
 
 }  // namespace

@@ -349,7 +349,7 @@ TEST_F(LaneDeskTest, WritesOneAuditLineForEachWriteAndNoneForLooking) {
     std::vector<std::string> lines;
     std::istringstream all(log.all());
     for (std::string line; std::getline(all, line);) {
-      if (line.starts_with("api_write ")) lines.push_back(line);
+      if (line.starts_with("api_write")) lines.push_back(line);
     }
     return lines;
   };
@@ -366,10 +366,29 @@ TEST_F(LaneDeskTest, WritesOneAuditLineForEachWriteAndNoneForLooking) {
             "api_write token=ops method=DELETE path=/api/v1/dead-letters?lane=main&limit=2 outcome=done status=200 "
             "changed=2 peer=127.0.0.1:4000 id=cafe0000-1");
   EXPECT_NE(lines[1].find("outcome=refused status=404 changed=0"), std::string::npos) << lines[1];
-  EXPECT_NE(lines[2].find("token=wall method=POST path=/api/v1/lanes/main/pause outcome=refused status=403"),
+  EXPECT_TRUE(lines[1].starts_with("api_write_refused ")) << lines[1];
+  EXPECT_NE(lines[2].find(
+                "api_write_refused token=wall method=POST path=/api/v1/lanes/main/pause outcome=refused status=403"),
             std::string::npos)
       << lines[2];
   EXPECT_EQ(log.all().find("secret"), std::string::npos);
+}
+
+TEST_F(LaneDeskTest, WritesAStrangerDownOnceForEachRequestAndNotTheToken) {
+  Request stranger;
+  stranger.head.method = "PUT";
+  stranger.head.target = "/api/v1/devices/a";
+  stranger.head.headers = {{"authorization", "Bearer nobodys"}};
+  stranger.target = *parse_target(stranger.head.target);
+  EXPECT_EQ(handler.accepts(stranger).mode, BodyMode::none);
+  unsigned answered = 0;
+  handler.handle(stranger, [&](const Response& response) { answered = response.status; });
+  EXPECT_EQ(answered, 401U);
+  const std::string all = log.all();
+  const std::size_t line = all.find("api_unauthenticated ");
+  ASSERT_NE(line, std::string::npos);
+  EXPECT_EQ(all.find("api_unauthenticated ", line + 1), std::string::npos) << all;
+  EXPECT_EQ(all.find("nobodys"), std::string::npos) << all;
 }
 
 TEST_F(LaneDeskTest, TakesNoBody) {

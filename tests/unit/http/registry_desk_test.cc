@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/registry_desk.h"
 
+#include "adapters/http/registry_transfer.h"
 #include "tests/unit/http/api_fixture.h"
 
 #include <sstream>
@@ -311,6 +312,21 @@ TEST_F(RegistryDeskTest, TakesNoHalfLineOfAnImportThatIsCutOff) {
   EXPECT_FALSE(out[1].at("done").as_bool());
   EXPECT_EQ(out[1].at("created").to_number<int>(), 1);
   EXPECT_EQ(ask("GET", "/api/v1/devices/b").status, 404U);
+}
+
+TEST_F(RegistryDeskTest, WritesDownWhatAnImportTookWhoseClientHasGone) {
+  std::string text;
+  for (std::size_t i = 0; i <= k_import_batch; ++i) text += "{\"id\":\"d" + std::to_string(i) + "\"}\n";
+  Request request = make("POST", "/api/v1/devices/import");
+  request.stream = std::make_shared<Pieces>(std::vector<std::string>{text});
+  Response response = ask_with(request);
+  response.source->next([](const BodyPiece&) {});
+  loop->run();
+  EXPECT_EQ(log.all().find("api_import"), std::string::npos);
+  answer.reset();
+  response.source.reset();
+  EXPECT_NE(log.all().find("lines=100 created=100 updated=0 errors=0 stopped=the client has gone"), std::string::npos)
+      << log.all();
 }
 
 TEST_F(RegistryDeskTest, StopsAnImportWhenTheStoreDoes) {

@@ -129,6 +129,13 @@ TEST_F(GateTest, RepliesWithWhereTheCommandStands) {
   EXPECT_EQ(body.at("result").at("text"), "fine");
   EXPECT_EQ(body.at("result").at("payload").at("a"), 1);
   EXPECT_EQ(body.at("result").at("payload_base64"), "eyJhIjoxfQ==");
+
+  // JSON, but of a number that could only be written as what is none.
+  command.result_payload.clear();
+  for (const char c : std::string("[1e999]")) command.result_payload.push_back(static_cast<std::byte>(c));
+  const auto huge = boost::json::parse(gate.reply(command).payload).as_object();
+  EXPECT_TRUE(huge.at("result").at("payload").is_null());
+  EXPECT_EQ(huge.at("result").at("payload_base64"), "WzFlOTk5XQ==");
 }
 
 TEST(ReplyQueue, DropsTheOldestWhenItIsFullAndKeepsTheOrder) {
