@@ -204,7 +204,7 @@ Result<void> Keys::add_jwks(std::string_view text, const std::string& file) {
     if (!numbers) return numbers.error();
     auto key = public_key(*algorithm, *numbers);
     if (!key) return jwk.fail(Errc::malformed, key.error().detail);
-    if (const auto added = add(jwk.label(), std::move(id), *algorithm, std::move(*key)); !added) return added;
+    if (auto added = add(jwk.label(), std::move(id), *algorithm, std::move(*key)); !added) return added;
     ++taken;
   }
   if (taken > 0) return {};

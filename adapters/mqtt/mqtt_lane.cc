@@ -166,8 +166,11 @@ void LaneImpl::disconnected(std::string why) {
   std::vector<Message> records;
   std::vector<Message> replies;
   for (Message& message : in_flight_.drain()) {
-    if (message.kind == MessageKind::records) records.push_back(std::move(message));
-    if (message.kind == MessageKind::reply) replies.push_back(std::move(message));
+    if (message.kind == MessageKind::records) {
+      records.push_back(std::move(message));
+    } else if (message.kind == MessageKind::reply) {
+      replies.push_back(std::move(message));
+    }
   }
   for (; !replies.empty(); replies.pop_back()) replies_.push_front(std::move(replies.back()));
   subscribing_.clear();
