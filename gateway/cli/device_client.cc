@@ -49,8 +49,9 @@ ApiFailure failure_of(const ApiAnswer& answer) {
   } else if (!detail.empty()) {
     failure.text += (failure.text.empty() ? "" : ": ") + detail;
   }
-  if (const std::string name = text_at(problem, "parameter"); !name.empty())
+  if (const std::string name = text_at(problem, "parameter"); !name.empty() && !detail.starts_with(name + ":")) {
     failure.text += " (parameter " + name + ")";
+  }
   if (!answer.retry_after.empty()) failure.text += "; try again in " + printable(answer.retry_after) + " s";
   if (answer.status == 401) failure.text += "; --token-file FILE or FIELDGATE_API_TOKEN gives one";
   return failure;

@@ -2,16 +2,14 @@
 #include "gateway/cli/device_command.h"
 
 #include "adapters/http/parameters.h"
-#include "adapters/jwt/base64url.h"
 #include "gateway/cli/device_client.h"
+#include "gateway/cli/device_input.h"
 #include "gateway/cli/device_table.h"
 #include "gateway/cli/device_transfer.h"
 #include "gateway/config/problem.h"
 #include "gateway/core/ids.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <boost/json/object.hpp>
@@ -19,9 +17,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <utility>
 
@@ -30,58 +26,11 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t k_file_bytes_max = 1'048'576;  // of what goes into one request
 constexpr std::size_t k_page_max = 500;
 constexpr const char* k_exit_statuses =
     "Exit status: 0 done; 1 not found, refused, or some lines failed; 64 wrong command line; 66 a file\n"
     "cannot be read; 69 the API cannot be reached or cannot answer now; 73 a file cannot be written;\n"
     "77 not allowed.";
-
-ApiResult<std::string> read_file(const std::string& file) {
-  std::string text(k_file_bytes_max + 1, '\0');
-  errno = 0;
-  std::ifstream in(file, std::ios::binary);
-  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad() || (in.gcount() == 0 && errno != 0)) {
-    return ApiFailure{k_exit_no_input, file + ": cannot be read: " + std::strerror(errno != 0 ? errno : EIO)};
-  }
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.size() > k_file_bytes_max) return ApiFailure{k_exit_no_input, file + ": is longer than 1 MiB"};
-  return text;
-}
-
-std::string to_base64(const std::string& bytes) {
-  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const auto* from = reinterpret_cast<const unsigned char*>(bytes.data());
-  out.resize(static_cast<std::size_t>(
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), from, static_cast<int>(bytes.size()))));
-  return out;
-}
-
-// "k=v" sets a label; "k-", where it may be, takes it away.
-ApiResult<json::object> labels_of(const std::vector<std::string>& given, bool may_remove) {
-  json::object labels;
-  for (const std::string& one : given) {
-    const std::size_t equals = one.find('=');
-    if (equals != std::string::npos && equals > 0) {
-      labels[one.substr(0, equals)] = one.substr(equals + 1);
-    } else if (may_remove && equals == std::string::npos && one.size() > 1 && one.ends_with('-')) {
-      labels[one.substr(0, one.size() - 1)] = nullptr;
-    } else {
-      return ApiFailure{k_exit_usage, "--label must be KEY=VALUE" +
-                                          std::string(may_remove ? ", or KEY- to remove it" : "") + ", and not " +
-                                          config::quoted(one)};
-    }
-  }
-  return labels;
-}
-
-// A key that no other request has.
-std::string new_key() {
-  std::string raw(18, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(raw.data()), static_cast<int>(raw.size())) != 1) return {};
-  return jwt::to_base64url(raw);
-}
 
 }  // namespace
 
@@ -210,7 +159,7 @@ class DeviceCommand::Impl {
     }
     address.token = from_environment("FIELDGATE_API_TOKEN");
     if (!token_file_.empty()) {
-      auto text = read_file(token_file_);
+      auto text = read_whole_file(token_file_);
       if (!text) return complain(text.error().status, text.error().text);
       address.token = std::move(*text);
       address.token.erase(address.token.find_last_not_of(" \t\r\n") + 1);
@@ -297,7 +246,7 @@ class DeviceCommand::Impl {
   ApiResult<int> get() { return ask(request("GET", path()), print_device); }
 
   ApiResult<int> create() {
-    const auto labels = labels_of(labels_, false);
+    const auto labels = read_labels(labels_, false);
     if (!labels) return labels.error();
     ApiRequest put =
         request("PUT", path(), {{"enabled", !disabled_}, {"labels", *labels}, {"note", note_.value_or("")}});
@@ -306,7 +255,7 @@ class DeviceCommand::Impl {
   }
 
   ApiResult<int> update() {
-    const auto labels = labels_of(labels_, true);
+    const auto labels = read_labels(labels_, true);
     if (!labels) return labels.error();
     json::object body;
     if (!labels->empty()) body["labels"] = *labels;
@@ -343,9 +292,9 @@ class DeviceCommand::Impl {
     }
     if (sum->errors == 0) return k_exit_ok;
     return ApiFailure{k_exit_refused,
-                      std::to_string(sum->errors) +
-                          " lines were not taken, all others were; correct them and import again: what is in "
-                          "already does no harm"};
+                      std::to_string(sum->errors) + (sum->errors == 1 ? " line was" : " lines were") +
+                          " not taken, all others were; correct what is named and import again: what is in already "
+                          "does no harm"};
   }
 
   ApiResult<int> export_all() {
@@ -357,7 +306,7 @@ class DeviceCommand::Impl {
   ApiResult<int> add_credential() {
     json::object body{{"kind", "token"}};
     if (!file_.empty()) {
-      const auto pem = read_file(file_);
+      const auto pem = read_whole_file(file_);
       if (!pem) return pem.error();
       body = {{"kind", "certificate"}, {"certificate_pem", *pem}};
     }
@@ -381,7 +330,7 @@ class DeviceCommand::Impl {
     if (at_most_once_) body["at_most_once"] = true;
     if (!file_.empty()) {
       if (payload_) return ApiFailure{k_exit_usage, "give PAYLOAD or --payload-file, not both"};
-      const auto bytes = read_file(file_);
+      const auto bytes = read_whole_file(file_);
       if (!bytes) return bytes.error();
       body["payload_base64"] = to_base64(*bytes);
     }
@@ -407,7 +356,7 @@ class DeviceCommand::Impl {
     post.content_type = "application/json";
     post.body = *body;
     post.wait = *wait;
-    post.idempotency_key = key_.empty() ? new_key() : key_;
+    post.idempotency_key = key_.empty() ? new_idempotency_key() : key_;
     const auto reply = client_->call(post);
     if (!reply) {
       ApiFailure failure = reply.error();

@@ -118,7 +118,6 @@ class CurlTransport final : public ApiTransport {
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     if (!address_.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, address_.ca_file.c_str());
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "fieldgate/" FIELDGATE_VERSION);

@@ -3,6 +3,8 @@
 """`fieldgate device` against the real gateway, over http and https."""
 
 import asyncio
+import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -110,24 +112,51 @@ class DeviceCliTest(GatewayTestCase):
         self.assertIn("127.0.0.1", nobody.stderr)
         self.cli("list", status=69, api="http://no-such-host.invalid:1")
 
-    def test_a_redirect_is_not_followed_and_no_proxy_asked(self):
-        """So the token stays with whom it was meant for."""
+    def test_an_import_that_is_not_allowed_says_so_however_long_it_is(self):
+        with open(self.gw.dir / "api-tokens", "a", encoding="utf-8") as tokens:
+            tokens.write(f"reader sha256:{hashlib.sha256(b'reader').hexdigest()} read\n")
+        self.gw.reload()
+        lines = "".join(json.dumps({"id": f"d-{i}", "note": "x" * 200}) + "\n" for i in range(40_000))
+        refused = self.cli("import", status=77, stdin=lines, token=False, FIELDGATE_API_TOKEN="reader")
+        self.assertIn("admin", refused.stderr)
+        self.assertEqual(self.cli("list", "--json").stdout, "")
+
+    @contextlib.contextmanager
+    def stranger(self, *pieces: bytes):
+        """The address of somebody who answers one request with `pieces` and hangs up; and a list of what was asked."""
         heard = []
         with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-
             def answer():
-                with server.accept()[0] as peer:
+                with server.accept()[0] as peer, contextlib.suppress(OSError):
                     heard.append(peer.recv(65_536).decode())
-                    peer.sendall(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\nLocation: "
-                                 + f"http://127.0.0.1:{self.gw.api_port}/api/v1/devices\r\n\r\n".encode())
+                    for piece in pieces:
+                        peer.sendall(piece)
 
             one = threading.Thread(target=answer)
             one.start()
-            refused = self.cli("list", status=69, api=f"http://127.0.0.1:{port}", http_proxy="http://127.0.0.1:1")
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", heard
             one.join(PATIENCE)
+
+    def test_a_redirect_is_not_followed_and_no_proxy_asked(self):
+        """So the token stays with whom it was meant for."""
+        location = f"http://127.0.0.1:{self.gw.api_port}/api/v1/devices"
+        with self.stranger(f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {location}\r\n\r\n".encode()) as (api, heard):
+            refused = self.cli("list", status=69, api=api, http_proxy="http://127.0.0.1:1")
         self.assertIn("redirects are not followed", refused.stderr)
         self.assertIn(f"Authorization: Bearer {API_TOKEN}", heard[0])
+
+    def test_an_answer_without_end_is_given_up(self):
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+        with self.stranger(head, *[b" " * 1_048_576] * 70) as (api, _):
+            self.assertIn("longer than 64 MiB", self.cli("get", "a", status=69, api=api).stderr)
+
+    def test_an_export_that_is_broken_off_is_not_taken_for_the_whole(self):
+        line = b'{"id":"a"}\n'
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with self.stranger(head, b"%x\r\n%s\r\n" % (len(line), line)) as (api, _):
+            broken = self.cli("export", status=69, api=api)
+        self.assertEqual(broken.stdout.encode(), line)
+        self.assertIn("not all of it", broken.stderr)
 
     def test_https_believes_the_given_authority_and_no_other(self):
         secure = self.gateway({"api": {"certificate_file": str(self.gw.dir / "server.pem"),

@@ -255,7 +255,7 @@ TEST(Device, ImportsAStreamAndNamesEachLineThatIsWrong) {
   EXPECT_EQ(f.wire.sent, lines);
   EXPECT_EQ(f.last().content_type, "application/x-ndjson");
   EXPECT_EQ(f.out, "3 lines: 1 created, 0 updated, 1 unchanged, 1 errors\n");
-  EXPECT_TRUE(f.err.starts_with("line 2 (b): no JSON\nfieldgate: 1 lines were not taken")) << f.err;
+  EXPECT_TRUE(f.err.starts_with("line 2 (b): no JSON\nfieldgate: 1 line was not taken")) << f.err;
   EXPECT_FALSE(contains(f.err, "\r")) << "progress is for terminals";
 }
 
