@@ -46,7 +46,12 @@ function takeToken() {
   const found = /^#token=(.+)$/.exec(location.hash);
   if (!found) return;
   history.replaceState(null, "", location.pathname + location.search);
-  signIn(decodeURIComponent(found[1]));
+  let token = "";
+  try {
+    token = decodeURIComponent(found[1]);
+  } catch {}  // a link that was cut short, in the middle of a %xx
+  if (/^[\x21-\x7e]+$/.test(token)) signIn(token);
+  else session.message = "The link that you followed has no token that could be used: was all of it copied?";
 }
 
 function route() {

@@ -2,7 +2,7 @@
 //
 // Small charts in SVG. Points are [time in ms, value], in order; null values leave a gap.
 
-import { measure, moment } from "./format.js";
+import { measure, moment, short } from "./format.js";
 import { h, redraw } from "./view.js";
 
 const path = (points, x, y) => {
@@ -68,7 +68,7 @@ export function chart(state, { name, points, end, span_ms, zero = false, unit = 
   const levels = ticks(low, high, 4);
   // All of them with as many decimals as their distance needs.
   const decimals = levels.length > 1 ? Math.min(6, Math.max(0, -Math.floor(Math.log10(levels[1] - levels[0]) + 1e-9))) : 2;
-  const level = (value) => (Math.abs(value) >= 1e6 ? unit(value) : value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
+  const level = (value) => (Math.abs(value) >= 1e6 ? short(value) : value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
   const near = state.at === undefined || !shown.length ? null
     : shown.reduce((best, point) => (Math.abs(x(point[0]) - state.at) < Math.abs(x(best[0]) - state.at) ? point : best));
   const step = [10, 15, 30, 60, 120, 300].find((seconds) => span_ms / 1000 / seconds <= (width - left) / 85) ?? 600;

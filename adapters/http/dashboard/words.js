@@ -116,8 +116,9 @@ export function sentence({ kind, fields: f = {} }) {
     case "command":
       return { tone: commandTone(f.state), title: `Command ${f.name ?? ""} ${COMMAND[f.state] ?? spaced(f.state ?? "")}`, detail: f.detail ?? "" };
     case "twin":
+      if (f.refused) return { tone: "bad", title: "What the device reported was not kept", detail: ending(f.refused[0].toUpperCase() + f.refused.slice(1)) };
       return { tone: f.error ? "warn" : "info", title: f.error ? "The device refused the desired state" : TWIN[f.what] ?? `Twin: ${spaced(f.what ?? "")}`,
-               detail: `${f.version ? `Version ${f.version}` : ""}${more(f.error)}` };
+               detail: `${f.version ? `Version ${f.version}` : ""}${f.by ? `, by ${f.by}` : ""}${more(f.error)}` };
     case "registry":
       return { tone: f.what === "disabled" || f.what === "removed" ? "warn" : "info",
                title: `The device ${REGISTRY[f.what] ?? spaced(f.what ?? "was changed")}`, detail: f.by ? `By ${f.by}.` : "" };

@@ -12,6 +12,14 @@ import { readJson } from "./device_commands.js";
 
 const isEmpty = (value) => !value || Object.keys(value).length === 0;
 
+// Of a merge patch, what it sets: its nulls are what the device reports and nobody has wished for.
+export const wished = (delta) => Object.fromEntries(Object.entries(delta ?? {}).flatMap(([name, value]) => {
+  if (value === null) return [];
+  if (typeof value !== "object" || Array.isArray(value) || isEmpty(value)) return [[name, value]];
+  const inner = wished(value);
+  return isEmpty(inner) ? [] : [[name, inner]];
+}));
+
 // [tone, words] of how the desired document stands.
 function progress({ desired, acknowledged }) {
   if (!desired.version) return ["idle", "nothing desired"];
@@ -70,6 +78,7 @@ export function twinTab(context) {
 
   function view(twin) {
     const [tone, words] = progress(twin);
+    const differs = wished(twin.delta);
     return h("div.grid.halves", null,
       card("Desired", { note: twin.desired.version ? `version ${twin.desired.version}` : "", actions: edit.open ? null : button("Edit", () => begin(twin), { scope: "command" }) },
         h("p.line", null, badge(tone, words), twin.desired.time ? h("span.muted.small", null, "changed ", when(twin.desired.time)) : null),
@@ -79,8 +88,8 @@ export function twinTab(context) {
         card("Reported", { note: twin.reported.version ? `version ${twin.reported.version}` : "" },
           twin.reported.time ? h("p.line.muted.small", null, "changed ", when(twin.reported.time)) : null,
           isEmpty(twin.reported.document) ? empty("Nothing reported", "The device has said nothing of its state.") : pre(json(twin.reported.document), "Reported state")),
-        card("What differs", { note: "from reported to desired" },
-          isEmpty(twin.delta) ? empty("Nothing", twin.desired.version ? "The device is as it is wished to be." : "There is nothing it is wished to be.") : pre(json(twin.delta), "Delta"))));
+        card("What differs", { note: "of what is desired" },
+          isEmpty(differs) ? empty("Nothing", twin.desired.version ? "The device is as it is wished to be." : "There is nothing it is wished to be.") : pre(json(differs), "Delta"))));
   }
 
   return {
