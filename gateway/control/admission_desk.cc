@@ -15,7 +15,7 @@ struct AdmissionDesk::Batch {
 };
 
 AdmissionDesk::AdmissionDesk(StoreWorker& worker, RegistryDesk& registry, const Clock& clock, AdmissionLimits limits)
-    : worker_(worker), registry_(registry), clock_(clock), limits_(limits) {}
+    : worker_(worker), registry_(registry), clock_(clock), limits_(limits), floor_(limits.floor) {}
 
 void AdmissionDesk::admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) {
   bool first = false;
@@ -59,7 +59,7 @@ Result<void> AdmissionDesk::claim(DeviceStore& store, Batch& batch) const {
   std::vector<ClaimRequest> requests;
   requests.reserve(batch.devices.size());
   for (const Waiting& device : batch.devices) {
-    requests.push_back({device.id, limits_.floor, now, limits_.auto_register});
+    requests.push_back({device.id, floor_, now, limits_.auto_register});
   }
   auto outcomes = store.claim(requests);
   if (!outcomes) return outcomes.error();
@@ -91,9 +91,10 @@ void AdmissionDesk::answer_all(Batch& batch, const Result<void>& outcome) {
     } else if (const auto* reason = std::get_if<EndReason>(&batch.outcomes[i])) {
       device.answer(*reason);
     } else {
+      const Epoch epoch = std::get<ClaimGrant>(batch.outcomes[i]).epoch;
+      floor_ = std::max(floor_, epoch);
       const DeviceEntry* entry = registry_.find(device.id);
-      device.answer(
-          Admitted{std::get<ClaimGrant>(batch.outcomes[i]).epoch, entry != nullptr ? entry->labels : Labels{}});
+      device.answer(Admitted{epoch, entry != nullptr ? entry->labels : Labels{}});
     }
   }
 }

@@ -46,6 +46,9 @@ class AdmissionDesk final : public Admission {
   RegistryDesk& registry_;
   const Clock& clock_;
   const AdmissionLimits limits_;
+  // The store thread's: above every epoch given here. A store that was set back (another
+  // server took over without its last transactions) would give them a second time.
+  Epoch floor_;
 
   Mutex mutex_;
   std::vector<Waiting> waiting_ GUARDED_BY(mutex_);

@@ -60,6 +60,18 @@ TEST_F(AdmissionDeskTest, GivesEachConnectionAHigherEpochThanAnyBefore) {
   EXPECT_EQ(std::get<Admitted>(outcomes[0]).labels, (Labels{{"site", "b"}}));
 }
 
+// To a store that was set back, a device is what "valve" is here: never seen.
+TEST_F(AdmissionDeskTest, GivesEpochsAboveAllItGaveAlsoWhereTheStoreKnowsOfNone) {
+  register_device("pump");
+  register_device("valve");
+  for (int i = 0; i < 5; ++i) admit(desk, "pump");
+  settle();
+  admit(desk, "valve");
+  settle();
+  ASSERT_EQ(outcomes.size(), 6U);
+  EXPECT_GT(epoch(5), epoch(4));
+}
+
 TEST_F(AdmissionDeskTest, TakesAllThatWaitInOneTransaction) {
   for (int i = 0; i < 50; ++i) register_device("d" + std::to_string(i));
   const std::uint64_t commits = faults->commits;
