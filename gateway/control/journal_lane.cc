@@ -13,7 +13,7 @@ namespace {
 
 // Of what it passes over in silence there are thousands a second: it looks no more often.
 constexpr milliseconds k_pace{10};
-constexpr milliseconds k_full_pause{100};  // where the worker takes no more
+constexpr milliseconds k_full_pause{100};  // where the worker takes no more, or the store not now
 
 bool is_for_the_store(RecordKind kind) noexcept {
   return kind == RecordKind::presence || kind == RecordKind::command_reply || kind == RecordKind::state;
@@ -78,6 +78,7 @@ LaneStatus JournalLane::status() const {
 void JournalLane::stop(milliseconds patience) {
   const auto drained = std::make_shared<std::promise<void>>();
   worker_.run_between([this, drained] {
+    if (feed_ == nullptr) return drained->set_value();  // never started: there is nothing to wait for
     drained_ = [drained] { drained->set_value(); };
     pump();
   });
@@ -187,7 +188,15 @@ void JournalLane::send() {
   const std::size_t count = singly_ ? 1 : wanted_.size() - done_;
   busy_ = worker_.submit([this, count](DeviceStore& store) { return apply(store, count); },
                          [this, count](const Result<void>& outcome) { applied(count, outcome); });
-  if (!busy_) worker_.after(k_full_pause, [this] { pump(); });
+  if (!busy_) pump_later();
+}
+
+void JournalLane::pump_later() {
+  if (std::exchange(later_, true)) return;
+  worker_.after(k_full_pause, [this] {
+    later_ = false;
+    pump();
+  });
 }
 
 Result<void> JournalLane::apply(DeviceStore& store, std::size_t count) {
@@ -225,6 +234,9 @@ void JournalLane::applied(std::size_t count, const Result<void>& outcome) {
     // The worker says when to go on. A farewell does not wait for that.
     if (drained_) std::exchange(drained_, nullptr)();
     return;
+  } else if (outcome.error().code == Errc::timed_out) {
+    // Another node's transaction was in the way: no record is to blame.
+    return pump_later();
   } else if (count > 1) {
     singly_ = true;  // one of them is to blame
   } else {

@@ -86,6 +86,7 @@ class JournalLane final : public Lane {
   };
 
   void pump();
+  void pump_later();
   bool read_block();
   void sort(const RecordBlockPtr& block, std::size_t at);
   Result<Content> read_presence(const RecordView& view) const;
@@ -120,6 +121,7 @@ class JournalLane final : public Lane {
   std::size_t done_ = 0;   // of wanted_, from the front
   bool singly_ = false;    // one record in a transaction, for one of them is refused
   bool busy_ = false;      // a job waits or runs
+  bool later_ = false;     // pump_later() is under way
   bool held_ = false;
   std::function<void()> drained_;  // set: the lane is to end
 

@@ -114,7 +114,8 @@ void TimelineDesk::send(const Batch& batch) {
 }
 
 void TimelineDesk::written(const Batch& batch, const Result<void>& outcome) {
-  if (!outcome && outcome.error().code == Errc::unavailable) return put_back(batch);
+  const auto failed_with = [&outcome](Errc code) { return !outcome && outcome.error().code == code; };
+  if (failed_with(Errc::unavailable) || failed_with(Errc::timed_out)) return put_back(batch);
   if (!outcome && batch->size() > 1) {  // one of them is at fault: the others need not go with it
     const auto middle = batch->begin() + static_cast<std::ptrdiff_t>(batch->size() / 2);
     send(std::make_shared<std::vector<TimelineEntry>>(batch->begin(), middle));

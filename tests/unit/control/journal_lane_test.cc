@@ -159,6 +159,28 @@ TEST_F(JournalLaneTest, PutsAsideTheOneRecordThatTheStoreRefuses) {
   EXPECT_EQ(faults->commits - commits, 1U);
 }
 
+TEST_F(JournalLaneTest, TriesAgainWhereAnotherNodeWasInTheWay) {
+  int times = 5;
+  faults->error = Errc::timed_out;
+  faults->look = [&](std::string_view call) {
+    if (call == "add_presence" && times-- > 0) faults->fail_at = faults->calls - 1;
+  };
+  push(make.presence("pump", 1, true).result("pump", 1, "c1"));
+  start();
+  for (int i = 0; i < 20; ++i) pass(100ms);
+  EXPECT_LE(times, 0);
+  EXPECT_EQ(sink.done, (Texts{"pump online 1", "result c1"}));
+  EXPECT_TRUE(letters.all().empty()) << "no record was to blame";
+  EXPECT_EQ(feed.accounted(), feed.last());
+}
+
+TEST_F(JournalLaneTest, WaitsForNothingIfItWasNeverStarted) {
+  const auto begun = std::chrono::steady_clock::now();
+  lane.stop(60s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 30s);
+  EXPECT_EQ(lane.status().state, LaneState::stopped);
+}
+
 TEST_F(JournalLaneTest, WaitsForAStoreThatIsAwayAndLosesNothing) {
   start();
   faults->down = true;

@@ -93,6 +93,18 @@ TEST_F(TimelineDeskTest, KeepsWhatComesWhileTheStoreIsDownAndDropsWhatIsBeyondIt
   EXPECT_EQ(texts().front(), "109");
 }
 
+TEST_F(TimelineDeskTest, TriesAgainWhereAnotherNodeWasInTheWay) {
+  int times = 3;
+  faults->error = Errc::timed_out;
+  faults->look = [&](std::string_view call) {
+    if (call == "add_timeline" && times-- > 0) faults->fail_at = faults->calls - 1;
+  };
+  note("1");
+  for (int i = 0; i < 8; ++i) pass(250ms);
+  EXPECT_LE(times, 0);
+  EXPECT_EQ(texts(), (std::vector<std::string>{"1"}));
+}
+
 TEST_F(TimelineDeskTest, HandsInWhatIsLeftBeforeTheEnd) {
   for (int i = 0; i < 3; ++i) note(std::to_string(i));
   desk.hand_in();
