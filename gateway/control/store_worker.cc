@@ -276,7 +276,8 @@ void StoreWorker::went_down(const Error& error) {
   log_.error("store_unavailable", {{"store", store_->description()},
                                    {"error", error.detail},
                                    {"hint", "connected devices go on; new ones are told to come back later"}});
-  retry_ = limits_.retry_min;
+  const bool again = back_at_ != Monotonic::min() && clock_.now() - back_at_ < limits_.retry_max;
+  retry_ = again ? std::min(2 * retry_, limits_.retry_max) : limits_.retry_min;
   after(retry_, [this] { try_again(); });
 }
 
@@ -284,6 +285,7 @@ void StoreWorker::try_again() {
   Result<void> reached = opened_ ? transact([](DeviceStore&) { return Result<void>(); }) : store_->open();
   if (reached) {
     came_back();
+    back_at_ = clock_.now();
     log_.info("store_available", {{"store", store_->description()}});
     for (const auto& callback : on_available_) callback();
     return;

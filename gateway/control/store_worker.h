@@ -25,7 +25,8 @@ namespace fieldgate::control {
 struct StoreWorkerLimits {
   std::size_t jobs_max = 65'536;  // waiting
   std::size_t batch_max = 512;    // jobs in one transaction
-  // Between two attempts to reach a store that is unavailable: doubles from one to the other.
+  // Between two attempts to reach a store that is unavailable: doubles from one to the other,
+  // also where it was reached for less than the longest (a full disk lets one read).
   std::chrono::milliseconds retry_min{200};
   std::chrono::milliseconds retry_max{10'000};
 };
@@ -126,7 +127,8 @@ class StoreWorker {
   bool opened_ = false;
   bool tried_ = false;  // to open it
   std::chrono::milliseconds retry_;
-  std::vector<Timer> timers_;  // a heap
+  Monotonic back_at_ = Monotonic::min();  // it was reached again
+  std::vector<Timer> timers_;             // a heap
   std::uint64_t timer_order_ = 0;
 
   mutable Mutex mutex_;

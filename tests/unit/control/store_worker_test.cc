@@ -148,6 +148,23 @@ TEST_F(StoreWorkerTest, TriesLessAndLessOften) {
   EXPECT_EQ(faults->begins - begins, at.size());
 }
 
+// As on a full disk: there is nothing to be said against an empty transaction.
+TEST_F(StoreWorkerTest, TriesLessAndLessOftenAlsoWhatTakesNoChange) {
+  int back = 0;
+  worker.on_available([&] { ++back; });
+  for (int ms = 0; ms < 60'000; ms += 100) {
+    if (worker.available()) worker.submit(failing(Errc::unavailable), [](const Result<void>&) {});
+    pass(100ms);
+  }
+  EXPECT_GE(back, 5);
+  EXPECT_LE(back, 12);
+  pass(60s);
+  EXPECT_TRUE(worker.available());
+  worker.submit(failing(Errc::unavailable), [](const Result<void>&) {});
+  pass(200ms);
+  EXPECT_TRUE(worker.available()) << "it had been there for long";
+}
+
 TEST_F(StoreWorkerTest, SaysSoWhenTheCommitIsLost) {
   faults->look = [&](std::string_view call) {
     if (call == "commit") faults->down = true;
