@@ -26,9 +26,12 @@ std::string too_many_bytes(std::string_view what, std::size_t is, std::size_t ma
 Error not_known(const std::string& id) { return make_error(Errc::not_found, "there is no command " + id); }
 
 bool is_same_request(const CommandEntry& a, const CommandEntry& b) {
+  // A broker takes what a message has waited there off its expiry (MQTT 5.0 section
+  // 3.3.2.3.3), so that of a repetition is another one.
+  const bool same_ttl =
+      b.source.starts_with("mqtt:") || a.expires_unix_ms - a.created_unix_ms == b.expires_unix_ms - b.created_unix_ms;
   return a.name == b.name && a.payload == b.payload && a.timeout_ms == b.timeout_ms &&
-         a.at_most_once == b.at_most_once &&
-         a.expires_unix_ms - a.created_unix_ms == b.expires_unix_ms - b.created_unix_ms;
+         a.at_most_once == b.at_most_once && same_ttl;
 }
 
 }  // namespace
@@ -79,7 +82,8 @@ void CommandDesk::ask(Reply<T> reply, std::function<Result<T>(DeviceStore&)> loo
   const bool taken = worker_.submit(
       [found, look = std::move(look)](DeviceStore& store) -> Result<void> {
         *found = look(store);
-        if (found->has_error() && found->error().code == Errc::unavailable) return found->error();
+        if (found->has_error())
+          return found->error();  // after any of the store's errors nothing but a rollback will do
         return {};
       },
       [found, reply](const Result<void>& outcome) { reply(outcome ? std::move(*found) : Result<T>(outcome.error())); });

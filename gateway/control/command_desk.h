@@ -154,6 +154,7 @@ class CommandDesk final : public Commands, public JournalSink {
   std::unordered_map<DeviceId, std::size_t> coming_in_;
   std::size_t coming_in_all_ = 0;
   bool loaded_ = false;
+  bool load_wanted_ = true;  // there may be open commands in the ledger that are not here
   bool loading_ = false;
   Monotonic load_at_;  // not before, if it could not be read
   Monotonic trim_at_;

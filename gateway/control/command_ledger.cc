@@ -75,6 +75,7 @@ void CommandDesk::store_is_back() {
     command.write_at = clock_.now();
     flush(command);
   });
+  load_wanted_ = true;
   if (!loading_) load_page({});
 }
 
@@ -114,7 +115,7 @@ void CommandDesk::take_page(const std::vector<CommandEntry>& page) {
 }
 
 void CommandDesk::loaded() {
-  loading_ = false;
+  loading_ = load_wanted_ = false;
   loaded_ = true;
   book_.each_line([this](DeviceLine& line) { pump(line); });
 }
@@ -218,6 +219,10 @@ void CommandDesk::write(OpenCommand& command, CommandState state, Epoch epoch, s
 
 void CommandDesk::flush(OpenCommand& command) {
   if (command.writing || !command.unwritten || clock_.now() < command.write_at) return file(command);
+  if (!worker_.available()) {  // as it is back, this is called again
+    command.write_at = clock_.now() + k_write_again;
+    return file(command);
+  }
   struct Write {
     CommandAdvance advance;
     std::optional<CommandEntry> now;  // set anew by each run of the job
@@ -280,7 +285,7 @@ void CommandDesk::tick() {
   commands_wheel_.advance(current, [this](TimerNode& node) { due(static_cast<OpenCommand&>(node)); });
   lines_wheel_.advance(current, [this](TimerNode& node) { pump(static_cast<DeviceLine&>(node)); });
   for (auto& impatient : waiters_.advance(current)) get(impatient.id, std::move(impatient.reply));
-  if (!loaded_ && !loading_ && now >= load_at_ && worker_.available()) load_page({});
+  if (load_wanted_ && !loading_ && now >= load_at_ && worker_.available()) load_page({});
   if (now >= trim_at_) trim();
 }
 

@@ -187,6 +187,20 @@ TEST_F(CommandDeskTest, RefusesAKeyThatStandsForSomethingElse) {
   for (const auto& other : others) EXPECT_EQ(submit(other), conflict);
 }
 
+// A broker counts a message's expiry down while it keeps it (MQTT 5.0 section 3.3.2.3.3).
+TEST_F(CommandDeskTest, TakesARepetitionThatWaitedAtTheBrokerForWhatItIs) {
+  auto first = request("pump");
+  first.idempotency_key = "k1";
+  first.source = "mqtt:north";
+  first.ttl = 30s;
+  const std::string id = submit(first);
+  auto again = first;
+  again.ttl = 21s;
+  EXPECT_EQ(submit(again), id);
+  again.name = "other";
+  EXPECT_EQ(submit(again), conflict);
+}
+
 // --- bounds
 
 TEST_F(CommandDeskTest, QueuesNoMoreForADeviceThanAllowed) {

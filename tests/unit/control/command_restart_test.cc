@@ -244,6 +244,28 @@ TEST_F(CommandRestart, HandsOverNothingThatTheLedgerDidNotTake) {
   }
 }
 
+// What became of an insert whose commit was cut off, nobody knows but the ledger.
+TEST_F(CommandRestart, ReadsWhatIsOpenAgainUntilItCanOnceTheStoreIsBack) {
+  connect("pump");
+  faults->down = true;
+  EXPECT_EQ(submit(request("pump")), make_error_code(Errc::unavailable).message());
+  CommandEntry kept{.id = "00-kept", .device = device_id("pump"), .name = "kept"};
+  kept.created_unix_ms = clock.unix_ms();
+  kept.expires_unix_ms = clock.unix_ms() + 600'000;
+  kept.timeout_ms = 1'000;
+  kept.steps.push_back({CommandState::queued, clock.unix_ms()});
+  ASSERT_TRUE(store->insert_command(kept));
+  int refusals = 0;
+  faults->error = Errc::internal;
+  faults->look = [&](std::string_view call) {
+    if (call == "open_commands" && refusals++ == 0) faults->fail_at = faults->calls - 1;
+  };
+  faults->down = false;
+  pass(15s);
+  EXPECT_GE(refusals, 2);
+  EXPECT_EQ(times_received(kept.id), 1u);
+}
+
 // --- killed everywhere
 
 // A little of everything; the device executes what it gets at once.
