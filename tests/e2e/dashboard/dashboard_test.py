@@ -135,6 +135,16 @@ class DashboardTest(GatewayTestCase):
         browser.script("sessionStorage.setItem('fieldgate.token', 'withdrawn'); location.reload()")
         browser.see("not accepted any more")
 
+    def test_a_link_that_was_cut_short_is_called_so(self):
+        browser = self.browser
+        for end in ("%E0%A4", "%", "two%20words"):
+            browser.open()
+            browser.script("sessionStorage.clear()")
+            browser.driver.get("about:blank")
+            browser.driver.get(f"{self.base}/#token={end}")
+            browser.see("was all of it copied?")
+            self.assertEqual(browser.script("return [location.hash, sessionStorage.length]"), ["", 0])
+
     def test_a_token_that_may_only_look_is_told_what_it_lacks(self):
         browser = self.browser
         browser.open("#/devices/pump-1", token=READ_TOKEN)
