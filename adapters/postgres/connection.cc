@@ -222,7 +222,7 @@ Result<std::size_t> Connection::run(std::span<const store::Call> calls, const st
   std::size_t rows = 0;
   for (std::size_t first = 0; first < calls.size(); first += k_pipeline_calls) {
     const auto some = calls.subspan(first, std::min(k_pipeline_calls, calls.size() - first));
-    const auto done = run_pipeline(some, first, on_row);
+    auto done = run_pipeline(some, first, on_row);
     if (!done) return done;
     rows += *done;
   }

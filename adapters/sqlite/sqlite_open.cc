@@ -31,7 +31,8 @@ constexpr const char* k_configuration =
     "PRAGMA locking_mode = EXCLUSIVE;"
     "PRAGMA foreign_keys = ON;"
     "PRAGMA trusted_schema = OFF;"
-    "PRAGMA synchronous = FULL;";
+    "PRAGMA synchronous = FULL;"
+    "PRAGMA journal_size_limit = 16777216;";  // of the log, once it has been taken over
 
 void unix_ms(sqlite3_context* context, int, sqlite3_value**) {
   const auto* clock = static_cast<const Clock*>(::sqlite3_user_data(context));

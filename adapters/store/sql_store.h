@@ -121,7 +121,10 @@ auto SqlStore::atomically(F&& work) -> decltype(work()) {
     database_->rollback();
     return done;
   }
-  if (auto committed = database_->commit(); !committed) return committed.error();
+  if (auto committed = database_->commit(); !committed) {
+    database_->rollback();
+    return committed.error();
+  }
   return done;
 }
 

@@ -25,8 +25,8 @@ constexpr Statement k_twin{
     "desired_version, desired_unix_ms, acknowledged_version, acknowledged_error, acknowledged_unix_ms "
     "FROM twins WHERE device_id = $1",
     true};
-// Versions only rise: what would take one back was made from a twin that somebody else
-// has changed meanwhile.
+// Versions only rise, and each has one document: what breaks that was made from a twin that
+// somebody else has changed, or made, meanwhile.
 constexpr Statement k_put_twin{
     "INSERT INTO twins (device_id, reported_json, reported_version, reported_unix_ms, reported_stream, reported_seq, "
     "desired_json, desired_version, desired_unix_ms, acknowledged_version, acknowledged_error, acknowledged_unix_ms) "
@@ -37,8 +37,11 @@ constexpr Statement k_put_twin{
     "desired_version = excluded.desired_version, desired_unix_ms = excluded.desired_unix_ms, "
     "acknowledged_version = excluded.acknowledged_version, acknowledged_error = excluded.acknowledged_error, "
     "acknowledged_unix_ms = excluded.acknowledged_unix_ms "
-    "WHERE twins.reported_version <= excluded.reported_version "
-    "AND twins.desired_version <= excluded.desired_version RETURNING device_id"};
+    "WHERE (twins.reported_version < excluded.reported_version OR "
+    "(twins.reported_version = excluded.reported_version AND twins.reported_json = excluded.reported_json)) "
+    "AND (twins.desired_version < excluded.desired_version OR "
+    "(twins.desired_version = excluded.desired_version AND twins.desired_json = excluded.desired_json)) "
+    "RETURNING device_id"};
 
 Result<TimelineEntry> read_timeline(const RowView& row) {
   auto device = decode_device(row.text(0));
@@ -92,7 +95,7 @@ Result<void> SqlStore::put_twin(const Twin& twin) {
              twin.desired_unix_ms, number(twin.acknowledged_version), error, twin.acknowledged_unix_ms});
     if (!done) return done.error();
     if (*done > 0) return {};
-    return make_error(Errc::conflict, "the twin of " + twin.device.str() + " has newer versions meanwhile");
+    return make_error(Errc::timed_out, "the twin of " + twin.device.str() + " was changed by somebody else meanwhile");
   });
 }
 

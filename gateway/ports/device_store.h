@@ -171,7 +171,8 @@ class DeviceStore {
 
   // --- twins
   virtual Result<std::optional<Twin>> twin(const DeviceId& id) = 0;
-  // Errc::conflict: it would take a version back, so somebody else changed it meanwhile.
+  // Errc::timed_out: it would take a version back, or give one a second document: somebody
+  // else changed it meanwhile.
   virtual Result<void> put_twin(const Twin& twin) = 0;
 
   // --- timelines
