@@ -25,6 +25,7 @@ control::PresenceLimits presence_limits(const StoreSettings& store) {
   control::PresenceLimits limits;
   limits.lease = store.lease;
   limits.events_max = store.presence_events_max;
+  limits.timeline_entries = store.timeline_entries;
   return limits;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/presence_log.h"
 
+#include "gateway/core/timeline.h"
+
 #include <algorithm>
 #include <iterator>
 #include <optional>
@@ -16,6 +18,18 @@ constexpr milliseconds k_tidy_every{60'000};
 
 bool newer(Epoch epoch, bool online, Epoch than, bool than_online) noexcept {
   return epoch != than ? epoch > than : than_online && !online;
+}
+
+// What a process that ended without a word could not write into the timelines itself.
+std::vector<TimelineEntry> ends_of(std::span<const PresenceEvent> events) {
+  std::vector<TimelineEntry> out;
+  for (const PresenceEvent& event : events) {
+    TimelineEntry entry{.device = event.device, .kind = TimelineKind::disconnected, .unix_ms = event.unix_ms};
+    entry.epoch = event.epoch;
+    entry.fields = {{"reason", event.reason}};
+    out.push_back(std::move(entry));
+  }
+  return out;
 }
 
 }  // namespace
@@ -52,7 +66,7 @@ void PresenceLog::end_earlier(Told told) {
         auto events = store.end_earlier_boots(node_.name, node_.boot_id, clock_.unix_ms(), k_page);
         if (!events) return events.error();
         *ended = events->size();
-        return {};
+        return store.add_timeline(ends_of(*events), limits_.timeline_entries);
       },
       [this, ended, told](const Result<void>& outcome) {
         if (!outcome) return told(outcome);

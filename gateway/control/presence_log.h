@@ -27,6 +27,7 @@ namespace fieldgate::control {
 struct PresenceLimits {
   std::chrono::seconds lease{15};
   std::uint64_t events_max = 1'000'000;           // kept in the store
+  std::uint32_t timeline_entries = 100;           // kept per device
   std::chrono::milliseconds flush_every{60'000};  // of time stamps
   std::size_t devices_max = 200'000;              // of which something is known here that the store may not know yet
 };

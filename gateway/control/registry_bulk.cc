@@ -20,6 +20,7 @@ struct RegistryDesk::Bulk {
   std::size_t end = 0;
   std::optional<std::size_t> culprit{};                             // the item that the last run came to grief over
   std::vector<std::pair<std::size_t, Result<DeviceEntry>>> done{};  // by the last run
+  std::vector<RegistryChange> news{};                               // of these
 };
 
 void RegistryDesk::put_all(std::vector<Item> items, std::string by, Reply<std::vector<Result<DeviceEntry>>> reply) {
@@ -58,10 +59,11 @@ Result<DeviceEntry> RegistryDesk::edited_item(const DeviceEntry* current, const 
   return entry;
 }
 
-// One step, but for what is refused already.
+// One step, but for what is refused already. What changes nothing is left as it is.
 Result<void> RegistryDesk::put_items(DeviceStore& store, Bulk& bulk) {
   bulk.culprit.reset();
   bulk.done.clear();
+  bulk.news.clear();
   for (std::size_t at = bulk.begin; at < bulk.end; ++at) {
     if (bulk.outcomes[at]) continue;
     bulk.culprit = at;
@@ -72,8 +74,13 @@ Result<void> RegistryDesk::put_items(DeviceStore& store, Bulk& bulk) {
       bulk.done.emplace_back(at, entry.error());
       continue;
     }
+    if (*current && is_same(*entry, **current)) {
+      bulk.done.emplace_back(at, **std::move(current));
+      continue;
+    }
     auto put = store.put_device(*entry, *current ? (*current)->revision : 0);
     if (!put) return put.error();
+    bulk.news.push_back({put->id, put->revision, *put});
     bulk.done.emplace_back(at, *std::move(put));
   }
   bulk.culprit.reset();
@@ -92,12 +99,8 @@ void RegistryDesk::settle_step(const std::shared_ptr<Bulk>& bulk, const Result<v
     }
     bulk->end = bulk->items.size();
   } else {
-    std::vector<RegistryChange> changes;
-    for (auto& [at, entry] : bulk->done) {
-      if (entry) changes.push_back({entry->id, entry->revision, *entry});
-      bulk->outcomes[at] = std::move(entry);
-    }
-    changed(std::move(changes), bulk->by);
+    for (auto& [at, entry] : bulk->done) bulk->outcomes[at] = std::move(entry);
+    changed(std::move(bulk->news), bulk->by);
   }
   if (bulk->end < bulk->items.size()) {
     bulk->begin = bulk->end;

@@ -73,6 +73,11 @@ bool has_credential(const DeviceEntry& entry, const DeviceCredential& credential
 
 }  // namespace
 
+bool is_same(const DeviceEntry& a, const DeviceEntry& b) {
+  return a.id == b.id && a.enabled == b.enabled && a.labels == b.labels && a.note == b.note &&
+         a.automatic == b.automatic && a.credentials == b.credentials;
+}
+
 Result<DeviceEntry> edited(const DeviceId& id, const DeviceEntry* current, const DevicePatch& patch, PutMode mode,
                            std::size_t labels_max, std::int64_t now_unix_ms) {
   if (mode == PutMode::create && current != nullptr) {

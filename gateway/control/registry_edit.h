@@ -23,6 +23,9 @@ inline constexpr std::size_t k_label_value_bytes_max = 256;
 Result<DeviceEntry> edited(const DeviceId& id, const DeviceEntry* current, const DevicePatch& patch, PutMode mode,
                            std::size_t labels_max, std::int64_t now_unix_ms);
 
+// But for when it changed.
+bool is_same(const DeviceEntry& a, const DeviceEntry& b);
+
 // Adds `wanted` under `credential_id`, and lets the others of its kind expire as it says.
 Result<void> add_credential(DeviceEntry& entry, const NewCredential& wanted, std::string credential_id,
                             std::int64_t now_unix_ms);

@@ -196,7 +196,7 @@ class StoreOutageTest(GatewayTestCase):
         gateway = self.on_postgres(CommandStorm.SETTINGS)
         storm = CommandStorm(self, gateway)
         await storm.begin()
-        for go_away, come_back in 2 * [(self.postgres.stop, self.postgres.start), (self.postgres.freeze, self.postgres.thaw)]:
+        for go_away, come_back in ((self.postgres.stop, self.postgres.start), (self.postgres.freeze, self.postgres.thaw)):
             await storm.more(storm.random.randrange(10, 30))
             go_away()
             await self.until(lambda: self.store_is_down(gateway), "the outage to be noticed")

@@ -99,6 +99,12 @@ TEST_F(PresenceLogTest, EndsWhatItsEarlierBootsLeftOnline) {
     }
   }
   EXPECT_EQ(sink.presence.size(), now.size()) << "the sinks know them all";
+  const auto why =
+      ask<std::vector<TimelineEntry>>([](DeviceStore& store) { return store.timeline(device_id("d3"), 0, 10); });
+  ASSERT_TRUE(why && why->size() == 1) << "what the process that ended could not write down";
+  EXPECT_EQ(why->front().kind, TimelineKind::disconnected);
+  EXPECT_EQ(why->front().epoch, Epoch{4});
+  EXPECT_EQ(why->front().fields, (TimelineFields{{"reason", "node_lost"}}));
 }
 
 TEST_F(PresenceLogTest, EndsThemLaterIfTheStoreIsAwayAtTheStart) {

@@ -381,6 +381,22 @@ TEST_F(RegistryBulkTest, PassesOverWhatTheStoreRefuses) {
   EXPECT_EQ(again[0]->credentials.size(), 1U);
 }
 
+TEST_F(RegistryBulkTest, LeavesAloneWhatItWouldNotChange) {
+  auto items = std::vector{item("a", labelled({{"site", "north"}})), item("b")};
+  items[0].credentials.push_back({.sha256 = k_hash_a, .note = {}});
+  const auto first = put_all(items);
+  const std::size_t told = sink.registry.size();
+  clock.passed += 5s;
+  items[1].patch = labelled({{"site", "south"}});
+  const auto again = put_all(items);
+  ASSERT_TRUE(first[0] && first[1] && again[0] && again[1]);
+  EXPECT_EQ(again[0]->revision, first[0]->revision);
+  EXPECT_EQ(again[0]->updated_unix_ms, first[0]->updated_unix_ms);
+  EXPECT_EQ(again[0]->credentials, first[0]->credentials);
+  EXPECT_GT(again[1]->revision, first[1]->revision);
+  EXPECT_EQ(sink.registry.size(), told + 1) << "of the other alone";
+}
+
 TEST_F(RegistryBulkTest, SaysWhatAnOutageCutOff) {
   std::vector<Registry::Item> items;
   for (std::size_t i = 0; i < RegistryDesk::k_put_all_step + 1; ++i) items.push_back(item("d" + std::to_string(i)));
