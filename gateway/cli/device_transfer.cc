@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <ostream>
@@ -43,9 +44,10 @@ class Outcomes {
 
   Result<void> take(std::string_view piece) {
     if (view_.raw != nullptr) *view_.raw << piece;
+    const std::size_t known = rest_.size();  // without a line end: looked at before
     rest_ += piece;
     std::size_t begin = 0;
-    for (std::size_t end = 0; (end = rest_.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    for (std::size_t end = 0; (end = rest_.find('\n', std::max(begin, known))) != std::string::npos; begin = end + 1) {
       if (auto read = line(std::string_view(rest_).substr(begin, end - begin)); !read) return read;
     }
     rest_.erase(0, begin);
