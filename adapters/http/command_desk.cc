@@ -31,8 +31,8 @@ Response command_answer(const CommandEntry& command) {
   return response;
 }
 
-Response submit_problem(const Error& error, std::string_view request_id, const std::string& device) {
-  if (auto problem = store_problem(error, request_id)) return std::move(*problem);
+Response submit_problem(const Error& error, std::string_view request_id, const std::string& device, Log& log) {
+  if (auto problem = store_problem(error, request_id, log)) return std::move(*problem);
   switch (static_cast<Errc>(error.code.value())) {
     case Errc::not_found:
       return make_problem(Problem::device_not_found, request_id, "no device '" + device + "' is known here");
@@ -151,7 +151,8 @@ void CommandDesk::submit(const Request& request, const TokenHolder& who, Handler
                              loop_, k_store_deadline,
                              [this, id = device->str(), wait = std::get<milliseconds>(wait), request_id = request.id,
                               respond = std::move(respond)](const Result<Commands::Accepted>& outcome) {
-                               if (!outcome) return respond(submit_problem(outcome.error(), request_id, id));
+                               if (!outcome)
+                                 return respond(submit_problem(outcome.error(), request_id, id, ports_.log));
                                accepted(*outcome, wait, request_id, respond);
                              }));
 }
@@ -183,22 +184,27 @@ void CommandDesk::list(const Request& request, Handler::Respond respond) {
   if (!device) return respond(make_problem(Problem::device_not_found, request.id, "no such device is known here"));
   PageRequest& wanted = std::get<PageRequest>(page);
   const std::string before = wanted.after ? wanted.after->text : std::string();
-  ports_.control.commands->list(device->id, before, wanted.limit + 1,
-                                on_loop<std::vector<CommandEntry>>(
-                                    loop_, k_store_deadline,
-                                    [this, wanted, id, request_id = request.id,
-                                     respond = std::move(respond)](Result<std::vector<CommandEntry>> commands) {
-                                      if (!commands) return respond(submit_problem(commands.error(), request_id, id));
-                                      std::optional<std::string> next;
-                                      if (commands->size() > wanted.limit) {
-                                        commands->erase(commands->begin() + static_cast<std::ptrdiff_t>(wanted.limit),
-                                                        commands->end());
-                                        next = seal_.seal({0, id, commands->back().id}, wanted.fingerprint);
-                                      }
-                                      Response response;
-                                      response.body = commands_json(*commands, next);
-                                      respond(std::move(response));
-                                    }));
+  ports_.control.commands->list(
+      device->id, before, wanted.limit + 1,
+      on_loop<std::vector<CommandEntry>>(
+          loop_, k_store_deadline,
+          [this, wanted, id, request_id = request.id,
+           respond = std::move(respond)](Result<std::vector<CommandEntry>> commands) {
+            if (!commands && wanted.after && commands.error().code == Errc::not_found) {
+              return respond(make_problem(
+                  Problem::invalid_cursor, request_id,
+                  "the command that the page ended with is there no more; begin without a cursor", "cursor"));
+            }
+            if (!commands) return respond(submit_problem(commands.error(), request_id, id, ports_.log));
+            std::optional<std::string> next;
+            if (commands->size() > wanted.limit) {
+              commands->erase(commands->begin() + static_cast<std::ptrdiff_t>(wanted.limit), commands->end());
+              next = seal_.seal({0, id, commands->back().id}, wanted.fingerprint);
+            }
+            Response response;
+            response.body = commands_json(*commands, next);
+            respond(std::move(response));
+          }));
 }
 
 void CommandDesk::show(const Request& request, Handler::Respond respond) {
@@ -208,9 +214,12 @@ void CommandDesk::show(const Request& request, Handler::Respond respond) {
   const std::string& id = request.target.segments[3];
   const Reply<CommandEntry> reply = on_loop<CommandEntry>(
       loop_, patience + k_store_deadline,
-      [request_id = request.id, respond = std::move(respond)](const Result<CommandEntry>& command) {
+      [this, request_id = request.id, respond = std::move(respond)](const Result<CommandEntry>& command) {
         if (!command) {
-          auto problem = store_problem(command.error(), request_id);
+          auto problem = store_problem(command.error(), request_id, ports_.log);
+          if (!problem && command.error().code == Errc::full) {
+            problem = make_problem(Problem::queue_full, request_id, command.error().detail);
+          }
           return respond(problem ? std::move(*problem) : command_not_found(request_id));
         }
         Response response;
@@ -227,13 +236,13 @@ void CommandDesk::cancel(const Request& request, const TokenHolder& who, Handler
       request.target.segments[3], "api:" + who.name,
       on_loop<CommandEntry>(
           loop_, k_store_deadline,
-          [request_id = request.id, respond = std::move(respond)](const Result<CommandEntry>& command) {
+          [this, request_id = request.id, respond = std::move(respond)](const Result<CommandEntry>& command) {
             if (command) {
               Response response = command_answer(*command);
               response.changed = 1;
               return respond(std::move(response));
             }
-            auto problem = store_problem(command.error(), request_id);
+            auto problem = store_problem(command.error(), request_id, ports_.log);
             if (!problem && command.error().code == Errc::conflict) {
               problem = make_problem(Problem::command_ended, request_id,
                                      "there is nothing to cancel any more: look at its state");

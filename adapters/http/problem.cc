@@ -38,7 +38,7 @@ constexpr std::array<ProblemInfo, k_problems> k_table = {{
     {precondition_failed, 412, "/problems/precondition-failed", "It is not what the request expects any more"},
     {body_too_large, 413, "/problems/body-too-large", "The body is too large"},
     {unsupported_media_type, 415, "/problems/unsupported-media-type", "The body's type is not taken here"},
-    {queue_full, 429, "/problems/queue-full", "Too many commands wait already"},
+    {queue_full, 429, "/problems/queue-full", "Too many commands, or waiting for them, already"},
     {headers_too_large, 431, "/problems/headers-too-large", "The request's head is too large"},
     {no_store, 501, "/problems/no-store", "This gateway keeps no store"},
     {store_unavailable, 503, "/problems/store-unavailable", "The store does not answer"},

@@ -25,8 +25,8 @@ Response precondition_failed(std::string_view request_id, std::string_view detai
 
 // What stands in the way of a change of a registry entry.
 Response entry_problem(const Error& error, std::string_view request_id, const std::string& id,
-                       const Conditions& conditions) {
-  if (auto problem = store_problem(error, request_id)) return std::move(*problem);
+                       const Conditions& conditions, Log& log) {
+  if (auto problem = store_problem(error, request_id, log)) return std::move(*problem);
   if (error.code == Errc::not_found) {
     return conditions.must_exist || conditions.expected
                ? precondition_failed(request_id, "no device '" + id + "' is in the registry")
@@ -58,8 +58,8 @@ Response done() {
   return response;
 }
 
-Response credential_problem(const Error& error, std::string_view request_id, const std::string& id) {
-  if (auto problem = store_problem(error, request_id)) return std::move(*problem);
+Response credential_problem(const Error& error, std::string_view request_id, const std::string& id, Log& log) {
+  if (auto problem = store_problem(error, request_id, log)) return std::move(*problem);
   if (error.code == Errc::not_found) return not_registered(request_id, id);
   if (error.code == Errc::conflict) {
     return make_problem(Problem::credential_taken, request_id, "a device has a credential with that hash already");
@@ -127,7 +127,9 @@ void RegistryDesk::put(const Request& request, const DeviceId& id, std::string b
       on_loop<DeviceEntry>(loop_, k_store_deadline,
                            [this, id, known, conditions, request_id = request.id,
                             respond = std::move(respond)](const Result<DeviceEntry>& entry) {
-                             if (!entry) return respond(entry_problem(entry.error(), request_id, id.str(), conditions));
+                             if (!entry)
+                               return respond(
+                                   entry_problem(entry.error(), request_id, id.str(), conditions, ports_.log));
                              index_.apply(RegistryChange{id, entry->revision, *entry});
                              respond(entry_answer(*entry, !known && entry->created_unix_ms == entry->updated_unix_ms));
                            }));
@@ -143,15 +145,16 @@ void RegistryDesk::patch(const Request& request, const DeviceId& id, std::string
   DevicePatch wanted = read_entry_patch(std::get<boost::json::object>(body), faults);
   if (!faults.empty()) return respond(invalid_body(request.id, faults));
   if (conditions.cannot_hold) return respond(precondition_failed(request.id, "no entry has that entity tag"));
-  ports_.control.registry->put(
-      id, std::move(wanted), PutMode::update, conditions.expected, std::move(by),
-      on_loop<DeviceEntry>(loop_, k_store_deadline,
-                           [this, id, conditions, request_id = request.id,
-                            respond = std::move(respond)](const Result<DeviceEntry>& entry) {
-                             if (!entry) return respond(entry_problem(entry.error(), request_id, id.str(), conditions));
-                             index_.apply(RegistryChange{id, entry->revision, *entry});
-                             respond(entry_answer(*entry, false));
-                           }));
+  ports_.control.registry->put(id, std::move(wanted), PutMode::update, conditions.expected, std::move(by),
+                               on_loop<DeviceEntry>(loop_, k_store_deadline,
+                                                    [this, id, conditions, request_id = request.id,
+                                                     respond = std::move(respond)](const Result<DeviceEntry>& entry) {
+                                                      if (!entry)
+                                                        return respond(entry_problem(entry.error(), request_id,
+                                                                                     id.str(), conditions, ports_.log));
+                                                      index_.apply(RegistryChange{id, entry->revision, *entry});
+                                                      respond(entry_answer(*entry, false));
+                                                    }));
 }
 
 void RegistryDesk::remove(const Request& request, const DeviceId& id, std::string by, Handler::Respond respond) {
@@ -165,7 +168,8 @@ void RegistryDesk::remove(const Request& request, const DeviceId& id, std::strin
                              [this, id, conditions, request_id = request.id,
                               respond = std::move(respond)](const Result<std::uint64_t>& revision) {
                                if (!revision)
-                                 return respond(entry_problem(revision.error(), request_id, id.str(), conditions));
+                                 return respond(
+                                     entry_problem(revision.error(), request_id, id.str(), conditions, ports_.log));
                                index_.apply(RegistryChange{id, *revision, std::nullopt});
                                respond(done());
                              }));
@@ -188,8 +192,8 @@ void RegistryDesk::list_credentials(const Request& request, const DeviceId& id, 
   ports_.control.registry->get(
       id, on_loop<DeviceEntry>(
               loop_, k_store_deadline,
-              [id, request_id = request.id, respond = std::move(respond)](const Result<DeviceEntry>& entry) {
-                if (!entry) return respond(entry_problem(entry.error(), request_id, id.str(), {}));
+              [this, id, request_id = request.id, respond = std::move(respond)](const Result<DeviceEntry>& entry) {
+                if (!entry) return respond(entry_problem(entry.error(), request_id, id.str(), {}, ports_.log));
                 Response response;
                 response.body = credentials_json(*entry);
                 respond(std::move(response));
@@ -205,19 +209,18 @@ void RegistryDesk::add_credential(const Request& request, const DeviceId& id, st
   if (!faults.empty()) return respond(invalid_body(request.id, faults));
   ports_.control.registry->add_credential(
       id, wanted.credential, std::move(by),
-      on_loop<DeviceCredential>(loop_, k_store_deadline,
-                                [id, request_id = request.id, token = std::move(wanted.token),
-                                 respond = std::move(respond)](const Result<DeviceCredential>& credential) {
-                                  if (!credential)
-                                    return respond(credential_problem(credential.error(), request_id, id.str()));
-                                  Response response;
-                                  response.status = 201;
-                                  response.body = credential_json(*credential, token);
-                                  response.headers.emplace_back(
-                                      "Location", "/api/v1/devices/" + id.str() + "/credentials/" + credential->id);
-                                  response.changed = 1;
-                                  respond(std::move(response));
-                                }));
+      on_loop<DeviceCredential>(
+          loop_, k_store_deadline,
+          [this, id, request_id = request.id, token = std::move(wanted.token),
+           respond = std::move(respond)](const Result<DeviceCredential>& credential) {
+            if (!credential) return respond(credential_problem(credential.error(), request_id, id.str(), ports_.log));
+            Response response;
+            response.status = 201;
+            response.body = credential_json(*credential, token);
+            response.headers.emplace_back("Location", "/api/v1/devices/" + id.str() + "/credentials/" + credential->id);
+            response.changed = 1;
+            respond(std::move(response));
+          }));
 }
 
 void RegistryDesk::remove_credential(const Request& request, const DeviceId& id, std::string by,
@@ -225,9 +228,9 @@ void RegistryDesk::remove_credential(const Request& request, const DeviceId& id,
   ports_.control.registry->remove_credential(
       id, request.target.segments[5], std::move(by),
       on_loop<bool>(loop_, k_store_deadline,
-                    [request_id = request.id, respond = std::move(respond)](const Result<bool>& removed) {
+                    [this, request_id = request.id, respond = std::move(respond)](const Result<bool>& removed) {
                       if (removed) return respond(done());
-                      if (auto problem = store_problem(removed.error(), request_id))
+                      if (auto problem = store_problem(removed.error(), request_id, ports_.log))
                         return respond(std::move(*problem));
                       respond(make_problem(Problem::credential_not_found, request_id,
                                            "list the device's credentials to see what there is"));

@@ -5,6 +5,7 @@
 #include "adapters/http/message.h"
 #include "adapters/http/problem.h"
 #include "gateway/ports/control.h"
+#include "gateway/ports/log.h"
 
 #include <chrono>
 #include <memory>
@@ -42,8 +43,9 @@ Reply<T> on_loop(const std::weak_ptr<Loop>& loop, std::chrono::milliseconds dead
 }
 
 // What an error of the store means that says nothing of the thing asked for; nullopt:
-// it does say something, or has to be given a meaning by who asked.
-std::optional<Response> store_problem(const Error& error, std::string_view request_id);
+// it does say something, or has to be given a meaning by who asked. What nobody should
+// ever see is in `log`, too.
+std::optional<Response> store_problem(const Error& error, std::string_view request_id, Log& log);
 
 Response no_store(std::string_view request_id);
 

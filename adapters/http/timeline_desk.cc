@@ -15,8 +15,8 @@ Response unknown_device(std::string_view request_id) {
   return make_problem(Problem::device_not_found, request_id, "no such device is known here");
 }
 
-Response list_problem(const Error& error, std::string_view request_id) {
-  auto problem = store_problem(error, request_id);
+Response list_problem(const Error& error, std::string_view request_id, Log& log) {
+  auto problem = store_problem(error, request_id, log);
   return problem ? std::move(*problem) : unknown_device(request_id);
 }
 
@@ -55,7 +55,8 @@ void TimelineDesk::list_timeline(const Request& request, Handler::Respond respon
       on_loop<std::vector<TimelineEntry>>(loop_, k_store_deadline,
                                           [this, wanted, id, request_id = request.id,
                                            respond = std::move(respond)](Result<std::vector<TimelineEntry>> entries) {
-                                            if (!entries) return respond(list_problem(entries.error(), request_id));
+                                            if (!entries)
+                                              return respond(list_problem(entries.error(), request_id, ports_.log));
                                             const auto next = cut(*entries, wanted, id, seal_);
                                             Response response;
                                             response.body = timeline_json(*entries, next);
@@ -75,7 +76,8 @@ void TimelineDesk::list_presence(const Request& request, Handler::Respond respon
       on_loop<std::vector<PresenceEvent>>(loop_, k_store_deadline,
                                           [this, wanted, id, request_id = request.id,
                                            respond = std::move(respond)](Result<std::vector<PresenceEvent>> events) {
-                                            if (!events) return respond(list_problem(events.error(), request_id));
+                                            if (!events)
+                                              return respond(list_problem(events.error(), request_id, ports_.log));
                                             const auto next = cut(*events, wanted, id, seal_);
                                             Response response;
                                             response.body = presence_json(*events, next);

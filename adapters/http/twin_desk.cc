@@ -22,8 +22,8 @@ Response twin_answer(const Twin& twin, std::string_view request_id) {
   return response;
 }
 
-Response twin_problem(const Error& error, std::string_view request_id, const std::string& id) {
-  if (auto problem = store_problem(error, request_id)) return std::move(*problem);
+Response twin_problem(const Error& error, std::string_view request_id, const std::string& id, Log& log) {
+  if (auto problem = store_problem(error, request_id, log)) return std::move(*problem);
   if (error.code == Errc::not_found) {
     return make_problem(Problem::device_not_found, request_id, "no device '" + id + "' is known here");
   }
@@ -43,12 +43,12 @@ void TwinDesk::answer(Route route, const Request& request, const TokenHolder& wh
   const Result<DeviceId> id = DeviceId::parse(request.target.segments[3]);
   if (!id) return respond(make_problem(Problem::device_not_found, request.id, "that is not a device id"));
   if (route == Route::twin_desired) return set_desired(request, *id, "api:" + who.name, std::move(respond));
-  ports_.control.twins->get(
-      *id,
-      on_loop<Twin>(loop_, k_store_deadline,
-                    [id = id->str(), request_id = request.id, respond = std::move(respond)](const Result<Twin>& twin) {
-                      respond(twin ? twin_answer(*twin, request_id) : twin_problem(twin.error(), request_id, id));
-                    }));
+  ports_.control.twins->get(*id, on_loop<Twin>(loop_, k_store_deadline,
+                                               [this, id = id->str(), request_id = request.id,
+                                                respond = std::move(respond)](const Result<Twin>& twin) {
+                                                 respond(twin ? twin_answer(*twin, request_id)
+                                                              : twin_problem(twin.error(), request_id, id, ports_.log));
+                                               }));
 }
 
 void TwinDesk::set_desired(const Request& request, const DeviceId& id, std::string by, Handler::Respond respond) {
@@ -63,13 +63,14 @@ void TwinDesk::set_desired(const Request& request, const DeviceId& id, std::stri
   }
   ports_.control.twins->set_desired(
       id, compact(std::get<boost::json::object>(body)), patch, conditions.expected, std::move(by),
-      on_loop<Twin>(loop_, k_store_deadline,
-                    [id = id.str(), request_id = request.id, respond = std::move(respond)](const Result<Twin>& twin) {
-                      if (!twin) return respond(twin_problem(twin.error(), request_id, id));
-                      Response response = twin_answer(*twin, request_id);
-                      response.changed = 1;
-                      respond(std::move(response));
-                    }));
+      on_loop<Twin>(
+          loop_, k_store_deadline,
+          [this, id = id.str(), request_id = request.id, respond = std::move(respond)](const Result<Twin>& twin) {
+            if (!twin) return respond(twin_problem(twin.error(), request_id, id, ports_.log));
+            Response response = twin_answer(*twin, request_id);
+            response.changed = 1;
+            respond(std::move(response));
+          }));
 }
 
 }  // namespace fieldgate::http

@@ -151,6 +151,7 @@ class FakeControl final : public Registry, public Commands, public Twins, public
   void list(const DeviceId& device, std::string before, std::size_t limit,
             Reply<std::vector<CommandEntry>> reply) override {
     give(reply, [&]() -> Result<std::vector<CommandEntry>> {
+      if (!before.empty() && commands_.count(before) == 0) return make_error(Errc::not_found, "no command " + before);
       std::vector<CommandEntry> out;
       for (auto at = commands_.rbegin(); at != commands_.rend() && out.size() < limit; ++at) {
         if (at->second.device == device && (before.empty() || at->first < before)) out.push_back(at->second);
@@ -183,6 +184,10 @@ class FakeControl final : public Registry, public Commands, public Twins, public
       std::erase_if(waiting_, [&](const auto& one) { return one.first == id; });
     }
     for (const auto& reply : told) reply(*command);
+  }
+  void clear_commands() {
+    const MutexLock lock(mutex_);
+    commands_.clear();
   }
   void set_sent(const std::string& id) {
     const MutexLock lock(mutex_);

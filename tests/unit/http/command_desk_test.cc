@@ -133,6 +133,8 @@ TEST_F(CommandDeskTest, ListsTheNewestFirstPageByPage) {
   EXPECT_EQ(problem(ask("GET", "/api/v1/devices/other/commands" + query)), "/problems/invalid-cursor");
   EXPECT_EQ(problem(ask("GET", "/api/v1/devices/pump-7/commands?limit=101")), "/problems/invalid-parameter");
   EXPECT_EQ(problem(ask("GET", "/api/v1/devices/nobody/commands")), "/problems/device-not-found");
+  control.clear_commands();  // some time after their end
+  EXPECT_EQ(problem(ask("GET", "/api/v1/devices/pump-7/commands" + query)), "/problems/invalid-cursor");
 }
 
 TEST_F(CommandDeskTest, CancelsWhatHasNotEnded) {
