@@ -62,7 +62,7 @@ ControlPart::ControlPart(const Settings& settings, const NodeRow& node, std::uni
       presence_(worker_, node, borrowed.clock, borrowed.log, presence_limits(settings.store)),
       timelines_(worker_, presence_, timeline_limits(settings.store), borrowed.log),
       commands_(worker_, borrowed.clock, borrowed.log, settings.commands, settings.store.commands_kept),
-      twins_(worker_, borrowed.clock, borrowed.log, settings.twins),
+      twins_(worker_, borrowed.clock, settings.twins),
       lane_(worker_, borrowed.reader, borrowed.dead_letters, borrowed.clock, borrowed.log) {
   lane_.add(presence_);
   lane_.add(commands_);

@@ -63,7 +63,7 @@ void RegistryDesk::get(const DeviceId& id, Reply<DeviceEntry> reply) {
       [id, found, reply](const Result<void>& outcome) {
         if (!outcome) return reply(outcome.error());
         if (!*found) return reply(not_registered(id));
-        reply(**std::move(found));
+        reply(std::move(**found));
       });
   if (!taken) answer_later([reply] { reply(too_busy()); });
 }

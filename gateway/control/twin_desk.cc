@@ -57,10 +57,11 @@ struct TwinDesk::Wish {
   std::optional<json::object> delta;  // against the version before, if there is one
 };
 
-TwinDesk::TwinDesk(StoreWorker& worker, const Clock& clock, Log& log, const TwinSettings& settings)
-    : worker_(worker), clock_(clock), log_(log), settings_(settings), inbox_(worker, [this](const auto& words) {
-        heard(words);
-      }) {}
+TwinDesk::TwinDesk(StoreWorker& worker, const Clock& clock, const TwinSettings& settings)
+    : worker_(worker),
+      clock_(clock),
+      settings_(settings),
+      inbox_(worker, [this](const auto& words) { heard(words); }) {}
 
 void TwinDesk::start(ControlLinks links) { links_ = std::move(links); }
 

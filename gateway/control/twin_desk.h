@@ -10,7 +10,6 @@
 #include "gateway/ports/clock.h"
 #include "gateway/ports/control.h"
 #include "gateway/ports/downlink.h"
-#include "gateway/ports/log.h"
 
 #include <boost/json/object.hpp>
 
@@ -37,7 +36,7 @@ namespace fieldgate::control {
 // version higher.
 //
 // Thread:  Twins and devices_changed() any. The rest: the store's, or before that starts.
-// Borrows: worker, clock, log and what is linked, which outlive this; this outlives the
+// Borrows: worker, clock and what is linked, which outlive this; this outlives the
 //          threads of the worker and the downlink.
 // Bounds:  TwinSettings::document_bytes_max for each document, k_json_depth_max levels. A
 //          report that would make it larger is not taken: the timeline says so.
@@ -45,7 +44,7 @@ class TwinDesk final : public Twins, public JournalSink {
  public:
   static constexpr std::size_t k_devices_per_job = 100;
 
-  TwinDesk(StoreWorker& worker, const Clock& clock, Log& log, const TwinSettings& settings);
+  TwinDesk(StoreWorker& worker, const Clock& clock, const TwinSettings& settings);
   // Before the worker's start().
   void start(ControlLinks links);
   // In order per device; an older epoch than was heard of is passed over.
@@ -90,7 +89,6 @@ class TwinDesk final : public Twins, public JournalSink {
 
   StoreWorker& worker_;
   const Clock& clock_;
-  Log& log_;
   const TwinSettings settings_;
   ControlLinks links_;
   std::unordered_map<DeviceId, Online> online_;

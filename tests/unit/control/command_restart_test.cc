@@ -209,7 +209,7 @@ TEST_F(CommandRestart, LoadsOnceTheStoreIsThere) {
   kill();
   worker = std::make_unique<StoreWorker>(std::make_unique<test::FaultyStore>(store, faults), clock, log);
   commands = std::make_unique<CommandDesk>(*worker, clock, log, command_settings, 24h);
-  twins = std::make_unique<TwinDesk>(*worker, clock, log, TwinSettings{});
+  twins = std::make_unique<TwinDesk>(*worker, clock, TwinSettings{});
   dead = false;
   ASSERT_FALSE(worker->open());
   commands->start({{this}, this, &recorder});

@@ -52,7 +52,7 @@ class World : public Downlink, public ControlSink {
     faults->down = false;
     worker = std::make_unique<StoreWorker>(std::make_unique<test::FaultyStore>(store, faults), clock, log);
     commands = std::make_unique<CommandDesk>(*worker, clock, log, command_settings, std::chrono::hours(24));
-    twins = std::make_unique<TwinDesk>(*worker, clock, log, TwinSettings{.document_bytes_max = 200});
+    twins = std::make_unique<TwinDesk>(*worker, clock, TwinSettings{.document_bytes_max = 200});
     EXPECT_TRUE(worker->open());
     commands->start({{this}, this, &recorder});
     twins->start({{this}, this, &recorder});
