@@ -32,7 +32,7 @@ constexpr std::array<RouteInfo, 30> k_routes = {{
     {Route::device, "/api/v1/devices/{id}", k_look_or_put},
     {Route::latest, "/api/v1/devices/{id}/telemetry/latest", k_look},
     {Route::session, "/api/v1/devices/{id}/session", k_delete, Scope::read, Scope::command},
-    {Route::credentials, "/api/v1/devices/{id}/credentials", k_look_or_add},
+    {Route::credentials, "/api/v1/devices/{id}/credentials", k_look_or_add, Scope::admin},  // so has this
     {Route::credential, "/api/v1/devices/{id}/credentials/{credential}", k_delete},
     {Route::device_commands, "/api/v1/devices/{id}/commands", k_look_or_add, Scope::read, Scope::command},
     {Route::command, "/api/v1/commands/{command}", k_look_or_delete, Scope::read, Scope::command},

@@ -214,7 +214,7 @@ TEST_F(RegistryDeskTest, LooksAtScopesForEachMethod) {
   const Response refused = ask("POST", "/api/v1/devices/a/commands", "{}", {}, "other");
   EXPECT_EQ(problem(refused), "/problems/forbidden");
   EXPECT_NE(header(refused, "WWW-Authenticate").find("scope=\"command\""), std::string::npos);
-  EXPECT_EQ(ask("GET", "/api/v1/devices/a/credentials", "", {}, "other").status, 404U);
+  EXPECT_EQ(problem(ask("GET", "/api/v1/devices/a/credentials", "", {}, "other")), "/problems/forbidden");
 }
 
 TEST_F(RegistryDeskTest, SaysSoWhenTheStoreDoesNotAnswer) {

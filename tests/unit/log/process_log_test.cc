@@ -106,6 +106,12 @@ TEST(ProcessLog, WritesEachLineInOrderAndAllAtTheEnd) {
                                                   "ts=1970-01-01T00:00:01.000Z level=warn event=lane_down lane=main"}));
 }
 
+TEST(ProcessLog, NeverLeavesOutWhoChangedWhat) {
+  Fixture f({}, 1'024);
+  for (int i = 0; i < 500; ++i) f.log->info("api_write", {{"id", i}});
+  EXPECT_EQ(f.finish().size(), 500U);
+}
+
 TEST(ProcessLog, LeavesOutWhatIsBelowItsLevel) {
   Fixture f;
   f.log->debug("a");

@@ -6,6 +6,7 @@ import { call, get, part } from "../api.js";
 import { attempt, closeDialog, confirm, showDialog, toast } from "../dialog.js";
 import { Loader } from "../loader.js";
 import { link, go } from "../router.js";
+import { lacking } from "../session.js";
 import { at, badge, button, card, definition, empty, failure, field, icon, input, loaded, when } from "../ui.js";
 import { h, redraw } from "../view.js";
 
@@ -105,11 +106,12 @@ function credentials(context) {
 
   return {
     leave: () => loader.stop(),
-    shown: loader.load,
+    shown: () => (lacking("admin") ? null : loader.load()),
     view: (registered) => card("Credentials", { actions: [
       button("Add a token", () => credentialDialog(context, "token", done), { scope: "admin", reason: registered ? "" : "Register the device first." }),
       button("Pin a certificate", () => credentialDialog(context, "certificate", done), { scope: "admin", reason: registered ? "" : "Register the device first." })] },
-    registered ? loaded(loader, () => (listed().length ? h("ul.rows", null, listed().map(row)) : empty("No credentials of its own", "The device comes in with a certificate that names it, or a token from the token file. A token made here can be revoked here.")), 2)
+    lacking("admin") ? empty("Not shown", lacking("admin"))
+      : registered ? loaded(loader, () => (listed().length ? h("ul.rows", null, listed().map(row)) : empty("No credentials of its own", "The device comes in with a certificate that names it, or a token from the token file. A token made here can be revoked here.")), 2)
       : empty("Not registered", "Credentials belong to a registered device.")),
   };
 }
