@@ -326,7 +326,7 @@ class TimelineTest(RegistryCase):
 class AdminTest(RegistryCase):
     """Nothing is open: every route wants a token, and one whose scope allows it."""
 
-    ADMIN_ALONE = {("GET", "/devices/export")}
+    ADMIN_ALONE = {("GET", "/devices/export"), ("GET", "/devices/{id}/credentials")}
     COMMANDS = {("DELETE", "/devices/{id}/session"), ("POST", "/devices/{id}/commands"), ("DELETE", "/commands/{command}"),
                 ("PUT", "/devices/{id}/twin/desired"), ("PATCH", "/devices/{id}/twin/desired")}
 

@@ -171,7 +171,7 @@ class Outage:
 
         figures, settings = self.verdict.figures, self.settings
         try:
-            figures["lane_back_s"] = round(looks(lambda s: s.get("fieldgate_lane_state", state="running") == 1
+            figures["lane_back_s"] = round(looks(lambda s: s.get("fieldgate_lane_state", lane="main", state="running") == 1
                                                  and s.total("fieldgate_lane_pubacks_total") > self.pubacks_down()), 1)
             wait_for("the devices' backlog drains",
                      lambda: (self.fleet.unacknowledged() or 0) <= max(settings.devices * settings.rate, 50)

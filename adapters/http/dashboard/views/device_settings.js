@@ -6,7 +6,7 @@ import { call, get, part } from "../api.js";
 import { attempt, closeDialog, confirm, showDialog, toast } from "../dialog.js";
 import { Loader } from "../loader.js";
 import { link, go } from "../router.js";
-import { lacking } from "../session.js";
+import { lacking, learn, session } from "../session.js";
 import { at, badge, button, card, definition, empty, failure, field, icon, input, loaded, when } from "../ui.js";
 import { h, redraw } from "../view.js";
 
@@ -81,7 +81,11 @@ function credentialDialog(context, kind, done) {
 }
 
 function credentials(context) {
-  const loader = new Loader((signal) => get(`${context.path}/credentials`, {}, signal));
+  // The gateway shows them to administrators alone: not asked for in vain.
+  const loader = new Loader(async (signal) => {
+    if (!session.scope) learn((await get("/overview", {}, signal)).token ?? {});
+    return lacking("admin") ? [] : get(`${context.path}/credentials`, {}, signal);
+  });
   const listed = () => (Array.isArray(loader.data) ? loader.data : loader.data.credentials);
 
   const revoke = (one) => confirm({
@@ -106,7 +110,7 @@ function credentials(context) {
 
   return {
     leave: () => loader.stop(),
-    shown: () => (lacking("admin") ? null : loader.load()),
+    shown: loader.load,
     view: (registered) => card("Credentials", { actions: [
       button("Add a token", () => credentialDialog(context, "token", done), { scope: "admin", reason: registered ? "" : "Register the device first." }),
       button("Pin a certificate", () => credentialDialog(context, "certificate", done), { scope: "admin", reason: registered ? "" : "Register the device first." })] },
