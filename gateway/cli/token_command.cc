@@ -146,8 +146,7 @@ class TokenCommand::Impl {
     }
     seconds lifetime{0};
     config::Duration good_for(lifetime, seconds(1), std::chrono::hours(24 * 366));
-    if (const auto complaint = good_for.set(expires_in_))
-      return fail(k_exit_usage, "--expires-in " + *complaint);
+    if (const auto complaint = good_for.set(expires_in_)) return fail(k_exit_usage, "--expires-in " + *complaint);
     const auto pem = read(file_);
     if (!pem) return fail(k_exit_no_input, pem.error().detail);
     const auto signer = jwt::Signer::make(*pem, file_, *algorithm);

@@ -180,7 +180,8 @@ TEST_P(Each, RefusesAHeaderThatTwoReadersCouldReadDifferently) {
   EXPECT_EQ(outcome(pair.sign_as("{" + good + "}", "{}"), keys), "good");
   EXPECT_EQ(outcome(pair.sign_as("{\"alg\":\"none\"," + good + "}", "{}"), keys), "the header holds 'alg' twice");
   EXPECT_EQ(outcome(pair.sign_as("{" + good + ",\"kid\":\"other\"}", "{}"), keys), "the header holds 'kid' twice");
-  for (const std::string& header : {"[" + good + "]", "{" + good, "{" + good + "}{}", std::string(), std::string("null")}) {
+  for (const std::string& header :
+       {"[" + good + "]", "{" + good, "{" + good + "}{}", std::string(), std::string("null")}) {
     EXPECT_NE(outcome(pair.sign_as(header, "{}"), keys), "good") << header;
   }
 }
