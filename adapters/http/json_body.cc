@@ -193,8 +193,7 @@ std::optional<std::chrono::milliseconds> Members::duration(std::string_view name
   std::optional<std::chrono::milliseconds> time;
   if (value->is_string()) time = parse_duration(std::string_view(value->get_string()));
   const double seconds = value->is_number() ? value->to_number<double>() : -1;
-  if (seconds >= 0 && seconds <= 1e12)
-    time = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1'000 + 0.5));
+  if (seconds >= 0 && seconds <= 1e12) time = std::chrono::milliseconds(std::llround(seconds * 1e3));
   if (time && *time >= min && *time <= max) return time;
   fault(name, "want a duration such as \"500ms\", \"10s\", \"5m\", \"24h\" or \"7d\", or a number of seconds, from " +
                   std::to_string(min.count()) + "ms to " + std::to_string(max.count() / 1'000) + "s");

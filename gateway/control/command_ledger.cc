@@ -193,9 +193,9 @@ void CommandDesk::tell(const CommandEntry& entry, std::size_t steps_told) {
   if (links_.recorder == nullptr) return;
   for (std::size_t i = steps_told; i < entry.steps.size(); ++i) {
     const CommandStep& step = entry.steps[i];
-    const bool begun = step.state == CommandState::queued && step.epoch != Epoch{};
-    const bool again = i > 0 && step.state == entry.steps[i - 1].state && step.epoch == entry.steps[i - 1].epoch;
-    if (begun || again) continue;
+    // What was asked for, and what became of it: the rest is in the ledger, and a device's
+    // timeline has room for other things than its commands.
+    if (i > 0 && !is_final(step.state)) continue;
     TimelineEntry line{.device = entry.device, .kind = TimelineKind::command, .unix_ms = step.unix_ms};
     line.epoch = step.epoch;
     line.fields = {{"id", entry.id}, {"name", entry.name}, {"state", std::string(to_string(step.state))}};
