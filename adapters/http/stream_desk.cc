@@ -45,7 +45,7 @@ std::shared_ptr<StreamHub> make_hub(const std::weak_ptr<Loop>& loop, const ApiSt
       settings, node.name, node.boot_id, loop,
       [&index, &clock = ports.clock](std::string_view device) {
         auto known = index.find(device, clock.unix_ms());
-        return known ? std::move(known->labels) : Labels{};
+        return known ? known->labels : Labels{};
       },
       [&live = ports.live](WatchSetPtr devices) { live.watch(std::move(devices)); }, ports.clock, ports.probe);
 }
