@@ -346,7 +346,7 @@ TEST_F(BodyStreamTest, StreamsBothWaysAtOnceWithinTls) {
   });
   base.replace(0, 4, "https");
   std::string body;
-  for (int i = 0; body.size() < 5'000'000; ++i) body += std::to_string(i * 7919) + "\n";
+  for (std::uint64_t i = 0; body.size() < 5'000'000; ++i) body += std::to_string(i * 7919) + "\n";
   const std::string file = dir.write("body", body);
   EXPECT_EQ(sha256(curl({"-k", "-T", file, base + "/echo"}).body), sha256(body));
   EXPECT_EQ(curl({"-k", "--data-binary", "@" + file, base + "/count"}).body,
