@@ -165,16 +165,13 @@ TEST_F(StreamTest, HoldsNobodyUpForAReaderThatDoesNotRead) {
   const auto quick = reader();
   slow->read_until("event: hello");
   quick->read_until("event: hello");
-  std::uint64_t epoch = 1;
-  // Until it has filled what the kernel keeps for it, and what the gateway does.
-  ASSERT_TRUE(eventually([&] {
+  // More than the kernel keeps for it (some 2,000 of these) and the history together.
+  for (std::uint64_t epoch = 1; epoch <= 15; ++epoch) {
     std::vector<DeviceSummary> many;
     for (int i = 0; i < 1'000; ++i) many.push_back(device("d" + std::to_string(i), epoch));
     server->changed(std::move(many));
     quick->read_until("\"device\":\"d999\",\"online\":true,\"epoch\":\"" + std::to_string(epoch) + "\"");
-    ++epoch;
-    return epoch > 40;
-  }));
+  }
   EXPECT_EQ(quick->read_until("hello").find("event: missed"), std::string::npos);
   server->changed({device("last", 1)});
   const std::string text = slow->read_until("\"device\":\"last\"");

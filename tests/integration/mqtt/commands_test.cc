@@ -63,6 +63,8 @@ std::string ask(std::uint16_t port, const std::string& topic, const std::string&
 }
 
 struct CommandsFixture : LaneFixture {
+  // The lane goes before the ledger that it asks.
+  ~CommandsFixture() override { lane.reset(); }
   MqttLaneSettings with(std::uint16_t port) {
     MqttLaneSettings made = settings(port);
     made.name = "main";
