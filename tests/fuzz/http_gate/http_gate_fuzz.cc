@@ -72,7 +72,7 @@ void check_target(const std::string& text) {
   }
   if (const RouteInfo* route = find_route(target->segments)) {
     require(allows(*route, "OPTIONS"));
-    require(target->segments.back() != "");
+    require(route->route == Route::page || target->segments.back() != "");
   }
 }
 
