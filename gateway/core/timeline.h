@@ -22,7 +22,7 @@ enum class TimelineKind : std::uint8_t {
   throttled,     // frames, bytes: credit after the change; reason
   rejected,      // code, text, seq: a frame; repeated ones are counted in `count`
   dropped,       // reason, count: records or downward messages that went nowhere
-  command,       // id, name, state, detail
+  command,       // id, name, state, detail: as it is asked for, and at its end
   twin,          // what (reported, desired, acknowledged), version
   registry,      // what (created, updated, disabled, enabled, credential_added ...), by
 };
