@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/mqtt/command_gate.h"
 
+#include "adapters/northbound/json_text.h"
+
 #include <mosquitto.h>
 #include <boost/json.hpp>
 
@@ -25,18 +27,9 @@ std::string hex(std::string_view bytes) {
 }
 
 std::string base64(std::span<const std::byte> bytes) {
-  static constexpr char k_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const auto at = [&](std::size_t k) {
-      return i + k < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0;
-    };
-    const std::uint32_t word = at(0) << 16 | at(1) << 8 | at(2);
-    text += {k_digits[word >> 18], k_digits[word >> 12 & 63], k_digits[word >> 6 & 63], k_digits[word & 63]};
-  }
-  const std::size_t padding = (3 - bytes.size() % 3) % 3;
-  text.replace(text.size() - padding, padding, padding, '=');
-  return text;
+  std::string quoted;
+  northbound::append_json_base64({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, quoted);
+  return quoted.substr(1, quoted.size() - 2);
 }
 
 Message make_reply(const std::string& topic, const std::string& correlation, const json::object& body) {
