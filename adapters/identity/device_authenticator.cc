@@ -138,7 +138,9 @@ bool DeviceAuthenticator::still_valid(const DeviceIdentity& identity) const {
       return pin == CredentialIndex::Pin::none || pin == CredentialIndex::Pin::fits;
     }
     case IdentityProof::token: {
-      if (const DeviceId* device = files()->tokens.find(identity.sha256)) return *device == identity.id;
+      // Held while the found id is read: another thread may swap the files in the meantime.
+      const auto current = files();
+      if (const DeviceId* device = current->tokens.find(identity.sha256)) return *device == identity.id;
       const auto found = registry_.token(identity.sha256);
       return found && found->device == identity.id && !has_passed(found->expires_unix_ms, now);
     }
