@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share: the demo's broker and gateway, and figures as key=value lines and JSON."""
+"""What the benchmarks share: the demo's broker and gateway."""
 
 import argparse
 import contextlib
-import json
 import os
 import pathlib
-import platform
 import shutil
 import signal
 import subprocess
@@ -18,6 +16,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/sim"))
 import demo  # noqa: E402  (found through the path above)
+from figures import Figures, arguments, report  # noqa: E402,F401  (for the benches)
 
 
 class Stage(demo.Run):
@@ -86,14 +85,3 @@ def stage(devices: int, **options):
     finally:
         run.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def report(name: str, figures: dict) -> None:
-    """key=value lines, and build/bench/NAME.json."""
-    for key, value in figures.items():
-        print(f"{key}={value:.1f}" if isinstance(value, float) else f"{key}={value}", flush=True)
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    where = ROOT / "build/bench"
-    where.mkdir(parents=True, exist_ok=True)
-    (where / f"{name}.json").write_text(json.dumps(
-        {"bench": name, "date": time.strftime("%Y-%m-%d"), "machine": f"{cpu}, {platform.release()}", **figures}, indent=2) + "\n")
