@@ -1,0 +1,217 @@
+{{/*
+SPDX-License-Identifier: Apache-2.0
+The gateway's pod: the same in a Deployment and in a StatefulSet.
+*/}}
+
+{{- define "fieldgate.podTemplate" -}}
+{{- $v := .Values -}}
+metadata:
+  labels:
+    # Without the chart's version: a new chart alone is no rollout.
+    {{- include "fieldgate.selectorLabels" . | nindent 4 }}
+    {{- with merge (deepCopy $v.podLabels) $v.commonLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    kubectl.kubernetes.io/default-container: fieldgate
+    # A changed configuration is a rollout. What the Secrets hold is not in it.
+    checksum/config: {{ include "fieldgate.config" . | sha256sum }}
+    {{- with merge (deepCopy $v.podAnnotations) $v.commonAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  {{- with include "fieldgate.placement" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  serviceAccountName: {{ include "fieldgate.serviceAccountName" . }}
+  automountServiceAccountToken: false
+  # Or Kubernetes would set variables that begin like the gateway's own.
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ include "fieldgate.gracePeriod" . }}
+  {{- with $v.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- toYaml $v.podSecurityContext | nindent 4 }}
+  {{- with $v.extraInitContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: fieldgate
+      image: {{ include "fieldgate.image" . }}
+      imagePullPolicy: {{ $v.image.pullPolicy }}
+      args: [serve, --config, /etc/fieldgate/config/fieldgate.yaml]
+      env:
+        - name: FIELDGATE_NODE_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        {{- $node := (($v.config | default dict).node | default dict) }}
+        {{- if and (not (hasKey $node "shards")) (dig "requests" "cpu" "" $v.resources) }}
+        # Else it would be a shard for each core of the machine, whatever the pod may use of it.
+        - name: FIELDGATE_NODE_SHARDS
+          valueFrom:
+            resourceFieldRef:
+              containerName: fieldgate
+              resource: requests.cpu
+              divisor: "1"
+        {{- end }}
+        {{- with $v.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with $v.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      ports:
+        - name: devices
+          containerPort: 8443
+        {{- if include "fieldgate.api" . }}
+        - name: api
+          containerPort: 8080
+        {{- end }}
+        - name: metrics
+          containerPort: 9090
+      startupProbe:
+        {{- include "fieldgate.probe" (list $v.probes.startup "/livez") | nindent 8 }}
+      readinessProbe:
+        {{- include "fieldgate.probe" (list $v.probes.readiness "/readyz") | nindent 8 }}
+      livenessProbe:
+        {{- include "fieldgate.probe" (list $v.probes.liveness "/livez") | nindent 8 }}
+      {{- if $v.drain.preStopSeconds }}
+      lifecycle:
+        preStop:
+          # It still takes devices meanwhile: a node that has not heard of its end sends them here.
+          exec:
+            command: [sleep, {{ $v.drain.preStopSeconds | quote }}]
+      {{- end }}
+      resources:
+        {{- toYaml $v.resources | nindent 8 }}
+      securityContext:
+        {{- toYaml $v.securityContext | nindent 8 }}
+      volumeMounts:
+        - name: state
+          mountPath: /var/lib/fieldgate
+        - name: tmp
+          mountPath: /tmp
+        {{- range include "fieldgate.mounts" . | fromYamlArray }}
+        - name: {{ .name }}
+          mountPath: {{ .path }}
+          readOnly: true
+        {{- end }}
+        {{- with $v.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- with $v.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    {{- if not (include "fieldgate.persistent" .) }}
+    - name: state
+      emptyDir:
+        sizeLimit: {{ $v.emptyDirSize }}
+    {{- end }}
+    - name: tmp
+      emptyDir:
+        sizeLimit: 64Mi
+    {{- range include "fieldgate.mounts" . | fromYamlArray }}
+    - name: {{ .name }}
+      {{- if .configMap }}
+      configMap:
+        name: {{ .configMap }}
+      {{- else }}
+      secret:
+        secretName: {{ .secret }}
+        # The gateway's group reads it, nobody else.
+        defaultMode: 0440
+      {{- end }}
+    {{- end }}
+    {{- with $v.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/*
+What is mounted for the gateway to read: whole folders and no single files, so that a changed Secret or
+ConfigMap reaches the pod.
+*/}}
+{{- define "fieldgate.mounts" -}}
+{{- $v := .Values -}}
+- {name: config, path: /etc/fieldgate/config, configMap: {{ include "fieldgate.fullname" . }}}
+- {name: tls, path: /etc/fieldgate/tls, secret: {{ include "fieldgate.tlsSecretName" . }}}
+{{- with $v.tls.clientCa }}
+{{- if .secretName }}
+- {name: client-ca, path: /etc/fieldgate/client-ca, secret: {{ .secretName }}}
+{{- else if .configMapName }}
+- {name: client-ca, path: /etc/fieldgate/client-ca, configMap: {{ .configMapName }}}
+{{- end }}
+{{- end }}
+{{- with $v.deviceTokens.secretName }}
+- {name: device-tokens, path: /etc/fieldgate/device-tokens, secret: {{ . }}}
+{{- end }}
+{{- with $v.apiTokens.secretName }}
+- {name: api-tokens, path: /etc/fieldgate/api-tokens, secret: {{ . }}}
+{{- end }}
+{{- with $v.apiTls.secretName }}
+- {name: api-tls, path: /etc/fieldgate/api-tls, secret: {{ . }}}
+{{- end }}
+{{- if $v.storePassword.secretName }}
+- {name: store-password, path: /etc/fieldgate/store-password, secret: {{ $v.storePassword.secretName }}}
+{{- else if $v.tryout.postgresql.enabled }}
+- {name: store-password, path: /etc/fieldgate/store-password, secret: {{ include "fieldgate.fullname" . }}-tryout-postgresql}
+{{- end }}
+{{- range $v.files }}
+- name: file-{{ .name }}
+  path: /etc/fieldgate/files/{{ .name }}
+  {{- if .secretName }}
+  secret: {{ .secretName }}
+  {{- else }}
+  configMap: {{ .configMapName }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* A list of the probe's values and the path that is asked. */}}
+{{- define "fieldgate.probe" -}}
+{{- $probe := deepCopy (index . 0 | default dict) -}}
+{{- if not (or $probe.exec $probe.tcpSocket $probe.grpc $probe.httpGet) -}}
+{{- $_ := set $probe "httpGet" (dict "path" (index . 1) "port" "metrics") -}}
+{{- end -}}
+{{- toYaml $probe -}}
+{{- end -}}
+
+{{- define "fieldgate.placement" -}}
+{{- $v := .Values -}}
+{{- $revision := ternary "controller-revision-hash" "pod-template-hash" (eq (include "fieldgate.persistent" .) "true") -}}
+{{- with $v.topologySpread }}
+topologySpreadConstraints:
+  {{- range . }}
+  {{- $constraint := deepCopy . }}
+  {{- if not $constraint.labelSelector }}
+  {{- $_ := set $constraint "labelSelector" (dict "matchLabels" (include "fieldgate.selectorLabels" $ | fromYaml)) }}
+  {{- $_ := set $constraint "matchLabelKeys" (list $revision) }}
+  {{- end }}
+  {{- list $constraint | toYaml | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- with $v.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.priorityClass.name }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $v.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- end -}}
