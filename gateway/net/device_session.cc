@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -31,7 +32,8 @@ constexpr std::uint32_t k_claim_ms_max = 5'000;
 
 }  // namespace
 
-DeviceSession::DeviceSession(Shard& shard, SessionRef ref, Socket socket, const boost::asio::ip::tcp::endpoint& peer)
+DeviceSession::DeviceSession(Shard& shard, SessionRef ref, DeviceSocket socket,
+                             const boost::asio::ip::tcp::endpoint& peer)
     : shard_(shard),
       socket_(std::move(socket)),
       codec_(shard.config().limits.frame_bytes_max),
@@ -58,7 +60,9 @@ void DeviceSession::start() {
   } else {
     enter(Phase::upgrade);
   }
-  arm_read();
+  if (shard_.poll().add(socket_.fd(), ref_)) return;
+  end(EndReason::descriptors, std::strerror(errno));
+  close_socket();
 }
 
 const DeviceId* DeviceSession::device() const noexcept {
@@ -69,40 +73,26 @@ const DeviceId* DeviceSession::device() const noexcept {
 
 // --- reading
 
-void DeviceSession::arm_read() {
-  if (read_armed_) return;
-  read_armed_ = true;
-  socket_.async_wait(Socket::wait_read, [shard = &shard_, ref = ref_](error_code ec) {
-    shard->with_session(ref, [ec](DeviceSession& session) { session.readable(ec); });
-  });
-}
-
-void DeviceSession::readable(error_code ec) {
-  read_armed_ = false;
-  if (ec) return;
-  if (phase_ == Phase::closing) {
-    discard();
-  } else {
-    const std::span<std::byte> scratch = shard_.scratch();
-    const ssize_t n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
-    if (n > 0) {
-      heard_ = shard_.now_ms();
-      ping_out_ = false;
-      consume(scratch.first(static_cast<std::size_t>(n)));
-    } else if (n == 0) {
-      stream_ended();
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-      end(EndReason::connection_reset);
-    }
+void DeviceSession::readable() {
+  if (phase_ == Phase::closing) return discard();
+  const std::span<std::byte> scratch = shard_.scratch();
+  const ssize_t n = ::recv(socket_.fd(), scratch.data(), scratch.size(), 0);
+  if (n > 0) {
+    heard_ = shard_.stamp_arrival();
+    ping_out_ = false;
+    consume(scratch.first(static_cast<std::size_t>(n)));
+  } else if (n == 0) {
+    stream_ended();
+  } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    end(EndReason::connection_reset);
   }
-  if (!gone()) arm_read();
 }
 
 // After our Close: what still comes is of no use, but must be read, or closing
 // would reset the connection and lose the Close on its way.
 void DeviceSession::discard() {
   const std::span<std::byte> scratch = shard_.scratch();
-  const ssize_t n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
+  const ssize_t n = ::recv(socket_.fd(), scratch.data(), scratch.size(), 0);
   const bool over = n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
   if (over) close_socket();
 }
@@ -116,7 +106,7 @@ void DeviceSession::consume(std::span<std::byte> bytes) {
   // An unfinished message has its own deadline.
   if (live() && codec_.mid_message() != assembling_) {
     assembling_ = !assembling_;
-    assembly_since_ = shard_.now_ms();
+    assembly_since_ = heard_;
     if (assembling_) refile();
   }
 }
@@ -346,7 +336,7 @@ void DeviceSession::transmit(std::string& bytes) {
   if (outbox_) {
     outbox_->append(bytes);
   } else {
-    const ssize_t n = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t n = ::send(socket_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
       bytes.clear();
       if (open()) end(EndReason::connection_reset);
@@ -357,7 +347,7 @@ void DeviceSession::transmit(std::string& bytes) {
     outbox_ = std::make_unique<std::string>(bytes, sent);
     stalled_since_ = shard_.now_ms();
     if (live()) refile();
-    arm_write();
+    shard_.poll().watch_writable(socket_.fd(), ref_, true);
   }
   if (open() && outbox_->size() > shard_.config().session.outbox_bytes_max) {
     bytes.clear();
@@ -369,15 +359,9 @@ void DeviceSession::transmit(std::string& bytes) {
   }
 }
 
-void DeviceSession::arm_write() {
-  socket_.async_wait(Socket::wait_write, [shard = &shard_, ref = ref_](error_code ec) {
-    shard->with_session(ref, [ec](DeviceSession& session) { session.writable(ec); });
-  });
-}
-
-void DeviceSession::writable(error_code ec) {
-  if (ec || !outbox_) return;
-  const ssize_t n = ::send(socket_.native_handle(), outbox_->data(), outbox_->size(), MSG_NOSIGNAL);
+void DeviceSession::writable() {
+  if (!outbox_) return;
+  const ssize_t n = ::send(socket_.fd(), outbox_->data(), outbox_->size(), MSG_NOSIGNAL);
   if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
     if (open()) end(EndReason::connection_reset);
     return close_socket();
@@ -386,11 +370,9 @@ void DeviceSession::writable(error_code ec) {
     outbox_->erase(0, static_cast<std::size_t>(n));
     stalled_since_ = shard_.now_ms();
   }
-  if (outbox_->empty()) {
-    outbox_.reset();
-  } else {
-    arm_write();
-  }
+  if (!outbox_->empty()) return;
+  outbox_.reset();
+  shard_.poll().watch_writable(socket_.fd(), ref_, false);
 }
 
 // --- ending
@@ -451,12 +433,11 @@ void DeviceSession::let_go(EndReason reason, std::string_view detail) {
 void DeviceSession::finish_close() {
   if (outbox_ || fin_sent_) return;
   fin_sent_ = true;
-  ::shutdown(socket_.native_handle(), SHUT_WR);
+  ::shutdown(socket_.fd(), SHUT_WR);
 }
 
 void DeviceSession::close_socket() noexcept {
-  error_code ignored;
-  socket_.close(ignored);
+  socket_.close();
   phase_ = Phase::gone;
 }
 

@@ -8,6 +8,7 @@
 #include "gateway/core/timeline.h"
 #include "gateway/core/timer_wheel.h"
 #include "gateway/core/token_bucket.h"
+#include "gateway/net/device_socket.h"
 #include "gateway/net/tls_channel.h"
 #include "gateway/net/ws_codec.h"
 #include "gateway/ports/authenticator.h"
@@ -16,7 +17,6 @@
 #include "gateway/ports/uplink.h"
 #include "gateway/ports/wire.h"
 
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
 #include <array>
@@ -46,14 +46,12 @@ class Shard;
 //         session.outbox_bytes_max, beyond which the device is a slow reader.
 class DeviceSession final : public TimerNode, private WsSink {
  public:
-  using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
-
-  DeviceSession(Shard& shard, SessionRef ref, Socket socket, const boost::asio::ip::tcp::endpoint& peer);
+  DeviceSession(Shard& shard, SessionRef ref, DeviceSocket socket, const boost::asio::ip::tcp::endpoint& peer);
   ~DeviceSession();
 
   void start();
-  void readable(error_code ec);
-  void writable(error_code ec);
+  void readable();
+  void writable();
   void deadline(std::uint32_t now_ms);
 
   // The home shard's answers to claim().
@@ -122,8 +120,6 @@ class DeviceSession final : public TimerNode, private WsSink {
   Verdict on_pong(std::span<std::byte> payload) override;
   void on_close(std::uint16_t code, std::string_view reason) override;
 
-  void arm_read();
-  void arm_write();
   void refile();
   // When the wheel is to look at this session again; never before `now`.
   std::uint32_t due_ms(std::uint32_t now) const;
@@ -171,7 +167,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::string peer_text() const;
 
   Shard& shard_;
-  Socket socket_;
+  DeviceSocket socket_;
   TlsChannel tls_;
   WsCodec codec_;
   std::unique_ptr<DeviceState> state_;  // while live
@@ -231,7 +227,6 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool websocket_up_ = false;
   bool peer_close_seen_ = false;
   bool fin_sent_ = false;
-  bool read_armed_ = false;
 };
 
 }  // namespace fieldgate::net

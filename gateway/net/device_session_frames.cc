@@ -73,7 +73,7 @@ std::optional<Farewell> farewell(EndReason reason) {
 
 Verdict DeviceSession::on_frame(WsOpcode, std::size_t bytes) {
   const LimitSettings& limits = shard_.config().limits;
-  const std::uint32_t now = shard_.now_ms();
+  const std::uint32_t now = heard_;
   shard_.probe().ws_frames_in.add();
   shard_.probe().bytes_in.add(bytes);
   bytes_in_ += bytes;
@@ -112,10 +112,10 @@ void DeviceSession::on_close(std::uint16_t code, std::string_view reason) {
 
 Verdict DeviceSession::on_message(std::span<std::byte> payload) {
   // What is begun behind it has a deadline of its own.
-  assembly_since_ = shard_.now_ms();
+  assembly_since_ = heard_;
   if (phase_ != Phase::hello && phase_ != Phase::live) return EndReason::protocol_state;
   LastValueSink sink(state_ ? &state_->last_values : nullptr);
-  const auto decoded = shard_.decoder().decode(payload, shard_.env().clock.unix_ms(), sink);
+  const auto decoded = shard_.decoder().decode(payload, shard_.arrived_unix_ms(), sink);
   if (!decoded) {
     end(phase_ == Phase::hello ? EndReason::hello_invalid : EndReason::malformed_frame, decoded.error().detail);
     return std::nullopt;
@@ -183,7 +183,7 @@ Verdict DeviceSession::check_credit(std::size_t bytes) const {
 
 Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte> message) {
   ShardProbe& probe = shard_.probe();
-  data_heard_ = shard_.now_ms();
+  data_heard_ = heard_;
   heard_data_ = true;
   // To take a later frame now would let an Ack cover the one that was refused.
   if (records_refused_ > 0) return EndReason::overloaded;
@@ -202,7 +202,7 @@ Verdict DeviceSession::take_data(const UpFrame& frame, std::span<const std::byte
   record.stream = marks_->id;
   record.seq = frame.seq;
   record.epoch = epoch_;
-  record.received_unix_ms = shard_.env().clock.unix_ms();
+  record.received_unix_ms = shard_.arrived_unix_ms();
   record.payload = message;
   record.session = ref_;
   record.lanes = state_->lanes;

@@ -46,7 +46,9 @@ Shard::Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config)
       claim_timer_(io_),
       drain_timer_(io_),
       credit_timer_(io_),
-      listener_(*this) {}
+      listener_(*this) {
+  await_devices();
+}
 
 Shard::~Shard() = default;
 
@@ -89,6 +91,7 @@ void Shard::stop() {
       if (slot.session) slot.session->abort();
       slot.session.reset();
     }
+    poll_.close();
     work_.reset();
   });
   thread_.join();
@@ -102,6 +105,11 @@ void Shard::assert_current() const noexcept {
 
 std::uint32_t Shard::now_ms() const noexcept {
   return static_cast<std::uint32_t>(std::chrono::duration_cast<milliseconds>(env_.clock.now() - started_).count());
+}
+
+std::uint32_t Shard::stamp_arrival() noexcept {
+  arrived_unix_ms_ = env_.clock.unix_ms();
+  return now_ms();
 }
 
 void Shard::arm_tick() {
@@ -146,11 +154,35 @@ void Shard::adopt(int fd, const boost::asio::ip::tcp::endpoint& peer) {
   free_slots_.pop_back();
   Slot& slot = slots_[index];
   const SessionRef ref{index, ++slot.generation};
-  DeviceSession::Socket socket(io_.get_executor());
-  error_code ec;
-  socket.assign(peer.protocol(), fd, ec);
-  slot.session = std::make_unique<DeviceSession>(*this, ref, std::move(socket), peer);
+  slot.session = std::make_unique<DeviceSession>(*this, ref, DeviceSocket(fd), peer);
   with_session(ref, [](DeviceSession& session) { session.start(); });
+}
+
+void Shard::await_devices() {
+  poll_.wait([this](error_code ec) {
+    if (!ec) serve_devices();
+  });
+}
+
+// One turn: every device that is ready, then what they sent, together, into the log.
+void Shard::serve_devices() {
+  struct Turn {
+    Shard& shard;
+    ~Turn() {  // also when the log's submit() throws
+      shard.flush_scheduled_ = false;
+      if (!shard.stopping_) shard.await_devices();
+    }
+  };
+  const Turn turn{*this};
+  flush_scheduled_ = true;
+  for (const epoll_event& event : poll_.take()) {
+    const DevicePoll::Ready ready = DevicePoll::ready(event);
+    with_session(ready.session, [&ready](DeviceSession& session) {
+      if (ready.writable) session.writable();
+      if (ready.readable && !session.gone()) session.readable();
+    });
+  }
+  flush();
 }
 
 DeviceSession* Shard::find(SessionRef ref) noexcept {

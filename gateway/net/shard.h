@@ -4,6 +4,7 @@
 #include "gateway/core/ownership.h"
 #include "gateway/core/restored_device.h"
 #include "gateway/core/timer_wheel.h"
+#include "gateway/net/device_poll.h"
 #include "gateway/net/device_session.h"
 #include "gateway/net/ingress.h"
 #include "gateway/net/listener.h"
@@ -94,6 +95,7 @@ class Shard final : public StageSink, private OwnershipActions {
 
   // --- for the sessions and the listener of this shard
   boost::asio::io_context& io() noexcept { return io_; }
+  DevicePoll& poll() noexcept { return poll_; }
   const SessionConfig& config() const noexcept { return *config_; }
   ShardEnv& env() noexcept { return env_; }
   ShardProbe& probe() noexcept { return probe_; }
@@ -105,6 +107,10 @@ class Shard final : public StageSink, private OwnershipActions {
   std::string& plain_out() noexcept { return plain_out_; }
   std::uint32_t index() const noexcept { return index_; }
   std::uint32_t now_ms() const noexcept;
+  // One look at each clock for all that arrived together: now_ms(), and the wall clock,
+  // which arrived_unix_ms() goes on giving.
+  std::uint32_t stamp_arrival() noexcept;
+  std::int64_t arrived_unix_ms() const noexcept { return arrived_unix_ms_; }
   void file_deadline(DeviceSession& session, std::uint32_t due_ms);
   UplinkLevel level() const noexcept { return level_; }
 
@@ -157,6 +163,8 @@ class Shard final : public StageSink, private OwnershipActions {
   Shard& home_of(const DeviceId& id) noexcept;
   void settle(SessionRef ref);
   void handler_failed(SessionRef ref, const char* what) noexcept;
+  void await_devices();
+  void serve_devices();
   void schedule_flush();
   void block_staged(AckStage stage, const RecordBlockPtr& block);
   void block_refused(const RecordBlock& block);
@@ -191,6 +199,7 @@ class Shard final : public StageSink, private OwnershipActions {
   const Monotonic started_;
 
   boost::asio::io_context io_{1};
+  DevicePoll poll_{io_};
   TlsIo tls_io_;
   std::vector<std::byte> scratch_;
   std::string frame_scratch_;  // one protobuf message being encoded
@@ -211,6 +220,7 @@ class Shard final : public StageSink, private OwnershipActions {
   boost::asio::steady_timer drain_timer_;
   boost::asio::steady_timer credit_timer_;
   Listener listener_;
+  std::int64_t arrived_unix_ms_ = 0;
   UplinkLevel level_ = UplinkLevel::normal;
   bool flush_scheduled_ = false;
   bool ack_timer_armed_ = false;
