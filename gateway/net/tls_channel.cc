@@ -125,9 +125,12 @@ TlsStatus TlsChannel::feed(TlsIo& io, std::span<const std::byte> ciphertext, voi
   io.starved_ = false;
   std::size_t size = 0;
   while (SSL_read_ex(ssl_, io.plaintext_.get(), k_record_bytes_max, &size) == 1) {
-    if (deliver(sink, {io.plaintext_.get(), size})) continue;
-    io.in_ = {};
-    return TlsStatus::stopped;
+    if (!deliver(sink, {io.plaintext_.get(), size})) {
+      io.in_ = {};
+      return TlsStatus::stopped;
+    }
+    // With nothing left, another read would only set up a buffer and give it back.
+    if (io.in_.empty() && SSL_has_pending(ssl_) == 0) return TlsStatus::want_more;
   }
   return stalled(io);
 }
