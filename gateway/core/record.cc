@@ -51,6 +51,15 @@ RecordView RecordBlock::operator[](std::size_t i) const noexcept {
   return view;
 }
 
+std::shared_ptr<RecordBlock> RecordBlock::take() {
+  auto block = std::make_shared<RecordBlock>(shard_);
+  block->entries_ = entries_;
+  block->arena_ = arena_;
+  entries_.clear();
+  arena_.clear();
+  return block;
+}
+
 void RecordBlock::seal() {
   // A block may live for as long as a broker is away: slack above a quarter is
   // worth one copy.

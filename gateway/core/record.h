@@ -66,6 +66,8 @@ class RecordBlock {
   bool empty() const noexcept { return entries_.empty(); }
   // Memory held, in bytes: what the log's budget counts.
   std::size_t bytes() const noexcept { return arena_.capacity() + entries_.capacity() * sizeof(Entry) + sizeof(*this); }
+  // The part of it that the records fill.
+  std::size_t filled_bytes() const noexcept { return arena_.size() + entries_.size() * sizeof(Entry) + sizeof(*this); }
   RecordView operator[](std::size_t i) const noexcept;
 
   // Set once, by the log, before the block is shared.
@@ -75,6 +77,10 @@ class RecordBlock {
 
   // Gives back capacity beyond what the records need.
   void seal();
+  // The records in a block of their own, of just the size they need; this one is empty
+  // then, and keeps its memory for the next.
+  // Precondition: no positions yet.
+  std::shared_ptr<RecordBlock> take();
 
  private:
   struct Entry {

@@ -6,9 +6,8 @@
 namespace fieldgate::net {
 
 bool Ingress::add(const RecordView& record) {
-  if (!data_) data_ = std::make_shared<RecordBlock>(shard_);
-  data_->append(record);
-  return data_->size() >= k_records_max || data_->bytes() >= k_bytes_max;
+  data_.append(record);
+  return data_.size() >= k_records_max || data_.filled_bytes() >= k_bytes_max;
 }
 
 void Ingress::add_presence(const RecordView& record) {
@@ -21,14 +20,13 @@ void Ingress::add_presence(const RecordView& record) {
 
 Ingress::Flushed Ingress::flush() {
   Flushed flushed;
-  if (data_ && !data_->empty()) {
-    data_->seal();
-    if (uplink_.submit(data_)) {
-      flushed.taken = std::move(data_);
+  if (!data_.empty()) {
+    std::shared_ptr<RecordBlock> block = data_.take();
+    if (uplink_.submit(block)) {
+      flushed.taken = std::move(block);
     } else {
-      flushed.refused = std::move(data_);
+      flushed.refused = std::move(block);
     }
-    data_.reset();
   }
   while (!presence_.empty()) {
     const std::size_t records = presence_.front()->size();

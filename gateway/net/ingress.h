@@ -22,7 +22,7 @@ class Ingress {
   static constexpr std::size_t k_records_max = 512;
   static constexpr std::size_t k_bytes_max = 262'144;
 
-  Ingress(std::uint32_t shard, Uplink& uplink) : shard_(shard), uplink_(uplink) {}
+  Ingress(std::uint32_t shard, Uplink& uplink) : shard_(shard), uplink_(uplink), data_(shard) {}
 
   // True if the block is due: flush before adding more.
   bool add(const RecordView& record);
@@ -39,12 +39,12 @@ class Ingress {
 
   // Records of presence that still have to get into the log.
   std::size_t presence() const noexcept { return presence_records_; }
-  bool empty() const noexcept { return (!data_ || data_->empty()) && presence_.empty(); }
+  bool empty() const noexcept { return data_.empty() && presence_.empty(); }
 
  private:
   std::uint32_t shard_;
   Uplink& uplink_;
-  std::shared_ptr<RecordBlock> data_;
+  RecordBlock data_;  // being gathered; its memory serves one turn after the other
   std::deque<std::shared_ptr<RecordBlock>> presence_;
   std::size_t presence_records_ = 0;
 };
