@@ -2,6 +2,8 @@
 # seconds, and must have every frame acknowledged; then it is taken out again.
 #   FIELDGATE_API, FIELDGATE_API_TOKEN: the API and a token of scope admin; TEST_API_CA: its CA, if the file is there
 #   TEST_GATEWAY: HOST:PORT of the devices' listener; TEST_CA: its CA, if the file is there
+FIELDGATE_API_TOKEN=$(printf %s "$FIELDGATE_API_TOKEN") # without the line's end that the file had
+export FIELDGATE_API_TOKEN
 work=$(mktemp -d)
 seed=$(cat /proc/sys/kernel/random/uuid)
 prefix=helm-test-$(cut -c1-8 /proc/sys/kernel/random/uuid)-
