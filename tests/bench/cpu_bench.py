@@ -1,65 +1,156 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""User-space instructions per telemetry frame, counted by callgrind, by thread.
+"""User-space instructions and system calls per telemetry frame: the gateway, the floor and the usual way.
 
-One shard; single frames of six metrics in over TLS, one per segment; batches out to mosquitto at QoS 1,
-acknowledgements at FORWARDED. Two runs that differ in the number of frames: what a frame costs is the
-difference of the two counts over the difference in frames, so start-up, handshakes and shutdown fall out.
-`paced`: few enough that every frame is a batch and an Ack of its own. `busy`: as many as the gateway, made
-some fifty times slower by callgrind, can take, so that batches fill.
+100 devices over TLS 1.3 send frames of six metrics: one per TCP segment (single), eight records in a segment (segment),
+eight frames in a record (record). Saturated: all devices' packs are there before the next are sent, and Acks come every
+32 frames. Paced: few enough that nearly every frame is a turn of the loop, a batch and an Ack of its own.
+
+The gateway has one shard, batches out to mosquitto at QoS 1, and acknowledges at FORWARDED. The floor is a bare loop
+on epoll and OpenSSL that checks, reads and keeps the same, by the same code, and acknowledges alike, but asks nobody who
+they are, has no limits, accounts or deadlines, and no log. `beast` does as the floor does, the usual way.
 """
 
-import re
-import subprocess
 import sys
 
-from stage import report, stage
+from counted import ACK_BY_NUMBER_MS, Profile, Thread, server
+from stage import Figures, arguments
 
-LOADS = {"paced": (40, 5), "busy": (100, 30)}  # devices, frames per second and device
+PACKINGS = ("single", "segment", "record")
+LEVELS = ("tls", "frame", "decode", "values")
+WHO = ("gateway", "floor", "beast")
+ACKS_OF_FRAMES = 32  # session.ack_every_frames
+PACED_PER_SECOND = 150
+
+READABLE = r"net::DeviceSession::readable\("
+ON_MESSAGE = r"net::DeviceSession::on_message\("
+INGEST = r"net::Shard::ingest\("
+CODEC = r"fieldgate::WsCodec::feed\("
+DECODE = r"wire::Decoder::decode\("
+VALUES = r"fieldgate::LastValues::update\("
+LOG = r"net::Shard::(ingest|flush)\("
+ACKS = r"net::(Shard::(block_staged|flush_acks)\(|DeviceSession::send_ack\()"
 
 
-WRAP = ("valgrind", "-q", "--tool=callgrind", "--separate-threads=yes", "--callgrind-out-file={folder}/callgrind")
+def stages(shard: Thread) -> dict[str, float]:
+    """What the shard's thread spends where. A stage whose functions were inlined away is left out, with all that
+    is what remains after it."""
+    cost = {}
+    for name, pattern in {"readable": READABLE, "tls": r"^SSL_read_ex", "codec": CODEC, "on_message": ON_MESSAGE,
+                          "decode": DECODE, "values": VALUES, "ingest": INGEST, "log": LOG, "acks": ACKS}.items():
+        if not shard.knows(pattern):
+            print(f"no function of the name {pattern}: no stages", file=sys.stderr)
+            return {}
+        cost[name] = shard.inclusive(pattern)
+    return {"tls": cost["tls"], "websocket": cost["codec"] - cost["on_message"],
+            "decode_and_checks": cost["decode"] - cost["values"], "last_values": cost["values"],
+            "session": cost["readable"] - cost["tls"] - cost["codec"] + cost["on_message"] - cost["decode"] - cost["ingest"],
+            "log": cost["log"], "acks": cost["acks"],
+            "loop": shard.total - cost["readable"] - (cost["log"] - cost["ingest"]) - cost["acks"]}
 
 
-def thread_name(profile: str) -> str:
-    """By what only that thread calls."""
-    if "net::DeviceSession::readable" in profile:
-        return "shard"
-    return "mqtt" if "mosquitto_loop_read" in profile else "other"
+def by_thread(who: str, profile: Profile) -> dict[str, Thread]:
+    if who != "gateway":
+        return {"loop": profile.threads[0]}
+    shard = profile.thread(READABLE)
+    lane = profile.thread("fieldgate::mqtt::")
+    return {"shard": shard, "lane": lane}
 
 
-def count(devices: int, rate: int, seconds: int) -> tuple[dict[str, int], int, int]:
-    with stage(devices + 10, shards=1, wrap=WRAP) as run:
-        simulator = run.simulate(devices, "--rate", rate, "--metrics", 6, "--heartbeat", 600, "--time-every", 0,
-                                 "--connect-rate", 20, "--seconds", seconds)
-        simulator.wait(timeout=seconds + 120)
-        frames = int(run.metric("fieldgate_samples_total"))
-        batches = int(run.metric("fieldgate_lane_batches_total"))
-        run.end_gateway()
-        totals = {}
-        for file in run.folder.glob("callgrind-*"):
-            profile = file.read_text(errors="replace")
-            total = re.search(r"^(?:totals|summary): (\d+)", profile, re.M)
-            if total:
-                who = thread_name(profile)
-                totals[who] = totals.get(who, 0) + int(total.group(1))
-    return totals, frames, batches
+def instructions(figures: Figures, who: str, packing: str, devices: int, rounds: int, level: str = "ack") -> None:
+    acks = level == "ack"
+    with server(who, devices + 10, ACK_BY_NUMBER_MS, level, callgrind=True) as one:
+        load = one.load("--packing", packing, *(() if acks else ("--no-acks",)))
+        load.do("connect", devices)
+        load.do("send", ACKS_OF_FRAMES)
+        one.counted()
+        frames = load.do("send", rounds)["frames"]
+        profile = one.counted()
+    key = f"{who}.{packing}"
+    if not acks:
+        figures.add(f"{key}.{level}_level_instructions", profile.total / frames)
+        return
+    figures.add(f"{key}.instructions", profile.total / frames)
+    if who != "gateway":
+        return
+    threads = by_thread(who, profile)
+    for name, thread in threads.items():
+        figures.add(f"{key}.{name}_instructions", thread.total / frames)
+    for stage, cost in stages(threads["shard"]).items():
+        figures.add(f"{key}.stage.{stage}_instructions", cost / frames)
+
+
+def paced_instructions(figures: Figures, who: str, devices: int, frames: int) -> None:
+    with server(who, devices + 10, callgrind=True) as one:
+        load = one.load()
+        load.do("connect", devices)
+        load.do("pace", PACED_PER_SECOND, 200)
+        one.counted()
+        frames = load.do("pace", PACED_PER_SECOND, frames)["frames"]
+        profile = one.counted()
+    figures.add(f"{who}.paced.instructions", profile.total / frames)
+    if who == "gateway":
+        for name, thread in by_thread(who, profile).items():
+            figures.add(f"{who}.paced.{name}_instructions", thread.total / frames)
+
+
+def system_calls(figures: Figures, who: str, packing: str, devices: int, rounds: int) -> None:
+    with server(who, devices + 10, ACK_BY_NUMBER_MS) as one:
+        load = one.load("--packing", packing)
+        load.do("connect", devices)
+        load.do("send", ACKS_OF_FRAMES)
+        with one.traced() as calls:
+            frames = load.do("send", rounds)["frames"]
+    note_calls(figures, f"{who}.{packing}", calls, frames)
+
+
+def paced_system_calls(figures: Figures, who: str, devices: int, frames: int) -> None:
+    with server(who, devices + 10) as one:
+        load = one.load()
+        load.do("connect", devices)
+        load.do("pace", PACED_PER_SECOND, 200)
+        with one.traced() as calls:
+            frames = load.do("pace", PACED_PER_SECOND, frames)["frames"]
+    note_calls(figures, f"{who}.paced", calls, frames)
+
+
+def note_calls(figures: Figures, key: str, calls: dict[str, dict[str, int]], frames: float) -> None:
+    """Of the thread that the devices' sockets belong to, and of all."""
+    loop = max(calls.values(), key=lambda thread: thread.get("recvfrom", 0) + thread.get("recvmsg", 0) + thread.get("read", 0))
+    sends = sum(loop.get(name, 0) for name in ("sendto", "sendmsg", "write"))
+    figures.add(f"{key}.loop_syscalls", sum(loop.values()) / frames)
+    figures.add(f"{key}.loop_syscalls_but_sends", (sum(loop.values()) - sends) / frames)
+    figures.add(f"{key}.all_syscalls", sum(sum(thread.values()) for thread in calls.values()) / frames)
+    for name in ("recvfrom", "recvmsg", "epoll_wait", "epoll_ctl", "sendto", "sendmsg", "write", "futex", "timerfd_settime"):
+        if loop.get(name, 0) / frames >= 0.005:
+            figures.add(f"{key}.syscalls.{name}", loop[name] / frames)
 
 
 def main() -> int:
-    subprocess.run(["valgrind", "--version"], check=True, stdout=subprocess.DEVNULL)
-    short, long = (int(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) == 3 else (25, 75)
-    figures = {}
-    for load, (devices, rate) in LOADS.items():
-        few, few_frames, few_batches = count(devices, rate, short)
-        many, many_frames, many_batches = count(devices, rate, long)
-        frames = many_frames - few_frames
-        figures |= {f"devices_{load}": devices, f"frames_{load}": frames,
-                    f"records_per_batch_{load}": frames / max(1, many_batches - few_batches)}
-        per_thread = {who: (many[who] - few.get(who, 0)) / frames for who in sorted(many)}
-        figures |= {f"instructions_per_frame_{load}_{who}": value for who, value in per_thread.items()}
-        figures[f"instructions_per_frame_{load}"] = sum(per_thread.values())
-    report("cpu", figures)
+    options = arguments(__doc__, rounds=2)
+    figures = Figures("cpu", options.quick)
+    devices, rounds, paced = (50, 32, 600) if options.quick else (100, 64, 1_500)
+    repeats = 1 if options.quick else options.rounds
+    figures.update({"devices": devices, "rounds": repeats})
+    for _ in range(repeats):
+        for packing in PACKINGS:
+            for who in WHO:
+                instructions(figures, who, packing, devices, rounds)
+            for level in LEVELS:
+                instructions(figures, "floor", packing, devices, rounds, level)
+        for who in WHO:
+            paced_instructions(figures, who, devices, paced)
+        for packing in PACKINGS:
+            for who in WHO:
+                system_calls(figures, who, packing, devices, rounds)
+        for who in WHO:
+            paced_system_calls(figures, who, devices, paced)
+    for packing in PACKINGS:
+        shard, floor, beast = (figures.median(f"{key}") for key in (
+            f"gateway.{packing}.shard_instructions", f"floor.{packing}.instructions", f"beast.{packing}.instructions"))
+        figures.add(f"ratio.{packing}.gateway_to_floor", shard / floor)
+        figures.add(f"ratio.{packing}.beast_to_floor", beast / floor)
+    figures.report()
     return 0
 
 

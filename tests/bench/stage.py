@@ -13,24 +13,47 @@ import tempfile
 import time
 import urllib.request
 
+import yaml
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/sim"))
 import demo  # noqa: E402  (found through the path above)
 from figures import Figures, arguments, report  # noqa: E402,F401  (for the benches)
 
+TOKEN_SEED = "bench"
+# Another build of the gateway and its companions, to be held against this one.
+BIN = pathlib.Path(os.environ.get("BENCH_BIN", ROOT / "build/release/bin"))
+
+
+def merged(base: dict, more: dict) -> dict:
+    return {**base, **{key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+                       for key, value in more.items()}}
+
 
 class Stage(demo.Run):
-    """A broker and a gateway; `wrap` goes before the gateway's command line ({folder}: the run's own)."""
+    """A broker and a gateway.
 
-    def __init__(self, devices: int, folder: pathlib.Path, wrap: tuple = (), shards: int = 0, spool: bool = False):
-        super().__init__(argparse.Namespace(preset="release", devices=devices, bin=None, spool=spool), folder)
-        self.wrap, self.shards = wrap, shards
+    `wrap` goes before the gateway's command line ({folder}: the run's own); `settings` are merged into the demo's
+    configuration; so many devices get tokens by the seed TOKEN_SEED.
+    """
+
+    def __init__(self, devices: int, folder: pathlib.Path, wrap: tuple = (), shards: int = 0, spool: bool = False,
+                 settings: dict | None = None, tokens: int = 0):
+        super().__init__(argparse.Namespace(preset="release", devices=devices, bin=BIN, spool=spool), folder)
+        self.wrap, self.settings, self.tokens = wrap, settings or {}, tokens
+        if shards:
+            self.settings = merged(self.settings, {"node": {"shards": shards}})
+
+    def make_credentials(self):
+        super().make_credentials()
+        if self.tokens:
+            self.call(self.bin / "fieldgate-sim", "tokens", "--devices", self.tokens, "--secret-seed", TOKEN_SEED,
+                      "--out", self.folder / "device-tokens")
 
     def start(self, name, *command):
         if name == "gateway":
-            if self.shards:
-                config = self.folder / "fieldgate.yaml"
-                config.write_text(config.read_text().replace("node:\n", f"node:\n  shards: {self.shards}\n", 1))
+            if self.settings:
+                self.config.write_text(yaml.safe_dump(merged(yaml.safe_load(self.config.read_text()), self.settings)))
             command = (*(part.format(folder=self.folder) for part in self.wrap), *command)
         return super().start(name, *command)
 
