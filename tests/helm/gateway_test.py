@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The real gateway with what the chart gives it: its configuration, its arguments, its probes, and the script of
+`helm test`. What a pod would have mounted is made in a folder. Needs FIELDGATE_BIN and FIELDGATE_SOURCE."""
+
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+import urllib.request
+
+import yaml
+
+import chart
+
+if "FIELDGATE_BIN" not in os.environ:
+    raise unittest.SkipTest("no FIELDGATE_BIN: where the gateway was built; ctest says it")
+sys.path.insert(0, str(chart.ROOT / "tests/e2e"))
+from gateway_fixture import BIN, FIELDGATE, PATIENCE, Broker, Pki, Process, Subscriber, folder, free_port, wait_for  # noqa: E402
+
+API_TOKEN = "the-api-token-of-this-test"
+READ_TOKEN = "the-token-that-may-only-look"
+
+
+def jwks(private_key: pathlib.Path) -> str:
+    """The public half of a P-256 key, as a JSON Web Key Set."""
+    der = subprocess.run(["openssl", "pkey", "-in", private_key, "-pubout", "-outform", "DER"], capture_output=True, check=True).stdout
+    x, y = (base64.urlsafe_b64encode(half).rstrip(b"=").decode() for half in (der[-64:-32], der[-32:]))
+    return json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "kid": "one", "x": x, "y": y}]})
+
+
+class Pod:
+    """One gateway's container: the folders that it would have mounted, its environment and its arguments."""
+
+    def __init__(self, pki: Pki, found: list[chart.Document]):
+        self.found, self.container = found, chart.gateway(found)
+        self.root = folder("pod")
+        self.etc, self.state = self.root / "etc", self.root / "state"
+        self.state.mkdir()
+        texts = {
+            "tls/tls.crt": pki.server.read_text(), "tls/tls.key": pki.server_key.read_text(),
+            "api-tls/tls.crt": pki.server.read_text(), "api-tls/tls.key": pki.server_key.read_text(),
+            "client-ca/ca.crt": pki.ca.read_text(), "client-ca/revoked.pem": pki.revocation_list(),
+            "api-tokens/api-tokens": "".join(
+                f"{name} sha256:{hashlib.sha256(token.encode()).hexdigest()} {scope}\n"
+                for name, token, scope in (("ops", API_TOKEN, "admin"), ("looker", READ_TOKEN, "read"))), "device-tokens/device-tokens": "",
+            "store-password/password": "secret\n", "files/broker/password": "secret\n", "files/broker/ca.crt": pki.ca.read_text(),
+            "files/db-ca/ca.crt": pki.ca.read_text(), "files/jwks/jwks.json": jwks(pki.server_key),
+        }
+        mounted = {pathlib.Path(mount["mountPath"]) for mount in self.container["volumeMounts"]}
+        for name, text in texts.items():
+            if pathlib.Path("/etc/fieldgate", name).parent in mounted:
+                (self.etc / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.etc / name).write_text(text)
+        self.environment = {**os.environ, "FIELDGATE_NODE_NAME": "pod-0", "FIELDGATE_NODE_SHARDS": "1",
+                            "ALARMS_SECRET": "secret", "BROKER_PASSWORD": "secret"}
+        self.settings = json.loads(json.dumps(chart.configuration(found)).replace("/etc/fieldgate/", f"{self.etc}/")
+                                   .replace("/var/lib/fieldgate", str(self.state)))
+        (self.etc / "config").mkdir()
+        self.write()
+
+    def write(self) -> None:
+        (self.etc / "config/fieldgate.yaml").write_text(yaml.safe_dump(self.settings))
+
+    def arguments(self) -> list[str]:
+        return [argument.replace("/etc/fieldgate/", f"{self.etc}/") for argument in self.container["args"]]
+
+
+class Configuration(unittest.TestCase):
+    def test_the_gateway_takes_every_configuration_that_the_chart_writes(self):
+        pki = Pki()
+        for name in chart.NAMES:
+            with self.subTest(values=name):
+                pod = Pod(pki, chart.golden(name))
+                command, *rest = pod.arguments()
+                self.assertEqual(command, "serve")
+                done = subprocess.run([FIELDGATE, "check-config", *rest], env=pod.environment, capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+class RoundTrip(unittest.TestCase):
+    """`helm test`, its script as the test pod has it, against a gateway as the chart starts it: only addresses differ."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.pki, cls.broker = Pki(), Broker()
+        cls.pod = Pod(cls.pki, chart.golden("nodeport"))
+        cls.ports = {"devices": free_port(), "api": free_port(), "admin": free_port()}
+        for section, port in cls.ports.items():
+            cls.pod.settings[section]["listen"] = f"127.0.0.1:{port}"
+        cls.pod.settings["mqtt"][0].update(host="127.0.0.1", port=cls.broker.port)
+        cls.pod.write()
+        cls.gateway = Process("fieldgate", [FIELDGATE, *cls.pod.arguments()], cls.pod.root / "log", cls.pod.environment)
+        wait_for(lambda: '"ready"' in cls.gateway.log() or not cls.gateway.alive(), "the gateway to be ready")
+        assert cls.gateway.alive(), cls.gateway.log()
+
+    @classmethod
+    def tearDownClass(cls):
+        # As Kubernetes ends it; whatever the tests sent has been forwarded.
+        status = cls.gateway.terminate()
+        cls.broker.kill()
+        assert status == 0, f"exit status {status}: {cls.gateway.log()}"
+
+    def round_trip(self, **over: str) -> subprocess.CompletedProcess:
+        pod = chart.only(self.pod.found, "Pod")
+        container = pod["spec"]["containers"][0]
+        secret = next(one["valueFrom"]["secretKeyRef"] for one in container["env"] if one["name"] == "FIELDGATE_API_TOKEN")
+        self.assertEqual(secret, {"name": "fieldgate-api-tokens", "key": "token"})
+        names = {one["name"] for one in container["env"]}
+        values = {"FIELDGATE_API": f"http://127.0.0.1:{self.ports['api']}", "FIELDGATE_API_TOKEN": API_TOKEN + "\n",
+                  "TEST_GATEWAY": f"localhost:{self.ports['devices']}", "TEST_CA": str(self.pki.ca), "TEST_API_CA": "/nowhere/ca.crt"}
+        self.assertEqual(names, set(values))
+        environment = {"PATH": f"{BIN}:/usr/bin:/bin", "TMPDIR": str(folder("tmp")), **values, **over}
+        return subprocess.run([*container["command"], *container["args"]], env=environment, capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=4 * PATIENCE)
+
+    def registered(self) -> list[str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['api']}/api/v1/devices",
+                                         headers={"Authorization": f"Bearer {API_TOKEN}"})
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return [device["id"] for device in json.load(answer)["devices"] if device["registered"]]
+
+    def test_a_device_gets_its_acknowledgements_over_tls_and_is_taken_out_again(self):
+        heard = Subscriber(self.broker, "fieldgate/v1/#")
+        done = self.round_trip()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("round trip: good", done.stdout)
+        self.assertRegex(done.stdout, r"devices=1 frames_sent=[1-9]\d* ")
+        self.assertTrue(any("/batches/" in topic for topic, _ in heard.messages()), "what was acknowledged is at the broker")
+        self.assertEqual(self.registered(), [])
+        heard.kill()
+
+    def test_it_fails_where_the_certificate_is_not_of_the_ca(self):
+        done = self.round_trip(TEST_CA=str(Pki("Another CA").ca))
+        self.assertNotEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("round trip: good", done.stdout)
+        self.assertEqual(self.registered(), [])
+
+    def test_it_fails_where_the_token_may_not_register_a_device(self):
+        done = self.round_trip(FIELDGATE_API_TOKEN=READ_TOKEN)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("does not take a device", done.stderr)
+
+    def test_probes_ask_what_the_gateway_answers(self):
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            path = self.pod.container[probe]["httpGet"]["path"]
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}{path}", timeout=PATIENCE) as answer:
+                self.assertEqual(answer.status, 200, path)
+
+
+if __name__ == "__main__":
+    unittest.main()
