@@ -15,6 +15,7 @@ ServerSettings server_settings(const ApiSettings& api) {
   settings.key_file = api.key_file;
   settings.cors_origins = api.cors_origins;
   settings.connections_max = api.connections_max;
+  settings.connections_per_address_max = api.connections_per_address_max;
   settings.header_bytes_max = api.header_bytes_max;
   settings.body_bytes_max = api.body_bytes_max;
   settings.request_timeout = api.request_timeout;

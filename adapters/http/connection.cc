@@ -39,16 +39,17 @@ class HttpConnection::Incoming final : public BodySource {
 HttpConnection::HttpConnection(std::unique_ptr<Channel> channel, ConnectionOptions options, Service& service)
     : channel_(std::move(channel)),
       peer_(std::move(options.peer)),
-      refuse_(options.refuse),
+      refuse_(std::move(options.refuse)),
       service_(service),
       reading_limit_{asio::steady_timer(channel_->socket().get_executor())},
       writing_limit_{asio::steady_timer(channel_->socket().get_executor())},
       wake_(channel_->socket().get_executor()),
       buffer_(service.settings.header_bytes_max + k_body_read_bytes) {
-  if (!refuse_) hold_ = GaugeHold(service.probe.connections);
+  if (refuse_.empty()) hold_ = GaugeHold(service.probe.connections);
 }
 
 void HttpConnection::start(std::function<void()> ended) {
+  if (refuse_.empty()) waiting_since_ = std::chrono::steady_clock::now();
   asio::co_spawn(wake_.get_executor(), run(), [self = shared_from_this(), ended](std::exception_ptr error) {
     if (error) self->log_exception(error);
     self->close();
@@ -58,6 +59,7 @@ void HttpConnection::start(std::function<void()> ended) {
 
 void HttpConnection::close() {
   closed_ = true;
+  waiting_since_.reset();
   reading_limit_.timer.cancel();
   writing_limit_.timer.cancel();
   wake();
@@ -69,11 +71,10 @@ asio::awaitable<void> HttpConnection::run() {
   arm(&HttpConnection::reading_limit_, service_.settings.request_timeout);
   if (co_await channel_->handshake()) co_return;
   bool linger = true;
-  if (refuse_) {
+  if (!refuse_.empty()) {
     Request none;
     none.id = next_id();
-    const std::string detail = "all " + std::to_string(service_.settings.connections_max) + " connections are in use";
-    Response refusal = make_problem(Problem::too_many_connections, none.id, detail);
+    Response refusal = make_problem(Problem::too_many_connections, none.id, refuse_);
     refusal.close = true;
     linger = co_await write(none, std::move(refusal));
   } else {
@@ -89,6 +90,7 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   Request request;
   request.peer = peer_;
   std::size_t head_bytes = 0;
+  if (!waiting_since_) waiting_since_ = std::chrono::steady_clock::now();
   const HeadRead read = co_await read_head(head_bytes);
   if (read == HeadRead::ended) {
     keep_alive_ = false;
@@ -109,6 +111,7 @@ asio::awaitable<bool> HttpConnection::serve_one() {
     }
     refusal = refuse_body(body, request.id);
   }
+  waiting_since_.reset();
   if (refusal) {
     refusal->close = true;
     co_return co_await write(request, std::move(*refusal));
@@ -137,8 +140,9 @@ asio::awaitable<HttpConnection::HeadRead> HttpConnection::read_head(std::size_t&
   std::size_t searched = 0;
   bool begun = buffer_.size() > 0;
   started_ = std::chrono::steady_clock::now();
-  arm(&HttpConnection::reading_limit_, begun || first_ ? settings.request_timeout : settings.idle_timeout);
-  first_ = false;
+  // The first request's time has run since accept, and no byte gives it more.
+  const bool timed = std::exchange(first_, false);
+  if (!timed) arm(&HttpConnection::reading_limit_, begun ? settings.request_timeout : settings.idle_timeout);
   for (;;) {
     const Result<std::size_t> end = find_head_end(buffered(), searched);
     if (!end) {
@@ -159,7 +163,7 @@ asio::awaitable<HttpConnection::HeadRead> HttpConnection::read_head(std::size_t&
     if (!begun) {
       begun = true;
       started_ = std::chrono::steady_clock::now();
-      arm(&HttpConnection::reading_limit_, settings.request_timeout);
+      if (!timed) arm(&HttpConnection::reading_limit_, settings.request_timeout);
     }
   }
 }

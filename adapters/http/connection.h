@@ -5,8 +5,10 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace boost::asio::ssl {
@@ -25,11 +27,13 @@ class Connection {
   virtual ~Connection() = default;
   // Ends every wait at once; `ended` follows.
   virtual void close() = 0;
+  // Since when it has waited for its client to send a whole request; nullopt: one is at work.
+  virtual std::optional<std::chrono::steady_clock::time_point> waiting_since() const = 0;
 };
 
 struct ConnectionOptions {
   std::shared_ptr<boost::asio::ssl::context> tls;  // nullptr: plain
-  bool refuse = false;                             // say 503 and close
+  std::string refuse;                              // not empty: say 503 for that, and close
   std::string peer;                                // address:port
 };
 

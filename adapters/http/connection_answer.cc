@@ -205,7 +205,7 @@ void HttpConnection::record(const Request& request, unsigned status, std::size_t
   const auto& statuses = HttpProbe::k_statuses;
   const auto at = std::find(statuses.begin(), statuses.end(), status) - statuses.begin();
   service_.probe.responses[static_cast<std::size_t>(at)].add();
-  if (!refuse_) service_.probe.request_time.observe(static_cast<std::uint64_t>(us.count()));
+  if (refuse_.empty()) service_.probe.request_time.observe(static_cast<std::uint64_t>(us.count()));
   service_.log.debug("http_request", {{"server", service_.settings.name},
                                       {"id", request.id},
                                       {"peer", peer_},

@@ -25,16 +25,18 @@ namespace fieldgate::http {
 // while an answer goes out in pieces, to hear of a client that leaves.
 // Thread: the server's loop.
 class HttpConnection final : public Connection, public std::enable_shared_from_this<HttpConnection> {
+  using Time = std::chrono::steady_clock::time_point;
+
  public:
   HttpConnection(std::unique_ptr<Channel> channel, ConnectionOptions options, Service& service);
 
   void start(std::function<void()> ended);
   void close() override;
+  std::optional<Time> waiting_since() const override { return waiting_since_; }
 
  private:
   template <class T>
   using awaitable = boost::asio::awaitable<T>;
-  using Time = std::chrono::steady_clock::time_point;
 
   enum class HeadRead { complete, ended, timed_out, too_large, malformed };
   enum class BodyRead { complete, some, ended, timed_out, too_large, malformed };
@@ -88,7 +90,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
 
   const std::unique_ptr<Channel> channel_;
   const std::string peer_;
-  const bool refuse_;
+  const std::string refuse_;
   Service& service_;
   Limit reading_limit_;
   Limit writing_limit_;
@@ -102,6 +104,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   std::array<char, 512> ahead_;     // what listen() reads
   std::string fault_;               // of the last malformed head or body
   std::string request_id_;
+  std::optional<Time> waiting_since_;
   Time started_;
   Time answer_by_;
   std::uint64_t turn_ = 0;          // of the request that is handled

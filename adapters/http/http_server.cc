@@ -2,6 +2,7 @@
 #include "adapters/http/http_server.h"
 
 #include "adapters/http/connection.h"
+#include "gateway/core/address_book.h"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -180,24 +181,62 @@ class HttpServer::Impl {
     });
   }
 
+  // Counts a connection from there; else why it is refused.
+  std::string enter(const tcp::endpoint& peer) {
+    const ServerSettings& settings = service_.settings;
+    std::string why;
+    if (!addresses_.enter(peer.address(), settings.connections_per_address_max)) {
+      service_.probe.refused_address.add();
+      why = "this address has " + std::to_string(settings.connections_per_address_max) + " connections already";
+    } else if (serving_ >= settings.connections_max && !displace()) {
+      addresses_.leave(peer.address());
+      service_.probe.refused_full.add();
+      why = "all " + std::to_string(settings.connections_max) + " connections are in use";
+    }
+    if (why.empty()) {
+      ++serving_;
+    } else {
+      service_.log.warn("http_connection_refused",
+                        {{"server", settings.name}, {"peer", to_text(peer)}, {"why", std::string_view(why)}});
+    }
+    return why;
+  }
+
+  // Closes the connection that has waited longest for its client: what sends nothing, or sends
+  // it slowly, keeps nobody out. False: all have a request at work.
+  bool displace() {
+    Connection* longest = nullptr;
+    auto since = std::chrono::steady_clock::time_point::max();
+    for (const auto& [number, connection] : connections_) {
+      const auto waiting = connection != nullptr ? connection->waiting_since() : std::nullopt;
+      if (!waiting || *waiting >= since) continue;
+      longest = connection.get();
+      since = *waiting;
+    }
+    if (longest == nullptr) return false;
+    service_.probe.displaced.add();
+    service_.log.warn("http_connection_displaced",
+                      {{"server", service_.settings.name}, {"connections_max", service_.settings.connections_max}});
+    longest->close();
+    return true;
+  }
+
   void serve(tcp::socket socket) {
     error_code ec;
     const tcp::endpoint peer = socket.remote_endpoint(ec);
     if (ec) return;  // gone already
     socket.set_option(tcp::no_delay(true), ec);
-    ConnectionOptions options{tls_, serving_ >= service_.settings.connections_max, to_text(peer)};
-    if (options.refuse) {
-      service_.probe.refused_connections.add();
-      service_.log.warn("http_connection_refused", {{"server", service_.settings.name}, {"peer", options.peer}});
-      if (connections_.size() - serving_ >= k_refusing_max) return;
-    } else {
-      ++serving_;
-    }
+    ConnectionOptions options{tls_, enter(peer), to_text(peer)};
+    const bool refused = !options.refuse.empty();
+    if (refused && connections_.size() - serving_ >= k_refusing_max) return;
     const std::uint64_t number = next_connection_++;
     connections_.emplace(number, nullptr);  // first, so that `ended` finds it however early it comes
-    const auto ended = [this, number, refused = options.refuse] {
+    const auto ended = [this, number, refused, address = peer.address()] {
       connections_.erase(number);
-      if (!refused) --serving_;
+      if (!refused) {
+        --serving_;
+        addresses_.leave(address);
+      }
       if (stopping_ && connections_.empty()) loop_->io.stop();
     };
     auto connection = start_connection(std::move(socket), std::move(options), service_, ended);
@@ -212,6 +251,7 @@ class HttpServer::Impl {
   std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> connections_;
   std::uint64_t next_connection_ = 0;
   std::size_t serving_ = 0;
+  AddressBook addresses_;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -12,7 +12,9 @@ namespace fieldgate::http {
 // A listener, its connections, and the one thread that serves them.
 // Thread:  start() and stop() on one thread.
 // Borrows: `handler`, `clock`, `log`, `probe`.
-// Bounds:  connections_max; a few above it are told 503, the rest are closed.
+// Bounds:  connections_max. Beyond it, the one that has waited longest for its client to send a
+//          request makes room. Where all have one at work, and beyond an address's cap, a few
+//          are told 503, the rest are closed.
 class HttpServer {
  public:
   HttpServer(ServerSettings settings, Handler& handler, const Clock& clock, Log& log, HttpProbe& probe);

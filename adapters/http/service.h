@@ -20,10 +20,11 @@ struct ServerSettings {
   std::string key_file;
   std::vector<std::string> cors_origins;
   std::uint32_t connections_max = 1'024;
+  std::uint32_t connections_per_address_max = 0;  // 0: no cap
   std::uint32_t header_bytes_max = 16'384;
   std::uint32_t body_bytes_max = 65'536;
-  // For the TLS handshake; from a request's first byte to its last; for the answer
-  // to be made; for the answer to be taken.
+  // From accept, over the TLS handshake, to the first request's last byte; of those after it
+  // from the first byte to the last; for the answer to be made; for the answer to be taken.
   milliseconds request_timeout{10'000};
   milliseconds idle_timeout{60'000};  // between requests
 };

@@ -117,7 +117,11 @@ void http_connections(const Snapshot& in, Samples& out) {
 }
 
 void http_refused(const Snapshot& in, Samples& out) {
-  if (in.sources.http != nullptr) out.add(static_cast<double>(in.sources.http->refused_connections.get()));
+  if (in.sources.http == nullptr) return;
+  const HttpProbe& http = *in.sources.http;
+  out.add(static_cast<double>(http.refused_full.get()), {"full"});
+  out.add(static_cast<double>(http.refused_address.get()), {"address"});
+  out.add(static_cast<double>(http.displaced.get()), {"displaced"});
 }
 
 void stream_subscribers(const Snapshot& in, Samples& out) {

@@ -118,10 +118,18 @@ void describe(Visitor& v, ApiSettings& s) {
           File(s.token_file));
   v.value({"dashboard", "The web page at /."}, Flag(s.dashboard));
   v.texts({"cors_origins", "Origins whose pages may call the API."}, TextList(s.cors_origins, 64, must_be_origin));
-  v.value({"connections_max", "Connections at once."}, Number(s.connections_max, 1, 100'000));
+  v.value({"connections_max",
+           "Connections at once. Beyond it, the one that has waited longest for its client to send a request is "
+           "closed; a new one is refused where all of them have one at work."},
+          Number(s.connections_max, 1, 100'000));
+  v.value({"connections_per_address_max",
+           "Connections at once from one address (IPv6: one /64). 0: no cap, as behind a proxy that has one address "
+           "for everybody."},
+          Number(s.connections_per_address_max, 0, 100'000));
   v.value({"header_bytes_max", "The largest request head."}, Size(s.header_bytes_max, 1 * k_kib, 1 * k_mib));
   v.value({"body_bytes_max", "The largest request body."}, Size(s.body_bytes_max, 1 * k_kib, 64 * k_mib));
-  v.value({"request_timeout", "From the first byte of a request to its last."},
+  v.value({"request_timeout",
+           "From the first byte of a request to its last; for the first one of a connection, from its accept on."},
           Duration(s.request_timeout, seconds(1), minutes(10)));
   v.value({"idle_timeout", "How long a connection may wait for its next request."},
           Duration(s.idle_timeout, seconds(1), hours(1)));

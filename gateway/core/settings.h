@@ -300,6 +300,7 @@ struct ApiSettings {
   ApiStreamSettings stream;
   std::vector<std::string> cors_origins;
   std::uint32_t connections_max = 1'024;
+  std::uint32_t connections_per_address_max = 256;  // 0: no cap
   std::uint32_t header_bytes_max = 16'384;
   std::uint32_t body_bytes_max = 65'536;
   seconds request_timeout{10};

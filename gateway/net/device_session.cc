@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/device_session.h"
 
-#include "gateway/net/address_book.h"
+#include "gateway/core/address_book.h"
 #include "gateway/net/shard.h"
 #include "gateway/net/upgrade.h"
 #include "gateway/ports/authenticator.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/core/address_book.h"
 #include "gateway/core/error.h"
 #include "gateway/core/restored_device.h"
 #include "gateway/core/settings.h"
-#include "gateway/net/address_book.h"
 #include "gateway/net/session_config.h"
 #include "gateway/net/shard_env.h"
 #include "gateway/net/tls_context.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/listener.h"
 
-#include "gateway/net/address_book.h"
+#include "gateway/core/address_book.h"
 #include "gateway/net/shard.h"
 #include "gateway/ports/log.h"
 

@@ -12,6 +12,7 @@ class Authenticator;
 class Clock;
 class FleetSink;
 class FlightRecorder;
+class AddressBook;
 class LaneFilters;
 class LiveTap;
 class Log;
@@ -21,8 +22,6 @@ class Wire;
 }  // namespace fieldgate
 
 namespace fieldgate::net {
-
-class AddressBook;
 
 // What the device side needs of the rest of the process. All of it may be called
 // from any thread and outlives the gateway.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "adapters/wire/protobuf_wire.h"
-#include "gateway/net/address_book.h"
+#include "gateway/core/address_book.h"
 #include "gateway/net/shard.h"
 #include "tests/support/fakes.h"
 
@@ -67,7 +67,7 @@ class ShardBench {
  private:
   LimitSettings limits_;
   wire::ProtobufWire wire_{limits_};
-  net::AddressBook addresses_;
+  AddressBook addresses_;
   std::atomic<std::uint32_t> connections_{1'000};  // adopted sockets were not counted in
   std::array<std::size_t, 4> staged_blocks_{};     // by stage
   std::vector<std::unique_ptr<net::Shard>> shards_;

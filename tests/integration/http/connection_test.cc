@@ -8,8 +8,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 namespace fieldgate::http {
 namespace {
@@ -18,13 +21,18 @@ using namespace fieldgate::test;
 using std::chrono::steady_clock;
 
 // Says which target it was asked for; at /large, a large answer; at /never, none;
-// at /throw, an exception; at /later, an answer from a posted function.
+// at /throw, an exception; at /held, what the test gives; at /later, an answer from a posted function.
 class EchoHandler final : public Handler {
  public:
   void handle(const Request& request, Respond respond) override {
     if (request.head.target == "/never") return;
     if (request.head.target == "/throw") throw std::runtime_error("as told");
     Response response;
+    if (request.head.target == "/held") {
+      held.push_back(std::move(respond));
+      ++asked;
+      return;
+    }
     response.body = "{\"target\":\"" + request.head.target + "\"}";
     if (request.head.target == "/large") response.body.assign(8 << 20, ' ');
     if (request.head.target == "/later") {
@@ -37,6 +45,8 @@ class EchoHandler final : public Handler {
     respond(std::move(response));
   }
   std::shared_ptr<Loop> loop;
+  std::vector<Respond> held;           // the loop's
+  std::atomic<std::size_t> asked = 0;  // as many as are held
 };
 
 class ConnectionTest : public testing::Test {
@@ -256,8 +266,62 @@ TEST_F(ConnectionTest, SurvivesAHandlerThatThrows) {
   EXPECT_TRUE(exchange("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 200 "));
 }
 
-TEST_F(ConnectionTest, RefusesConnectionsBeyondItsCapAndTakesThemAgain) {
+TEST_F(ConnectionTest, RefusesConnectionsWhileAllHaveARequestAtWorkAndTakesThemAgain) {
   start([](ServerSettings& settings) { settings.connections_max = 2; });
+  {
+    RawClient first(port);
+    RawClient second(port);
+    for (RawClient* client : {&first, &second}) {
+      client->send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+      const auto deadline = steady_clock::now() + std::chrono::seconds(20);
+      const std::size_t wanted = client == &first ? 1 : 2;
+      while (handler.asked < wanted && steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(milliseconds(5));
+      }
+    }
+    RawClient third(port);
+    third.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    third.shut();
+    expect_problem(third.read_all(), "503 ", "too-many-connections", "Unavailable");
+    EXPECT_EQ(probe.refused_full.get(), 1U);
+    EXPECT_EQ(probe.displaced.get(), 0U);
+    handler.loop->post([this] {
+      for (const auto& respond : handler.held) respond({});
+    });
+    first.read_until("HTTP/1.1 ");
+    second.read_until("HTTP/1.1 ");
+  }
+  const auto deadline = steady_clock::now() + std::chrono::seconds(4);
+  while (probe.connections.get() > 0 && steady_clock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_TRUE(exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+TEST_F(ConnectionTest, AnswersWhoeverAsksWhileOthersHoldAllConnectionsAndSendNothing) {
+  start([](ServerSettings& settings) { settings.connections_max = 3; });
+  std::vector<std::unique_ptr<RawClient>> holders;
+  for (const std::string_view part : {"", "GET / HT", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"}) {
+    holders.push_back(std::make_unique<RawClient>(port));
+    holders.back()->send(part);
+    const auto deadline = steady_clock::now() + std::chrono::seconds(20);
+    while (probe.connections.get() < static_cast<std::int64_t>(holders.size()) && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  }
+  for (std::uint64_t asked = 1; asked <= 3; ++asked) {
+    RawClient client(port);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_TRUE(client.read_until("}").starts_with("HTTP/1.1 200 "));
+    if (asked == 1) {
+      EXPECT_EQ(holders[0]->read_all(), "");  // the oldest one went
+      EXPECT_FALSE(holders[2]->readable());
+      EXPECT_EQ(probe.displaced.get(), 1U);
+    }
+  }
+  EXPECT_EQ(probe.refused_full.get(), 0U);
+}
+
+TEST_F(ConnectionTest, RefusesAnAddressThatHasAsManyConnectionsAsItMay) {
+  start([](ServerSettings& settings) { settings.connections_per_address_max = 2; });
   {
     RawClient first(port);
     RawClient second(port);
@@ -266,14 +330,28 @@ TEST_F(ConnectionTest, RefusesConnectionsBeyondItsCapAndTakesThemAgain) {
       client->read_until("}");
     }
     RawClient third(port);
-    third.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     third.shut();
-    expect_problem(third.read_all(), "503 ", "too-many-connections", "Unavailable");
-    EXPECT_EQ(probe.refused_connections.get(), 1U);
+    const std::string answer = third.read_all();
+    expect_problem(answer, "503 ", "too-many-connections", "Unavailable");
+    EXPECT_NE(answer.find("this address has 2 connections"), std::string::npos) << answer;
+    EXPECT_EQ(probe.refused_address.get(), 1U);
   }
-  const auto deadline = steady_clock::now() + std::chrono::seconds(4);
+  const auto deadline = steady_clock::now() + std::chrono::seconds(20);
   while (probe.connections.get() > 0 && steady_clock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
   EXPECT_TRUE(exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+// Both have the same time from their accept; the first one's bytes give it no more.
+TEST_F(ConnectionTest, GivesAFirstRequestNoMoreTimeForItsBytes) {
+  start([](ServerSettings& settings) { settings.request_timeout = milliseconds(600); });
+  RawClient dribbling(port);
+  std::this_thread::sleep_for(milliseconds(100));
+  RawClient silent(port);
+  std::this_thread::sleep_for(milliseconds(200));
+  dribbling.send("GET / HTTP/1.1\r\n");
+  EXPECT_EQ(silent.read_all(), "");
+  EXPECT_TRUE(dribbling.readable());
+  EXPECT_TRUE(dribbling.read_all().starts_with("HTTP/1.1 408 "));
 }
 
 TEST_F(ConnectionTest, CountsItsAnswersByStatus) {

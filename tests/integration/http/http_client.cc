@@ -56,6 +56,11 @@ bool RawClient::send(std::string_view bytes) {
 
 void RawClient::shut() { ::shutdown(fd_, SHUT_WR); }
 
+bool RawClient::readable() const {
+  pollfd waiting{fd_, POLLIN, 0};
+  return ::poll(&waiting, 1, 0) > 0;
+}
+
 bool RawClient::read_more(std::chrono::steady_clock::time_point deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   pollfd waiting{fd_, POLLIN, 0};

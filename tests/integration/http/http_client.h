@@ -23,6 +23,8 @@ class RawClient {
   bool send(std::string_view bytes);
   // Ends this side of the connection.
   void shut();
+  // Something has come that was not read, or the peer has closed; does not wait.
+  bool readable() const;
   // Everything until the peer closes; throws if it does not within `patience`.
   std::string read_all(std::chrono::milliseconds patience = std::chrono::seconds(5));
   // At least until `mark` has come `times` times; then what came so far.

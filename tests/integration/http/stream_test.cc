@@ -76,7 +76,11 @@ class StreamTest : public testing::Test {
       "ops sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n"
       "wall sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa read\n";
   TempDir dir;
-  ApiSettings settings;
+  ApiSettings settings = [] {
+    ApiSettings api;
+    api.connections_per_address_max = 0;  // all readers are here
+    return api;
+  }();
   FakeLiveDevices live;
   FakeNodeStatus status;
   FakeLaneControl lanes{status};
