@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""docs/benchmarks.md, made of benchmarks.template.md and results/*.json. README.md beside this says how.
+
+  report.py take NAME...   takes build/bench/NAME.json over as results, and makes the page
+  report.py make           makes the page
+  report.py check          fails if the page is not what would be made
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TEMPLATE, RESULTS, PAGE = HERE / "benchmarks.template.md", HERE / "results", ROOT / "docs/benchmarks.md"
+HEAD = ("bench", "command", "quick", "date", "revision", "machine", "figures")
+SLOT = re.compile(r"\{\{(.*?)\}\}")
+OPERATORS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b}
+
+
+class Fault(Exception):
+    """What is wrong with template or results, for a person."""
+
+
+def load(folder: pathlib.Path) -> dict[str, dict]:
+    results = {}
+    for file in sorted(folder.glob("*.json")):
+        result = json.loads(file.read_text())
+        missing = [key for key in HEAD if key not in result]
+        if missing:
+            raise Fault(f"{file.name}: {', '.join(missing)} missing; README.md describes the form")
+        if result["bench"] != file.stem:
+            raise Fault(f"{file.name} is of {result['bench']}")
+        if result["quick"]:
+            raise Fault(f"{file.name}: of a --quick run, which is not for the page")
+        results[file.stem] = result
+    return results
+
+
+def number(value: float, form: str | None) -> str:
+    if isinstance(value, str):
+        return value
+    if form:
+        return format(value, ("," if "," not in form else "") + form)
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:,.1f}"
+
+
+def operand(word: str, figures: dict) -> float | str:
+    if word in figures:
+        return figures[word]
+    try:
+        return float(word)
+    except ValueError:
+        raise Fault(f"no figure {word!r}") from None
+
+
+def expression(words: list[str], figures: dict) -> float | str:
+    value = operand(words[0], figures)
+    if len(words) % 2 == 0:
+        raise Fault("an operator or a figure is missing")
+    for operator, word in zip(words[1::2], words[2::2]):
+        if operator not in OPERATORS:
+            raise Fault(f"no operator {operator!r}")
+        value = OPERATORS[operator](value, operand(word, figures))
+    return value
+
+
+def filled(slot: str, results: dict[str, dict]) -> str:
+    name, *words = slot.split()
+    if name not in results:
+        raise Fault(f"no results/{name}.json")
+    result = results[name]
+    if words and words[0].startswith("@"):
+        if words[0][1:] not in result or len(words) != 1:
+            raise Fault(f"no {words[0]}")
+        return str(result[words[0][1:]])
+    form = words.pop() if len(words) > 1 and re.fullmatch(r",?\.\d+[f%]", words[-1]) else None
+    if not words:
+        raise Fault("which figure?")
+    if words[-1] == "spread":
+        low, high = (operand(f"{words[0]}.{end}", result["figures"]) for end in ("min", "max"))
+        return f"{number(low, form)} to {number(high, form)}"
+    return number(expression(words, result["figures"]), form)
+
+
+def page(template: str, results: dict[str, dict]) -> str:
+    faults = []
+
+    def fill(found: re.Match) -> str:
+        try:
+            return filled(found[1], results)
+        except Fault as fault:
+            faults.append(f"{found[0]}: {fault}")
+            return ""
+
+    made = SLOT.sub(fill, template)
+    if faults:
+        raise Fault("\n".join(faults))
+    return made
+
+
+def take(names: list[str]) -> None:
+    for name in names:
+        source = ROOT / "build/bench" / f"{name}.json"
+        if not source.is_file():
+            raise Fault(f"there is no {source}: ./dev bench {name} makes it")
+        if json.loads(source.read_text())["quick"]:
+            raise Fault(f"{source} is of a --quick run, which is not for the page")
+        shutil.copyfile(source, RESULTS / source.name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument("what", choices=["take", "make", "check"])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args()
+    try:
+        if options.what == "take":
+            take(options.names)
+        made = page(TEMPLATE.read_text(), load(RESULTS))
+        if options.what != "check":
+            PAGE.write_text(made)
+        elif PAGE.read_text() != made:
+            raise Fault(f"{PAGE.relative_to(ROOT)} is not what {TEMPLATE.relative_to(ROOT)} and the results make: change "
+                        "these, then tests/bench/report.py make")
+    except Fault as fault:
+        print(f"report: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The page of benchmarks: what the committed template and results make of it, and how it is made."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import instructions_bench
+import report
+
+RUN = {"bench": "cpu", "command": "./dev bench cpu", "quick": False, "date": "2026-01-31", "revision": "abc", "machine": "M",
+       "figures": {"a.x": 8450.25, "a.x.min": 8431.0, "a.x.max": 8466.4, "b.x": 6500, "small": 1.25, "word": "yes"}}
+
+
+class Page(unittest.TestCase):
+    def fill(self, template: str) -> str:
+        return report.page(template, {"cpu": RUN})
+
+    def test_is_what_the_committed_results_make(self):
+        done = subprocess.run([sys.executable, report.HERE / "report.py", "check"], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_has_figures_in_place_of_their_names(self):
+        self.assertEqual(self.fill("{{cpu a.x}} {{cpu b.x}} {{cpu small}} {{cpu word}}"), "8,450 6,500 1.2 yes")
+
+    def test_reckons_from_left_to_right(self):
+        self.assertEqual(self.fill("{{cpu a.x / b.x .2f}} {{cpu a.x - b.x / 1000 .1f}}"), "1.30 2.0")
+
+    def test_shows_the_spread(self):
+        self.assertEqual(self.fill("{{cpu a.x spread}}"), "8,431 to 8,466")
+
+    def test_says_what_was_run_and_where(self):
+        self.assertEqual(self.fill("{{cpu @machine}} {{cpu @command}}"), "M ./dev bench cpu")
+
+    def test_is_not_made_without_each_figure(self):
+        for wrong in ("{{cpu c.x}}", "{{memory a.x}}", "{{cpu a.x /}}", "{{cpu a.x ? b.x}}", "{{cpu @else}}", "{{cpu}}",
+                      "{{cpu small spread}}"):
+            with self.subTest(wrong), self.assertRaises(report.Fault):
+                self.fill(wrong)
+
+
+class Results(unittest.TestCase):
+    def refused(self, name: str, **changes) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / name).write_text(json.dumps(
+                {key: value for key, value in {**RUN, **changes}.items() if value is not None}))
+            with self.assertRaises(report.Fault) as caught:
+                report.load(pathlib.Path(folder))
+            return str(caught.exception)
+
+    def test_of_a_quick_run_are_refused(self):
+        self.assertIn("--quick", self.refused("cpu.json", quick=True))
+
+    def test_without_their_machine_are_refused(self):
+        self.assertIn("machine missing", self.refused("cpu.json", machine=None))
+
+    def test_under_another_name_are_refused(self):
+        self.assertIn("is of cpu", self.refused("memory.json"))
+
+
+class Instructions(unittest.TestCase):
+    AGREED = {"single": 10_000, "record": 5_000}
+
+    def test_pass_up_to_five_per_cent_and_below(self):
+        self.assertEqual(instructions_bench.too_dear({"single": 10_500, "record": 100}, self.AGREED), [])
+
+    def test_fail_above(self):
+        wrong = instructions_bench.too_dear({"single": 10_501, "record": 5_000}, self.AGREED)
+        self.assertEqual(wrong, ["single: 10,501 instructions, +5.0% of the 10,000 agreed on"])
+
+    def test_fail_where_case_or_baseline_is_missing(self):
+        self.assertEqual(len(instructions_bench.too_dear({"single": 1, "other": 1}, self.AGREED)), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
