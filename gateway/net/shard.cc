@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/shard.h"
 
+#include "gateway/net/tls_memory.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/presence_view.h"
 
@@ -64,6 +65,7 @@ void Shard::start() {
 }
 
 void Shard::run() {
+  const TlsMemoryKeeper tls_memory;
   for (;;) {
     try {
       io_.run();
