@@ -135,7 +135,6 @@ void DeviceSession::consume_tls(std::span<std::byte> bytes) {
     shard_.probe().handshake_time.observe(std::uint64_t{shard_.now_ms() - phase_since_} * 1'000);
     enter(Phase::upgrade);
     ciphertext = io.unread();
-    if (ciphertext.empty()) return;
   }
   const TlsStatus status =
       tls_.feed(io, ciphertext, [this](std::span<std::byte> plain) { return consume_plain(plain); });

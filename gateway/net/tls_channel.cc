@@ -18,6 +18,9 @@ constexpr std::size_t k_record_bytes_max = 16'384;
 // Key updates cost far more than the bytes they come in, and nothing above TLS
 // sees them: this many state changes in one feed() are no device's need.
 constexpr std::uint32_t k_post_handshake_max = 64;
+// What OpenSSL may read ahead at once: a record or a few. So what it has taken before the
+// above is looked at again is little.
+constexpr std::size_t k_read_ahead_max = 1'024;
 // OpenSSL reports an alert from the peer as this plus the alert's number.
 constexpr int k_alert_reason_base = 1000;
 
@@ -37,7 +40,7 @@ struct TlsBio {
       BIO_set_retry_read(bio);
       return -1;
     }
-    *done = std::min(size, self.in_.size());
+    *done = std::min({size, self.in_.size(), k_read_ahead_max});
     std::memcpy(to, self.in_.data(), *done);
     self.in_ = self.in_.subspan(*done);
     return 1;

@@ -100,7 +100,8 @@ class TlsChannel {
   bool began_with(const TlsContext& context) const noexcept;
 
   // Goes as far as `ciphertext` allows: want_more, established or failed.
-  // After established, pass io.unread() to feed(): it may hold the first data.
+  // After established, pass io.unread() to feed(), even if it is empty: OpenSSL may have
+  // read the first data with the handshake's end.
   TlsStatus handshake(TlsIo& io, std::span<const std::byte> ciphertext);
 
   // Decrypts `ciphertext`. `sink` is called with each stretch of plaintext, as

@@ -155,7 +155,7 @@ Result<void> install_policy(SSL_CTX* ctx) {
   SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_read_ahead(ctx, 0);
+  SSL_CTX_set_read_ahead(ctx, 1);  // header and body of a record at once
   if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 || SSL_CTX_set_cipher_list(ctx, k_tls12_suites) != 1 ||
       SSL_CTX_set_ciphersuites(ctx, k_tls13_suites) != 1 || SSL_CTX_set1_groups_list(ctx, k_groups) != 1 ||
