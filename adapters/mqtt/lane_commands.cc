@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of LaneImpl that takes commands from the broker and tells their fate.
+// The part of LaneImpl that takes commands from the broker and tells their fate, and
+// carries what nodes say to each other.
 #include "adapters/mqtt/lane_impl.h"
 #include "adapters/mqtt/reasons.h"
 
@@ -75,6 +76,33 @@ void LaneImpl::reply_acknowledged(std::uint8_t reason, const Message& message) {
   log_.error(
       "mqtt_reply_refused",
       {{"lane", settings_.name}, {"topic", std::string_view(message.topic)}, {"error", describe_refusal(reason)}});
+}
+
+// --- other nodes
+
+void LaneImpl::inbox_subscribed(std::uint8_t reason) {
+  if (reason < 0x80) return peers_->set_connected(true);
+  log_.error("mqtt_subscribe_refused",
+             {{"lane", settings_.name},
+              {"error", describe_refusal(reason)},
+              {"effect",
+               "other nodes do not reach this one, and commands to their devices come late: let this client "
+               "read PREFIX/nodes/NODE/inbox, and write PREFIX/nodes/+/inbox"}});
+}
+
+// Also while there is no connection: who asked is to be answered.
+void LaneImpl::peers_later() {
+  if (!peers_) return;
+  const auto at = peers_->wake_at();
+  if (!at || (peer_armed_ && *peer_armed_ <= *at)) return;
+  peer_armed_ = at;
+  peer_timer_.expires_at(*at);
+  peer_timer_.async_wait([this](error_code error) {
+    if (error) return;  // armed anew, or stopping
+    peer_armed_.reset();
+    peers_->expire();
+    peers_later();
+  });
 }
 
 }  // namespace fieldgate::mqtt

@@ -6,6 +6,7 @@
 #include "adapters/mqtt/forwarder.h"
 #include "adapters/mqtt/in_flight.h"
 #include "adapters/mqtt/mqtt_lane.h"
+#include "adapters/mqtt/peer_post.h"
 #include "adapters/mqtt/presence_book.h"
 #include "adapters/northbound/backoff.h"
 #include "gateway/core/mutex.h"
@@ -18,11 +19,12 @@
 namespace fieldgate::mqtt {
 
 // mqtt_lane.cc has its life: start, status, reconnecting, stop. lane_traffic.cc
-// has what passes over a connection, lane_commands.cc what concerns commands.
+// has what passes over a connection, lane_commands.cc what concerns commands and other
+// nodes.
 class LaneImpl final : public MqttLane, private Client::Events {
  public:
   LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, Routes routes, const Clock& clock, Log& log,
-           MqttLaneProbe& probe, DeadLetterStore& dead_letters, Commands* commands);
+           MqttLaneProbe& probe, DeadLetterStore& dead_letters, Commands* commands, PeerProbe* inbox);
   ~LaneImpl() override;
 
   const std::string& name() const noexcept override { return settings_.name; }
@@ -34,6 +36,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void stop(std::chrono::milliseconds patience) override;
   void publish(const DeviceId& device, const PresenceState& state) override;
   void command_changed(const std::shared_ptr<const CommandEntry>& command) override;
+  Peers* peers() noexcept override { return peers_.get(); }
 
  private:
   // Client::Events
@@ -61,6 +64,9 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void reply(Message message);
   void reply_acknowledged(std::uint8_t reason, const Message& message);
 
+  void inbox_subscribed(std::uint8_t reason);
+  void peers_later();
+
   void begin_stop(Monotonic deadline, std::chrono::milliseconds patience);
   void proceed_stop(bool out_of_time);
   void finish();
@@ -73,6 +79,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   MqttLaneProbe& probe_;
   Commands* const commands_;
   const std::optional<CommandGate> gate_;  // where commands are taken
+  std::unique_ptr<PeerPost> peers_;        // where messages between nodes are carried
 
   // Any thread.
   std::atomic<bool> notified_{false};
@@ -89,7 +96,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   ReplyQueue replies_;
   std::size_t asked_ = 0;  // requests that the ledger has not answered
   // What SUBACKs are awaited for, in order.
-  enum class Subscription : std::uint8_t { presence, commands };
+  enum class Subscription : std::uint8_t { presence, commands, inbox };
   std::deque<Subscription> subscribing_;
   Backoff backoff_;
   boost::asio::steady_timer retry_timer_;     // when to connect again
@@ -97,7 +104,9 @@ class LaneImpl final : public MqttLane, private Client::Events {
   boost::asio::steady_timer presence_timer_;  // when to try refused presence again
   boost::asio::steady_timer node_timer_;      // when our node's retained state should have been seen
   boost::asio::steady_timer stop_timer_;
+  boost::asio::steady_timer peer_timer_;  // when a question to another node has waited long enough
   std::optional<Monotonic> wake_armed_;
+  std::optional<Monotonic> peer_armed_;
   Client client_;
   std::size_t window_ = 1;
   std::size_t presence_window_ = 1;

@@ -38,6 +38,10 @@ void LaneImpl::connected(const Connack& connack) {
     subscribing_.push_back(Subscription::commands);
     client_.subscribe({gate_->subscription()});
   }
+  if (peers_) {
+    subscribing_.push_back(Subscription::inbox);
+    client_.subscribe({topics_.inbox(node_.node)});
+  }
   if (!retain_available_) {
     log_.warn("mqtt_retain_unavailable",
               {{"lane", settings_.name}, {"effect", "no retained presence, no node status"}});
@@ -74,6 +78,8 @@ bool LaneImpl::send(Message message) {
       forwarder_.refused(std::move(message), k_packet_too_large, clock_.now());
     } else if (message.kind == MessageKind::reply) {
       reply_acknowledged(k_packet_too_large, message);
+    } else if (message.kind == MessageKind::peer) {
+      peers_->refused(PeerDrop::too_large);
     } else if (message.device) {
       book_.done(*message.device, true);  // it never will be taken: do not try again
     }
@@ -109,6 +115,12 @@ void LaneImpl::pump() {
     }
     if (alive && in_flight_.count(MessageKind::reply) < presence_window_ && in_flight_.size() < window_) {
       if (auto message = replies_.take()) {
+        alive = send(*std::move(message));
+        any = true;
+      }
+    }
+    if (alive && peers_ && in_flight_.count(MessageKind::peer) < presence_window_ && in_flight_.size() < window_) {
+      if (auto message = peers_->take()) {
         alive = send(*std::move(message));
         any = true;
       }
@@ -177,6 +189,9 @@ void LaneImpl::acknowledged(int packet_id, std::uint8_t reason) {
       if (!accepted) presence_refused(reason);
       break;
     case MessageKind::reply: reply_acknowledged(reason, message); break;
+    case MessageKind::peer:
+      if (!accepted) peers_->refused(PeerDrop::refused);
+      break;
     case MessageKind::node:
       if (accepted) break;
       probe_.refusals[reason].add();
@@ -205,6 +220,7 @@ void LaneImpl::subscribed(const std::vector<std::uint8_t>& reasons) {
   if (subscribing_.empty()) return;  // a broker's error, which must not become ours
   const Subscription what = subscribing_.front();
   subscribing_.pop_front();
+  if (what == Subscription::inbox) return inbox_subscribed(reasons.empty() ? 0 : reasons.front());
   if (what == Subscription::commands) {
     if (reasons.empty() || reasons.front() < 0x80) return;
     log_.error("mqtt_subscribe_refused",
@@ -238,6 +254,9 @@ void LaneImpl::check_node_state_kept() {
 
 void LaneImpl::received(const Incoming& message) {
   if (message.topic == topics_.node()) return node_state_seen(message);
+  if (peers_ && message.topic == topics_.inbox(node_.node)) {
+    return peers_->received(message.payload, message.retained);
+  }
   const auto device = topics_.parse_presence(message.topic);
   if (!device && gate_) return command_received(message);
   if (!device) return;  // not what we subscribed to

@@ -88,6 +88,7 @@ Link::Published Link::publish(const Message& message) {
   if (json) properties.add_byte(MQTT_PROP_PAYLOAD_FORMAT_INDICATOR, 1);
   properties.add_string(MQTT_PROP_CONTENT_TYPE, json ? "application/json" : "application/x-protobuf");
   if (!message.correlation_data.empty()) properties.add_binary(MQTT_PROP_CORRELATION_DATA, message.correlation_data);
+  if (message.expiry_seconds > 0) properties.add_int32(MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, message.expiry_seconds);
   for (const auto& [name, value] : message.properties) properties.add_user(name, value);
   int packet_id = 0;
   const int rc =

@@ -16,8 +16,8 @@ namespace fieldgate::mqtt {
 
 using northbound::RecordRef;
 
-enum class MessageKind : std::uint8_t { records, presence, node, reply };
-inline constexpr std::size_t k_message_kinds = 4;
+enum class MessageKind : std::uint8_t { records, presence, node, reply, peer };
+inline constexpr std::size_t k_message_kinds = 5;
 enum class PayloadFormat : std::uint8_t { protobuf, json };
 
 // One QoS 1 PUBLISH, kept until the broker has acknowledged it.
@@ -39,6 +39,10 @@ struct Message {
 
   // kind presence: whose.
   std::optional<DeviceId> device;
+
+  // kind peer: until when it is of use, and so Message Expiry (0: none).
+  Monotonic until{};
+  std::uint32_t expiry_seconds = 0;
 };
 
 }  // namespace fieldgate::mqtt

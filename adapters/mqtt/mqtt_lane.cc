@@ -16,7 +16,8 @@ constexpr std::size_t k_presence_devices_max = 200'000;
 // A connection that lived this long was a good one: the next attempt after it
 // starts with the shortest back-off.
 constexpr std::chrono::seconds k_good_connection{5};
-// A command's payload, its topic and properties; what the ledger takes may be less.
+// A command's payload, its topic and properties; what the ledger takes may be less. A message
+// from another node is smaller.
 constexpr std::size_t k_request_bytes_max = 131'072;
 
 std::uint64_t seed() {
@@ -44,7 +45,7 @@ Forwarder::Parts forwarder_parts(const MqttLaneSettings& settings, const NodeIde
 
 Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, NodeIdentity node, const Clock& clock,
                                                  Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters,
-                                                 Commands* commands) {
+                                                 Commands* commands, PeerProbe* inbox) {
   auto topics = Topics::make(settings.topic_prefix, node.node);
   if (!topics) return topics.error();
   if (!is_valid_name(node.boot_id)) return make_error(Errc::invalid_argument, "the boot id is not a valid name");
@@ -54,11 +55,11 @@ Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, Node
   settings.window_max = std::clamp(settings.window_max, 1U, 65'535U);
   return std::unique_ptr<MqttLane>(std::make_unique<LaneImpl>(std::move(settings), std::move(node), *std::move(topics),
                                                               *std::move(routes), clock, log, probe, dead_letters,
-                                                              commands));
+                                                              commands, inbox));
 }
 
 LaneImpl::LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, Routes routes, const Clock& clock,
-                   Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters, Commands* commands)
+                   Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters, Commands* commands, PeerProbe* inbox)
     : settings_(std::move(settings)),
       node_(std::move(node)),
       topics_(std::move(topics)),
@@ -75,7 +76,11 @@ LaneImpl::LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, 
       presence_timer_(io_),
       node_timer_(io_),
       stop_timer_(io_),
+      peer_timer_(io_),
       client_(io_, clock_, *this) {
+  if (inbox != nullptr) {
+    peers_ = std::make_unique<PeerPost>(node_.node, node_.boot_id, topics_, clock_, *inbox, [this] { notify(); });
+  }
   status_.name = settings_.name;
   status_.type = "mqtt";
   status_.destination = settings_.host + ":" + std::to_string(settings_.port);
@@ -100,6 +105,7 @@ void LaneImpl::notify() noexcept {
   boost::asio::post(io_, [this] {
     notified_.store(false, std::memory_order_release);
     take_inbox();
+    peers_later();
     pump();
   });
 }
@@ -147,7 +153,7 @@ void LaneImpl::connect() {
   connected_unix_ms_ = clock_.unix_ms();
   ConnectPlan plan;
   plan.settings = settings_;
-  if (gate_) plan.incoming_bytes_max = k_request_bytes_max;
+  if (gate_ || peers_) plan.incoming_bytes_max = k_request_bytes_max;
   plan.will_topic = topics_.node();
   // A Will is written when the connection begins: its time is that one.
   plan.will_payload = write_node_state({false, node_.node, node_.boot_id, connected_unix_ms_, {}, "connection_lost"});
@@ -170,10 +176,13 @@ void LaneImpl::disconnected(std::string why) {
       records.push_back(std::move(message));
     } else if (message.kind == MessageKind::reply) {
       replies.push_back(std::move(message));
+    } else if (message.kind == MessageKind::peer) {
+      peers_->put_back(std::move(message));
     }
   }
   for (; !replies.empty(); replies.pop_back()) replies_.push_front(std::move(replies.back()));
   subscribing_.clear();
+  if (peers_) peers_->set_connected(false);
   forwarder_.disconnected(std::move(records));
   book_.lost_all();
   probe_.in_flight.store(0, std::memory_order_relaxed);
@@ -243,6 +252,8 @@ void LaneImpl::finish() {
   wake_timer_.cancel();
   presence_timer_.cancel();
   node_timer_.cancel();
+  peer_timer_.cancel();
+  if (peers_) peers_->stop();
   io_.stop();
 }
 

@@ -7,6 +7,7 @@
 #include "gateway/ports/dead_letters.h"
 #include "gateway/ports/lane.h"
 #include "gateway/ports/log.h"
+#include "gateway/ports/peers.h"
 #include "gateway/ports/presence_view.h"
 #include "gateway/ports/probes.h"
 
@@ -34,7 +35,11 @@ struct NodeIdentity {
 // The destructor stops with no patience, if stop() was not called.
 // Held, it keeps the retained presence and status current all the same: they are a
 // view, not records.
-class MqttLane : public Lane, public PresenceView, public ControlSink {};
+class MqttLane : public Lane, public PresenceView, public ControlSink {
+ public:
+  // Messages to and from other nodes, by way of this broker; nullptr: it was made without.
+  virtual Peers* peers() noexcept = 0;
+};
 
 // What the broker will never take goes to `dead_letters`. It, `clock`, `log` and
 // `probe` must outlive the lane. Nothing is opened or
@@ -42,10 +47,11 @@ class MqttLane : public Lane, public PresenceView, public ControlSink {};
 // connect, and what is wrong with them shows in status().last_error.
 // `commands`: where requests go if settings.commands says that they are taken; it must
 // give no more answers once the lane is gone. Of ControlSink the lane hears command_changed().
+// `inbox`: counts the messages between nodes that this lane then carries; nullptr: none.
 // Errors: Errc::invalid_argument for a node name, boot id, topic prefix or route
 // that cannot be used.
 Result<std::unique_ptr<MqttLane>> make_mqtt_lane(MqttLaneSettings settings, NodeIdentity node, const Clock& clock,
                                                  Log& log, MqttLaneProbe& probe, DeadLetterStore& dead_letters,
-                                                 Commands* commands = nullptr);
+                                                 Commands* commands = nullptr, PeerProbe* inbox = nullptr);
 
 }  // namespace fieldgate::mqtt

@@ -28,7 +28,7 @@ Result<Topics> Topics::make(std::string_view prefix, std::string_view node) {
   if (!is_valid_name(node)) return make_error(Errc::invalid_argument, "the node name cannot be a topic level");
   std::string base(prefix);
   base += '/';
-  return Topics(base + "devices/", base + "batches/", base + "nodes/" + std::string(node));
+  return Topics(base + "devices/", base + "batches/", base + "nodes/", node);
 }
 
 std::optional<std::string> Topics::record(const RecordView& record) const {

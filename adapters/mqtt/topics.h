@@ -49,12 +49,19 @@ class Topics {
   // {prefix}/nodes/{node}, of this node.
   const std::string& node() const noexcept { return node_; }
 
+  // {prefix}/nodes/{node}/inbox. Precondition: `node` is a valid name.
+  std::string inbox(std::string_view node) const { return std::string(nodes_).append(node).append("/inbox"); }
+
  private:
-  Topics(std::string devices, std::string batches, std::string node)
-      : devices_(std::move(devices)), batches_(std::move(batches)), node_(std::move(node)) {}
+  Topics(std::string devices, std::string batches, std::string nodes, std::string_view node)
+      : devices_(std::move(devices)),
+        batches_(std::move(batches)),
+        nodes_(std::move(nodes)),
+        node_(std::string(nodes_).append(node)) {}
 
   std::string devices_;  // with the slash at its end
   std::string batches_;  // with the slash at its end
+  std::string nodes_;    // with the slash at its end
   std::string node_;
 };
 

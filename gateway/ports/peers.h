@@ -19,6 +19,7 @@ inline constexpr std::string_view k_peer_command_look = "command.look";    // to
 inline constexpr std::string_view k_peer_command_news = "command.news";    // to who took the command
 inline constexpr std::string_view k_peer_twin_look = "twin.look";          // to a device's owner
 inline constexpr std::string_view k_peer_registry_look = "registry.look";  // to every node
+inline constexpr std::string_view k_peer_presence_look = "presence.look";  // to who has lost a device
 inline constexpr std::string_view k_peer_device_live = "device.live";      // ask a device's owner
 
 inline constexpr std::size_t k_peer_kind_bytes_max = 32;
@@ -55,8 +56,8 @@ class Peers {
   virtual void tell(const std::string& node, std::string_view kind, std::string body,
                     std::chrono::seconds expiry = std::chrono::seconds(30)) = 0;
 
-  // `answer` comes once, on a thread of the carrier. Errors: Errc::timed_out: none came
-  // within `patience`; Errc::unavailable: there is no way there at present, or this stops;
+  // `answer` comes once: within ask() where it cannot be asked, else on a thread of the carrier. Errors:
+  // Errc::timed_out: none came within `patience`; Errc::unavailable: there is no way there at present, or this stops;
   // Errc::full; Errc::too_large; Errc::invalid_argument: not a node's name, or this one;
   // Errc::unsupported: that node serves no such kind; and whatever its handler says.
   virtual void ask(const std::string& node, std::string_view kind, std::string body, std::chrono::milliseconds patience,

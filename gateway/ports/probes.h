@@ -71,6 +71,34 @@ struct MqttLaneProbe {
   std::atomic<std::int64_t> in_flight{0};
 };
 
+// Why a message between nodes came to nothing.
+enum class PeerDrop : std::uint8_t {
+  full,          // out: too much waits to be sent
+  expired,       // out: it waited for a connection longer than it was of use
+  refused,       // out: by the broker
+  too_large,     // out: for the protocol or the broker; in: for the protocol
+  retained,      // in, and so below: somebody's mistake, or worse
+  malformed,     // not such a message, or out of bounds
+  version,       // of another form
+  own,           // says that it comes from this very node
+  unknown_kind,  // nothing here serves it
+  busy,          // a question, while too many are being answered
+  no_question,   // an answer to nothing that waits for one here, or not any more
+};
+inline constexpr std::array<std::string_view, 11> k_peer_drops = {
+    "full",    "expired", "refused",      "too_large", "retained",   "malformed",
+    "version", "own",     "unknown_kind", "busy",      "no_question"};
+
+// Messages between nodes. Written under one lock.
+struct PeerProbe {
+  Cell sent;      // handed to the broker
+  Cell received;  // whatever came to the inbox
+  std::array<Cell, k_peer_drops.size()> dropped;
+  Cell questions;             // asked here
+  Cell questions_failed;      // without an answer from the other side
+  HistogramCell answer_time;  // from the question to its answer
+};
+
 // What became of one request of a webhook lane.
 enum class WebhookOutcome : std::uint8_t {
   accepted,      // 2xx
