@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Pages with shell examples: every `sh` block runs as printed, against the real gateway, each page in a folder of its own
+and its blocks one after the other. `sh endless` is cut off once it has said what it should; `sh illustration` is not run,
+for it needs what is not here (another machine, an authority's database). A block must be one of these.
+"""
+import asyncio
+import contextlib
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import unittest
+
+from device_client import Device
+from gateway_fixture import API_TOKEN, BIN, PATIENCE, SOURCE, GatewayTestCase, folder
+
+import websockets
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    text = (SOURCE / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+class GuidesDocTest(GatewayTestCase):
+    def setUp(self):
+        self.gw = self.gateway()
+        self.folder = folder("guide")
+        (self.folder / ".fieldgate-token").write_text(API_TOKEN + "\n")
+        self.environment = {**{name: value for name, value in os.environ.items() if not name.startswith("FIELDGATE_")},
+                            "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder), "LC_ALL": "C.UTF-8",
+                            "API": self.base, "TOKEN": API_TOKEN, "FIELDGATE_API": self.base, "FIELDGATE_API_TOKEN": API_TOKEN}
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.gw.api_port}"
+
+    def here(self, text: str) -> str:
+        """With the addresses that it has here."""
+        return text.replace("https://gw.example.org:8080", self.base).replace("http://127.0.0.1:8080", self.base)
+
+    def start(self, text: str) -> subprocess.Popen:
+        return subprocess.Popen(["bash", "-c", "set -eo pipefail\n" + self.here(text)], cwd=self.folder, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment, start_new_session=True)
+
+    async def run_block(self, text: str) -> str:
+        process = self.start(text)
+        try:
+            out, errors = await asyncio.to_thread(process.communicate, timeout=PATIENCE * 2)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        self.assertEqual(process.returncode, 0, f"{text}\n{out}\n{errors}")
+        return out
+
+    async def run_page(self, page: str, change=lambda text: text) -> list[str]:
+        """What each block that was run has printed."""
+        outputs = []
+        for kind, text in blocks(page):
+            with self.subTest(page=page, text=text[:200]):
+                if kind == "sh":
+                    outputs.append(await self.run_block(change(text)))
+                elif kind.startswith("sh"):
+                    self.assertIn(kind, ("sh endless", "sh illustration"))
+                else:
+                    self.assertNotIn(kind, ("bash", "shell", "console"))
+        return outputs
+
+    async def obedient(self, name: str) -> None:
+        """A device that does what it is told, and comes back."""
+        while True:
+            try:
+                device = await Device.connect(self.gw, name, capabilities=["command", "command_cancel"])
+                while True:
+                    command = await device.command()
+                    await device.ack_command(command.id)
+                    await device.result(command.id)
+            except (OSError, EOFError, AssertionError, websockets.WebSocketException, asyncio.TimeoutError):
+                await asyncio.sleep(0.1)
+
+    async def test_the_command_line(self):
+        (self.folder / "factory.ndjson.gz").write_bytes(gzip.compress(b'{"id": "factory-1"}\n{"id": "factory-2"}\n'))
+        (self.folder / "image.bin").write_bytes(bytes(range(256)))
+        certificate, _ = self.pki.device("pump-7")
+        (self.folder / "pump-7.pem").write_bytes(certificate.read_bytes())
+        device = None
+
+        def entry() -> dict:
+            return self.gw.api("/api/v1/devices/pump-7")["registry"]
+
+        def change(text: str) -> str:
+            """With the revision and the id that there are here, of which the page can know nothing."""
+            if "--revision 17" in text:
+                # The lines before it change the entry as well.
+                before, line, after = re.split(r"(?m)^(.*--revision 17.*)\n", text)
+                revision = "$(fieldgate device get pump-7 --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"registry\"][\"revision\"])')"
+                return before + line.replace("17", revision) + "\n" + after
+            if "9f2c" in text:
+                found = "$(fieldgate device credential list pump-7 --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"credentials\"][0][\"id\"])')"
+                return text.replace("9f2c", found)
+            return text
+
+        with contextlib.suppress(asyncio.CancelledError):
+            self.gw.call("PUT", "/devices/pump-7", {})
+            device = asyncio.create_task(self.obedient("pump-7"))
+            try:
+                # The page begins where pump-7 is known already, and makes it anew further down.
+                outputs = []
+                for kind, text in blocks("cli.md"):
+                    if not kind.startswith("sh"):
+                        continue
+                    with self.subTest(text=text[:200]):
+                        self.assertIn(kind, ("sh", "sh illustration"))
+                        if "device create pump-7" in text:
+                            self.assertEqual(self.gw.call("DELETE", "/devices/pump-7").status, 204)
+                        if "device command" in text:
+                            while not self.gw.api("/api/v1/devices/pump-7")["online"]:
+                                await asyncio.sleep(0.05)
+                        outputs.append(await self.run_block(change(text)))
+            finally:
+                device.cancel()
+                await device
+        self.assertGreaterEqual(len(outputs), 7)
+        self.assertEqual(entry()["enabled"], True)
+        self.assertIn("factory-2", (await self.run_block("fieldgate device list")))
+
+    async def test_the_live_stream(self):
+        await self.run_page("stream.md")
+        endless = [text for kind, text in blocks("stream.md") if kind == "sh endless"]
+        self.assertEqual(len(endless), 1)
+        process = self.start(endless[0])
+        try:
+            lines = []
+            while not any(line.startswith("data:") for line in lines):
+                line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), PATIENCE)
+                self.assertNotEqual(line, "", lines)
+                lines.append(line)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        self.assertIn("event: hello\n", lines)
+
+    async def test_who_is_who(self):
+        self.assertEqual(self.gw.call("PUT", "/devices/pump-1", {}).status, 201)
+        outputs = await self.run_page("identity.md", lambda text: text.replace('"HEX"', '"' + "ab" * 32 + '"'))
+        self.assertGreaterEqual(len(outputs), 4)
+        # A certificate, its pin, and two tokens that are one each.
+        issued = subprocess.run(["openssl", "verify", "-CAfile", "ca.pem", "pump-1.pem"], cwd=self.folder, check=False,
+                                capture_output=True, text=True)
+        self.assertIn("pump-1.pem: OK", issued.stdout)
+        credentials = self.gw.api("/api/v1/devices/pump-1/credentials")["credentials"]
+        self.assertEqual([one["kind"] for one in credentials], ["certificate"])
+        for output in outputs[-2:]:
+            self.assertEqual(len(output.splitlines()[-1].split(".")), 3, output)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
