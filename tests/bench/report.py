@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""docs/benchmarks.md, made of benchmarks.template.md and results/*.json. README.md beside this says how.
+"""docs/benchmarks.md, made of benchmarks.md.in and results/*.json. README.md beside this says how.
 
   report.py take NAME...   takes build/bench/NAME.json over as results, and makes the page
   report.py make           makes the page
@@ -16,7 +16,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-TEMPLATE, RESULTS, PAGE = HERE / "benchmarks.template.md", HERE / "results", ROOT / "docs/benchmarks.md"
+TEMPLATE, RESULTS, PAGE = HERE / "benchmarks.md.in", HERE / "results", ROOT / "docs/benchmarks.md"
 HEAD = ("bench", "command", "quick", "date", "revision", "machine", "figures")
 SLOT = re.compile(r"\{\{(.*?)\}\}")
 OPERATORS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b}
