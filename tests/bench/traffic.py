@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 from stage import ROOT, Stage, demo
 
@@ -166,6 +167,12 @@ class Traffic(Stage):
                 raise demo.Failure(f"{online} of {devices} devices are connected after {seconds:.0f} s: "
                                    f"{fleet.ask('mark')}")
             time.sleep(0.1)
+
+    def metrics(self) -> dict[str, float]:
+        """The gateway's, by series, as printed: `name{label="value"}`."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=30) as answer:
+            lines = (line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+            return {series: float(value) for series, value in lines}
 
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self.processes if process.poll() is None}

@@ -69,6 +69,7 @@ sim::Outcome<void> Driver::open(const LinkSettings& settings, std::uint32_t firs
   context_.id_prefix = settings.id_prefix;
   context_.first_source = settings.first_source;
   context_.source_addresses = std::max(1U, settings.source_addresses);
+  context_.depth = settings.depth;
   context_.tls = tls_.get();
   context_.owner = this;
   first_index_ = first_index;

@@ -24,6 +24,7 @@ struct LinkSettings {
   unsigned first_source = 0;
   unsigned source_addresses = 4;
   bool tls_resume = false;
+  Depth depth = Depth::websocket;
 };
 
 // One thread with one epoll: many links, lines on standard input that say what to do, and things that are due.

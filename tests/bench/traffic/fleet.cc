@@ -34,7 +34,11 @@ std::size_t peak_per_second(const std::vector<std::int64_t>& times) {
 }  // namespace
 
 Fleet::Fleet(const FleetSettings& settings)
-    : Driver(settings.devices), settings_(settings), factory_(settings.shape), devices_(settings.devices) {}
+    : Driver(settings.devices),
+      settings_(settings),
+      factory_(settings.shape),
+      devices_(settings.devices),
+      window_(settings.window) {}
 
 // ------------------------------------------------------------ connections
 
@@ -224,7 +228,7 @@ void Fleet::acknowledge(std::uint32_t slot, std::uint64_t through) {
 bool Fleet::room(std::uint32_t slot, std::uint32_t frames) {
   const Device& device = devices_[slot];
   return device.phase == Phase::online && !link(slot).congested() &&
-         device.sent + frames - device.acked <= std::min(device.credit, settings_.window);
+         device.sent + frames - device.acked <= std::min(device.credit, window_);
 }
 
 void Fleet::send_one(std::uint32_t slot) {
@@ -302,20 +306,25 @@ std::string Fleet::on_command(const std::vector<std::string>& words) {
   const auto number = [&words](std::size_t at) { return at < words.size() ? std::atof(words[at].c_str()) : 0.0; };
   if (words[0] == "rate") {
     saturate_ = false;
+    window_ = settings_.window;
     interval_us_ = number(1) > 0 ? 1e6 / number(1) : 0;
     next_us_ = static_cast<double>(now_us());
   } else if (words[0] == "max") {
     saturate_ = true;
     interval_us_ = 0;
+    window_ = number(1) > 0 ? std::min(settings_.window, static_cast<std::uint32_t>(number(1))) : settings_.window;
     for (std::uint32_t slot = 0; slot < count(); ++slot) top_up(slot);
   } else if (words[0] == "cut") {
     cut(static_cast<std::uint32_t>(number(1)), to_us(number(2) / 1e3));
+  } else if (words[0] == "watch") {
+    cut(0, 0);
+    cut_ = count();
   } else if (words[0] == "mark") {
     return mark();
   } else if (words[0] == "returns") {
     return returns();
   } else if (words[0] != "online") {
-    return R"({"error":"rate N, max, cut N MS, mark, returns or online"})";
+    return R"({"error":"rate N, max [WINDOW], cut N MS, watch, mark, returns or online"})";
   }
   JsonLine line;
   line.add("online", std::uint64_t{online_});

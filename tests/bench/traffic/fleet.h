@@ -123,6 +123,7 @@ class Fleet final : public Driver {
   std::uint32_t connecting_ = 0;
   std::uint32_t online_ = 0;
   bool saturate_ = false;
+  std::uint32_t window_ = 0;
   double interval_us_ = 0;  // 0: nothing by the clock
   double next_us_ = 0;
   std::uint32_t turn_ = 0;

@@ -3,6 +3,7 @@
 // fieldgate-bench-traffic: the devices and the consumer of the benchmarks under load. Driven by lines on standard
 // input, so that a benchmark can go from one rate to the next without connecting anew.
 #include "tests/bench/traffic/fleet.h"
+#include "tests/bench/traffic/hostile.h"
 #include "tests/bench/traffic/sink.h"
 
 #include <CLI/CLI.hpp>
@@ -52,6 +53,17 @@ void add_fleet(CLI::App& app, FleetSettings& fleet) {
   app.add_flag("--commands", fleet.commands, "Answer commands");
 }
 
+void add_hostile(CLI::App& app, HostileSettings& hostile) {
+  app.add_option("--harm", hostile.harm, "What they do; hostile.h says more")
+      ->transform(CLI::CheckedTransformer(harms()))
+      ->required();
+  app.add_option("--clients", hostile.clients, "How many")->capture_default_str();
+  app.add_option("--first-index", hostile.first_index, "The number of the first")->capture_default_str();
+  app.add_option("--chunks", hostile.chunks_per_second, "Of each that floods, per second; 16 KB each")
+      ->capture_default_str();
+  app.add_option("--back-within", hostile.back_within, "Seconds, after it was thrown out")->capture_default_str();
+}
+
 void add_sink(CLI::App& app, SinkSettings& sink) {
   app.add_option("--broker-port", sink.port, "On 127.0.0.1")->required();
   app.add_option("--filter", sink.filters, "What to subscribe to; may be repeated")->take_all();
@@ -76,6 +88,10 @@ int main_of(int argc, char** argv) {
   CLI::App& devices_app = *app.add_subcommand("devices", "Devices of either protocol");
   add_links(devices_app, links);
   add_fleet(devices_app, fleet);
+  HostileSettings hostile;
+  CLI::App& hostile_app = *app.add_subcommand("hostile", "Clients that mean harm");
+  add_links(hostile_app, links);
+  add_hostile(hostile_app, hostile);
   SinkSettings sink;
   CLI::App& sink_app = *app.add_subcommand("sink", "The consumer at the broker");
   add_sink(sink_app, sink);
@@ -83,6 +99,13 @@ int main_of(int argc, char** argv) {
   if (devices_app.parsed()) {
     Fleet driver(fleet);
     if (auto opened = driver.open(links, fleet.first_index); !opened) return report(opened);
+    driver.run();
+    return 0;
+  }
+  if (hostile_app.parsed()) {
+    Hostile driver(hostile);
+    links.depth = driver.depth();
+    if (auto opened = driver.open(links, hostile.first_index); !opened) return report(opened);
     driver.run();
     return 0;
   }
