@@ -26,6 +26,14 @@ control::PresenceLimits presence_limits(const StoreSettings& store) {
   limits.lease = store.lease;
   limits.events_max = store.presence_events_max;
   limits.timeline_entries = store.timeline_entries;
+  limits.shared = store.kind == StoreKind::postgres;
+  return limits;
+}
+
+control::ReaperLimits reaper_limits(const StoreSettings& store) {
+  control::ReaperLimits limits;
+  limits.lease = store.lease;
+  limits.timeline_entries = store.timeline_entries;
   return limits;
 }
 
@@ -56,14 +64,18 @@ Result<std::unique_ptr<ControlPart>> ControlPart::make(const Settings& settings,
 
 ControlPart::ControlPart(const Settings& settings, const NodeRow& node, std::unique_ptr<DeviceStore> store,
                          Borrowed borrowed)
-    : worker_(std::move(store), borrowed.clock, borrowed.log),
+    : node_(node.name),
+      worker_(std::move(store), borrowed.clock, borrowed.log),
       registry_(worker_, borrowed.clock, borrowed.log, registry_limits(settings)),
       admission_(worker_, registry_, borrowed.clock, {settings.registry.auto_register, borrowed.floor}),
       presence_(worker_, node, borrowed.clock, borrowed.log, presence_limits(settings.store)),
+      follower_(worker_, node, borrowed.clock, borrowed.log, {}),
+      reaper_(worker_, node, borrowed.clock, borrowed.log, reaper_limits(settings.store)),
       timelines_(worker_, presence_, timeline_limits(settings.store), borrowed.log),
       commands_(worker_, borrowed.clock, borrowed.log, settings.commands, settings.store.commands_kept),
       twins_(worker_, borrowed.clock, settings.twins),
-      lane_(worker_, borrowed.reader, borrowed.dead_letters, borrowed.clock, borrowed.log) {
+      lane_(worker_, borrowed.reader, borrowed.dead_letters, borrowed.clock, borrowed.log),
+      shared_(settings.store.kind == StoreKind::postgres) {
   lane_.add(presence_);
   lane_.add(commands_);
   lane_.add(twins_);
@@ -72,13 +84,23 @@ ControlPart::ControlPart(const Settings& settings, const NodeRow& node, std::uni
 ControlPart::~ControlPart() { stop(std::chrono::milliseconds(0)); }
 
 ControlPorts ControlPart::ports() {
-  return {&registry_, &commands_, &twins_, &timelines_, [this] { return status(); }};
+  return {&registry_, &commands_, &twins_, &timelines_, [this] { return status(); }, shared_ ? &presence_ : nullptr};
 }
 
 Result<void> ControlPart::start(control::ControlLinks links) {
   links.recorder = &timelines_;
+  links.node = node_;
   if (auto read = registry_.start(links); !read) return read;
+  if (shared_) {
+    if (auto found = follower_.start(links, [this] { presence_.reconcile(); }); !found) return found;
+  }
   if (auto told = presence_.start(links); !told) return told;
+  if (shared_) {
+    reaper_.start(links, [this](const DeviceId& id) {
+      const DeviceEntry* entry = registry_.find(id);
+      return entry != nullptr ? entry->labels : Labels{};
+    });
+  }
   twins_.start(links);
   commands_.start(std::move(links));
   worker_.start();

@@ -3,8 +3,10 @@
 
 #include "gateway/control/admission_desk.h"
 #include "gateway/control/command_desk.h"
+#include "gateway/control/fleet_follower.h"
 #include "gateway/control/journal_lane.h"
 #include "gateway/control/links.h"
+#include "gateway/control/node_reaper.h"
 #include "gateway/control/presence_log.h"
 #include "gateway/control/registry_desk.h"
 #include "gateway/control/store_worker.h"
@@ -23,6 +25,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace fieldgate {
@@ -48,6 +51,7 @@ class ControlPart final : public FleetSink {
   ~ControlPart() override;
 
   Admission& admission() noexcept { return admission_; }
+  const CommandProbe& command_probe() const noexcept { return commands_.probe(); }
   FlightRecorder& recorder() noexcept { return timelines_; }
   Lane& lane() noexcept { return lane_; }
   ControlPorts ports();
@@ -65,14 +69,18 @@ class ControlPart final : public FleetSink {
  private:
   ControlPart(const Settings& settings, const NodeRow& node, std::unique_ptr<DeviceStore> store, Borrowed borrowed);
 
+  const std::string node_;
   control::StoreWorker worker_;
   control::RegistryDesk registry_;
   control::AdmissionDesk admission_;
   control::PresenceLog presence_;
+  control::FleetFollower follower_;
+  control::NodeReaper reaper_;
   control::TimelineDesk timelines_;
   control::CommandDesk commands_;
   control::TwinDesk twins_;
   control::JournalLane lane_;
+  const bool shared_;  // several nodes on one store
   bool started_ = false;
 };
 

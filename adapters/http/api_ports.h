@@ -8,6 +8,7 @@
 #include "gateway/ports/lane_control.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/node_status.h"
+#include "gateway/ports/peers.h"
 #include "gateway/ports/probes.h"
 
 namespace fieldgate::http {
@@ -22,6 +23,7 @@ struct ApiPorts {
   HttpProbe& probe;
   ControlPorts control{};        // null members: no store
   Downlink* downlink = nullptr;  // nullptr: no device can be reached
+  Peers* peers = nullptr;        // nullptr: there is no way to other nodes
 };
 
 }  // namespace fieldgate::http

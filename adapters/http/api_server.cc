@@ -76,7 +76,11 @@ class ApiServer::Impl {
 
   template <class Update>
   void put(std::vector<Update> updates) {
-    if (updates.empty() || !inbox_.put(std::move(updates))) return;
+    if (!updates.empty()) put_one(std::move(updates));
+  }
+  template <class Update>
+  void put_one(Update update) {
+    if (!inbox_.put(std::move(update))) return;
     loop_->post([this] { handler_.apply(inbox_.take()); });
   }
 
@@ -115,6 +119,7 @@ void ApiServer::changed(std::vector<DeviceSummary> devices) { impl_->put(std::mo
 void ApiServer::seen(std::vector<SeenUpdate> updates) { impl_->put(std::move(updates)); }
 void ApiServer::registry_changed(std::vector<RegistryChange> changes) { impl_->put(std::move(changes)); }
 void ApiServer::presence_known(std::vector<PresenceRow> rows) { impl_->put(std::move(rows)); }
+void ApiServer::fleet_known(const FleetView& fleet) { impl_->put_one(fleet); }
 void ApiServer::command_changed(const std::shared_ptr<const CommandEntry>& command) { impl_->tell_stream(command); }
 void ApiServer::twin_changed(const std::shared_ptr<const Twin>& twin) { impl_->tell_stream(twin); }
 void ApiServer::tapped(TappedRecord record) { impl_->tell_stream(std::move(record)); }

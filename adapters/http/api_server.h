@@ -42,6 +42,7 @@ class ApiServer final : public FleetSink, public ControlSink, public LiveTap {
   void seen(std::vector<SeenUpdate> updates) override;
   void registry_changed(std::vector<RegistryChange> changes) override;
   void presence_known(std::vector<PresenceRow> rows) override;
+  void fleet_known(const FleetView& fleet) override;
   void command_changed(const std::shared_ptr<const CommandEntry>& command) override;
   void twin_changed(const std::shared_ptr<const Twin>& twin) override;
   void tapped(TappedRecord record) override;

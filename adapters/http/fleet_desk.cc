@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/fleet_desk.h"
 
+#include "adapters/http/peer_detail.h"
 #include "adapters/http/store_reply.h"
 #include "adapters/http/views.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace fieldgate::http {
@@ -68,7 +70,9 @@ Response FleetDesk::list_devices(const Request& request) const {
   const FleetPage page = index_.query(wanted.query, ports_.clock.unix_ms());
   std::optional<std::string> next;
   if (page.next) next = seal_.seal(*page.next, wanted.query.fingerprint());
-  return json_answer(devices_json(page, wanted.fields, next, wanted.explain));
+  std::optional<std::int64_t> as_of;
+  if (view_) as_of = view_->as_of_unix_ms;
+  return json_answer(devices_json(page, wanted.fields, next, wanted.explain, as_of));
 }
 
 void FleetDesk::ask_live(const Request& request, bool latest, Handler::Respond respond) {
@@ -81,15 +85,47 @@ void FleetDesk::ask_live(const Request& request, bool latest, Handler::Respond r
   }
   const std::uint64_t number = next_question_++;
   const DeviceId device = known->id;
-  questions_.emplace(number, Question{std::move(respond), device, request.id, latest});
+  const std::string owner = known->node;
+  const bool away = shared() && !known->node.empty() && known->node != here().name;
+  questions_.emplace(number, Question{std::move(respond), device, request.id, latest, !away});
   if (const std::shared_ptr<Loop> loop = loop_.lock()) {
     loop->after(k_live_deadline, [this, number] { conclude(number, false, std::nullopt); });
   }
+  if (away) return ask_peer(number, device, owner);
   ports_.live.detail(device, [this, weak = loop_, number](std::optional<DeviceDetail> detail) {
     const std::shared_ptr<Loop> loop = weak.lock();
     if (loop == nullptr) return;
     loop->post([this, number, detail = std::move(detail)] { conclude(number, true, detail); });
   });
+}
+
+// The one that has the device, or had it last: it alone keeps what is not in the store.
+void FleetDesk::ask_peer(std::uint64_t number, const DeviceId& device, const std::string& node) {
+  if (ports_.peers == nullptr) return conclude(number, false, std::nullopt);
+  ports_.peers->ask(node, k_peer_device_live, device.str(), k_live_deadline,
+                    [this, weak = loop_, number, device, node](const Result<std::string>& answer) {
+                      const std::shared_ptr<Loop> loop = weak.lock();
+                      if (loop == nullptr) return;
+                      std::optional<DeviceDetail> detail;
+                      if (answer) {
+                        if (auto read = decode_detail(device, *answer)) detail = *std::move(read);
+                      }
+                      loop->post([this, number, detail = std::move(detail)]() mutable {
+                        take_peers_word(detail);
+                        conclude(number, detail.has_value(), detail);
+                      });
+                    });
+}
+
+// It adds to what the store says of the same connection, and changes nothing of that.
+void FleetDesk::take_peers_word(std::optional<DeviceDetail>& detail) {
+  if (!detail) return;
+  const DeviceSummary& said = detail->summary;
+  const std::int64_t now = ports_.clock.unix_ms();
+  const auto known = index_.find(said.id.str(), now);
+  if (!known || known->epoch != said.epoch || known->online != said.online) return detail.reset();
+  index_.apply(
+      SeenUpdate{said.id, said.epoch, std::min(said.last_seen_unix_ms, now), std::min(said.last_data_unix_ms, now)});
 }
 
 void FleetDesk::conclude(std::uint64_t number, bool answered, std::optional<DeviceDetail> detail) {
@@ -99,7 +135,7 @@ void FleetDesk::conclude(std::uint64_t number, bool answered, std::optional<Devi
   questions_.erase(at);
   // The shard's own word is fresher than the index, unless the device has left since:
   // the index sees to that.
-  if (detail) index_.apply(placed(detail->summary));
+  if (detail && question.here) index_.apply(placed(detail->summary));
   question.respond(device_answer(question, answered, detail ? &*detail : nullptr));
 }
 
@@ -109,7 +145,8 @@ Response FleetDesk::device_answer(const Question& question, bool answered, const
   if (!question.latest) return json_answer(device_json(*device, detail), true);
   if (!answered) {
     return make_problem(Problem::live_data_unavailable, question.request_id,
-                        "the last values are kept by the device's shard, which is busy; try again");
+                        "the last values are kept by the node that the device was connected to last, which does not "
+                        "answer in time; try again");
   }
   return json_answer(latest_json(*device, detail), true);
 }
@@ -117,12 +154,13 @@ Response FleetDesk::device_answer(const Question& question, bool answered, const
 void FleetDesk::list_nodes(Handler::Respond respond) const {
   const NodeStatus& status = ports_.status;
   if (ports_.control.timelines == nullptr) {
-    return respond(json_answer(nodes_json(status.node(), status.readiness(), nullptr)));
+    return respond(json_answer(nodes_json(status.node(), status.readiness(), nullptr, {})));
   }
   // What this node is doing is told even where the store has no answer.
   ports_.control.timelines->nodes(on_loop<std::vector<NodeRow>>(
-      loop_, k_live_deadline, [&status, respond = std::move(respond)](const Result<std::vector<NodeRow>>& rows) {
-        respond(json_answer(nodes_json(status.node(), status.readiness(), rows ? &*rows : nullptr)));
+      loop_, k_live_deadline, [this, &status, respond = std::move(respond)](const Result<std::vector<NodeRow>>& rows) {
+        respond(json_answer(
+            nodes_json(status.node(), status.readiness(), rows ? &*rows : nullptr, index_.online_by_node())));
       }));
 }
 
@@ -139,16 +177,33 @@ void FleetDesk::apply_some() {
     News& news = news_.front();
     FleetInbox::Content& all = news.all;
     // In this order: what a shard says is newer than what the store remembers.
-    take(all.known, news.known, room, [this](const PresenceRow& row) { index_.apply(remembered(row)); });
+    take(all.known, news.known, room, [this](const PresenceRow& row) { apply_one(row); });
     take(all.registry, news.registry, room, [this](const RegistryChange& change) { apply_one(change); });
     take(all.changed, news.changed, room, [this](DeviceSummary& device) { apply_one(placed(std::move(device))); });
     take(all.seen, news.seen, room, [this](const SeenUpdate& update) { index_.apply(update); });
-    if (room > 0) news_.pop_front();
+    if (room == 0) break;
+    if (all.fleet) look_at(*std::move(all.fleet));
+    news_.pop_front();
   }
   if (news_.empty()) return;
   if (const std::shared_ptr<Loop> loop = loop_.lock()) {
     loop->post([this] { apply_some(); });
   }
+}
+
+// Who comes and goes at other nodes is news too, once it is known who was there before.
+void FleetDesk::apply_one(const PresenceRow& row) {
+  const DeviceSummary device = remembered(row);
+  if (index_.apply(device) && listener_ != nullptr && shared()) listener_->moved(device);
+}
+
+void FleetDesk::look_at(FleetView view) {
+  std::vector<std::string> away;
+  for (const NodeRow& node : view.nodes) {
+    if (!node.live && node.name != here().name) away.push_back(node.name);
+  }
+  index_.set_nodes_away(std::move(away));
+  view_ = std::move(view);
 }
 
 void FleetDesk::apply_one(const DeviceSummary& change) {

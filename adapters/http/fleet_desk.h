@@ -22,8 +22,10 @@ namespace fieldgate::http {
 
 // Keeps the index of the fleet, and answers what devices and nodes there are and what
 // they are doing. Knows nothing of tokens.
-// Thread:  the loop's, but for the answers of `live`, which may come on any.
+// Thread:  the loop's, but for the answers of `live` and `peers`, which may come on any.
 // Borrows: everything given by reference.
+// With other nodes the index follows the store: it knows every device, and says as of when.
+// What only a device's own node has, that node is asked for.
 // Bounds:  one question to `live` per request that waits, given up after
 //          k_live_deadline; k_apply_max news of the fleet in one go.
 class FleetDesk {
@@ -51,6 +53,7 @@ class FleetDesk {
     DeviceId device;
     std::string request_id;
     bool latest;  // the telemetry alone
+    bool here;    // asked of this node's shards
   };
 
   Response list_devices(const Request& request) const;
@@ -58,9 +61,14 @@ class FleetDesk {
   // `answered`: false for a deadline that passed.
   void conclude(std::uint64_t number, bool answered, std::optional<DeviceDetail> detail);
   Response device_answer(const Question& question, bool answered, const DeviceDetail* detail) const;
+  void ask_peer(std::uint64_t number, const DeviceId& device, const std::string& node);
+  void take_peers_word(std::optional<DeviceDetail>& detail);
+  bool shared() const noexcept { return view_.has_value(); }
   void list_nodes(Handler::Respond respond) const;
+  void look_at(FleetView view);
   void apply_some();
   const NodeInfo& here();
+  void apply_one(const PresenceRow& row);
   void apply_one(const DeviceSummary& change);
   void apply_one(const RegistryChange& change);
   DeviceSummary placed(DeviceSummary device);
@@ -80,7 +88,8 @@ class FleetDesk {
     std::size_t seen = 0;
   };
   std::deque<News> news_;
-  std::optional<NodeInfo> here_;  // does not change while the process lives, as far as it is looked at
+  std::optional<FleetView> view_;  // nullopt: there are no other nodes, or none was heard of yet
+  std::optional<NodeInfo> here_;   // does not change while the process lives, as far as it is looked at
   std::unordered_map<std::uint64_t, Question> questions_;
   std::uint64_t next_question_ = 1;
 };

@@ -71,6 +71,12 @@ bool FleetInbox::put(std::vector<SeenUpdate> seen) {
   return announce();
 }
 
+bool FleetInbox::put(FleetView fleet) {
+  MutexLock lock(mutex_);
+  content_.fleet = std::move(fleet);
+  return announce();
+}
+
 FleetInbox::Content FleetInbox::take() {
   MutexLock lock(mutex_);
   announced_ = false;

@@ -4,9 +4,11 @@
 #include "gateway/core/device_entry.h"
 #include "gateway/core/device_summary.h"
 #include "gateway/core/mutex.h"
+#include "gateway/ports/control.h"
 #include "gateway/ports/device_store.h"
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 namespace fieldgate::http {
@@ -21,7 +23,8 @@ class FleetInbox {
     std::vector<DeviceSummary> changed{};
     std::vector<SeenUpdate> seen{};
     std::vector<RegistryChange> registry{};
-    std::vector<PresenceRow> known{};  // from before this process
+    std::vector<PresenceRow> known{};  // from before this process, or of other nodes
+    std::optional<FleetView> fleet{};  // the newest; all of the above has come before it
   };
 
   explicit FleetInbox(std::size_t changes_max = 65'536, std::size_t stamps_max = 131'072)
@@ -32,6 +35,7 @@ class FleetInbox {
   bool put(std::vector<SeenUpdate> seen) EXCLUDES(mutex_);
   bool put(std::vector<RegistryChange> changes) EXCLUDES(mutex_);
   bool put(std::vector<PresenceRow> known) EXCLUDES(mutex_);
+  bool put(FleetView fleet) EXCLUDES(mutex_);
 
   Content take() EXCLUDES(mutex_);
 

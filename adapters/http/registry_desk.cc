@@ -78,14 +78,14 @@ void RegistryDesk::answer(Route route, const Request& request, const TokenHolder
   if (route == Route::session ? ports_.downlink == nullptr : ports_.control.registry == nullptr) {
     return respond(no_store(request.id));
   }
-  if (route == Route::devices_import) return respond(import(request, "api:" + who.name));
+  if (route == Route::devices_import) return respond(import(request, who.by()));
   if (const auto unknown = refuse_unknown(request.target, {})) return respond(make_problem(*unknown, request.id));
   if (route == Route::devices_export) return respond(export_all(request));
 
   const Result<DeviceId> id = DeviceId::parse(request.target.segments[3]);
   if (!id) return respond(make_problem(Problem::device_not_found, request.id, "that is not a device id"));
   const std::string& method = request.head.method;
-  std::string by = "api:" + who.name;
+  std::string by = who.by();
   switch (route) {
     case Route::device:
       if (method == "PUT") return put(request, *id, std::move(by), std::move(respond));
@@ -177,15 +177,22 @@ void RegistryDesk::remove(const Request& request, const DeviceId& id, std::strin
 
 void RegistryDesk::kick(const Request& request, const DeviceId& id, Handler::Respond respond) {
   const Reply<bool> reply = on_loop<bool>(
-      loop_, k_store_deadline, [id, request_id = request.id, respond = std::move(respond)](const Result<bool>& there) {
+      loop_, k_store_deadline,
+      [this, id, request_id = request.id, respond = std::move(respond)](const Result<bool>& there) {
+        if (!there && there.error().code != Errc::timed_out) {
+          if (auto problem = store_problem(there.error(), request_id, ports_.log)) return respond(std::move(*problem));
+        }
         if (!there) {
           return respond(make_problem(Problem::live_data_unavailable, request_id,
                                       "the device's shard has not answered; the connection may end or not"));
         }
         if (*there) return respond(done());
-        respond(make_problem(Problem::device_offline, request_id, "'" + id.str() + "' is not connected to this node"));
+        respond(make_problem(Problem::device_offline, request_id, "'" + id.str() + "' is not connected"));
       });
-  ports_.downlink->close(id, EndReason::kicked, [reply](bool there) { reply(there); });
+  Elsewhere* elsewhere = ports_.control.elsewhere;
+  ports_.downlink->close(id, EndReason::kicked, [id, elsewhere, reply](bool there) {
+    there || elsewhere == nullptr ? reply(there) : elsewhere->kick(id, reply);
+  });
 }
 
 void RegistryDesk::list_credentials(const Request& request, const DeviceId& id, Handler::Respond respond) {

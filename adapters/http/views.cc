@@ -147,7 +147,7 @@ std::optional<std::uint32_t> device_field(std::string_view name) noexcept {
 std::string revision_tag(std::uint64_t revision) { return "\"r" + std::to_string(revision) + "\""; }
 
 std::string devices_json(const FleetPage& page, std::uint32_t fields, const std::optional<std::string>& next_cursor,
-                         bool explain) {
+                         bool explain, std::optional<std::int64_t> as_of_unix_ms) {
   JsonWriter json;
   json.begin_object().key("devices").begin_array();
   for (const FleetDevice& device : page.devices) {
@@ -158,6 +158,7 @@ std::string devices_json(const FleetPage& page, std::uint32_t fields, const std:
   json.end_array().key("next_cursor");
   next_cursor ? json.value(*next_cursor) : json.null();
   if (page.count) json.field("count", *page.count);
+  if (as_of_unix_ms) json.key("as_of").time(*as_of_unix_ms);
   if (explain) {
     json.key("plan")
         .begin_object()
@@ -209,7 +210,8 @@ std::string latest_json(const FleetDevice& device, const DeviceDetail* detail) {
   return std::move(json).take();
 }
 
-std::string nodes_json(const NodeInfo& node, const Readiness& readiness, const std::vector<NodeRow>* known) {
+std::string nodes_json(const NodeInfo& node, const Readiness& readiness, const std::vector<NodeRow>* known,
+                       const std::map<std::string, std::size_t>& online) {
   JsonWriter json;
   json.begin_object().key("nodes").begin_array().begin_object();
   json.field("name", node.name).field("boot_id", node.boot_id).field("version", node.version);
@@ -225,7 +227,8 @@ std::string nodes_json(const NodeInfo& node, const Readiness& readiness, const s
       json.begin_object().field("name", row.name).field("boot_id", row.boot_id).field("version", row.version);
       json.key("started").time(row.started_unix_ms);
       json.key("lease_until").time(row.lease_until_unix_ms);
-      json.field("live", row.live).end_object();
+      const auto devices = online.find(row.name);
+      json.field("live", row.live).field("devices", devices == online.end() ? 0 : devices->second).end_object();
     }
     json.end_array();
   }

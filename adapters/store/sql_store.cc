@@ -18,6 +18,9 @@ constexpr Statement k_lease{
 constexpr Statement k_nodes{
     "SELECT name, boot_id, version, started_unix_ms, lease_until_unix_ms, "
     "CASE WHEN lease_until_unix_ms > store_unix_ms() THEN 1 ELSE 0 END FROM nodes ORDER BY name"};
+constexpr Statement k_forget_nodes{
+    "DELETE FROM nodes WHERE lease_until_unix_ms < store_unix_ms() - $1 "
+    "AND NOT EXISTS (SELECT 1 FROM presence WHERE presence.online = 1 AND presence.node = nodes.name)"};
 
 Result<NodeRow> read_node(const RowView& row) {
   return NodeRow{.name = row.string(0),
@@ -74,9 +77,14 @@ Result<std::vector<std::string>> SqlStore::explain() {
       {"presence of all devices", {&k_presence_rows, {k_device, k_limit}}},
       {"presence log", {&k_presence_log, {std::int64_t{1}, k_limit}}},
       {"presence log of a device", {&k_device_presence, {k_device, std::int64_t{1}, k_limit}}},
+      {"newest presence of a device", {&k_device_presence_before, {k_device, k_newest, k_limit}}},
       {"devices left online by a node", {&k_earlier_boots, {k_device, k_device, k_limit}}},
+      {"devices left online by a dead node", {&k_dead_node, {k_device, k_limit}}},
       {"trim of the presence log", {&k_trim_presence, {std::int64_t{1}, k_limit}}},
-      {"open commands", {&k_open_commands, {std::int64_t{0}, k_limit}}},
+      {"open commands of a device", {&k_open_commands, {k_device, k_device, k_limit}}},
+      {"open commands", {&k_open_refs, {k_device, k_limit}}},
+      {"overdue commands", {&k_overdue_commands, {std::int64_t{1}, k_limit}}},
+      {"queued commands of a device", {&k_queued_commands, {k_device}}},
       {"commands of a device", {&k_device_commands, {k_device, k_newest, k_limit}}},
       {"command of an idempotency key", {&k_command_by_key, {k_device, as_bytes(k_device)}}},
       {"trim of commands", {&k_trim_commands, {std::int64_t{1}, k_limit}}},
@@ -127,6 +135,10 @@ Result<void> SqlStore::lease(const NodeRow& node, std::chrono::seconds term) {
 
 Result<std::vector<NodeRow>> SqlStore::nodes() {
   return alone([&] { return list<NodeRow>(k_nodes, {}, read_node); });
+}
+
+Result<std::size_t> SqlStore::forget_nodes(std::chrono::seconds lost_for) {
+  return alone([&] { return run(k_forget_nodes, {std::int64_t{std::chrono::milliseconds(lost_for).count()}}); });
 }
 
 }  // namespace fieldgate::store

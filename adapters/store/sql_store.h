@@ -28,6 +28,7 @@ class SqlStore final : public DeviceStore {
   Result<void> begin() override;
   Result<void> commit() override;
   void rollback() noexcept override;
+  void interrupt() noexcept override { database_->interrupt(); }
   std::string description() const override;
   Result<std::vector<std::string>> explain() override;
 
@@ -36,6 +37,8 @@ class SqlStore final : public DeviceStore {
   Result<std::optional<RegistryChange>> delete_device(const DeviceId& id,
                                                       std::optional<std::uint64_t> expected) override;
   Result<std::vector<RegistryChange>> registry_changes(std::uint64_t revision, std::size_t limit) override;
+  Result<RegistryMarks> registry_marks() override;
+  Result<std::size_t> trim_deletions(std::uint64_t keep, std::size_t limit) override;
 
   Result<std::vector<ClaimOutcome>> claim(std::span<const ClaimRequest> requests) override;
   Result<std::size_t> add_presence(std::span<const PresenceEvent> events) override;
@@ -43,15 +46,26 @@ class SqlStore final : public DeviceStore {
   Result<void> set_profiles(std::span<const ProfileUpdate> updates) override;
   Result<std::vector<PresenceEvent>> end_earlier_boots(const std::string& node, const std::string& boot_id,
                                                        std::int64_t unix_ms, std::size_t limit) override;
+  Result<std::vector<PresenceEvent>> end_dead_node(const std::string& node, std::int64_t unix_ms,
+                                                   std::size_t limit) override;
   Result<std::vector<PresenceRow>> presence_rows(std::string_view after_id, std::size_t limit) override;
+  Result<std::vector<PresenceRow>> presence_of(std::span<const DeviceId> devices) override;
+  Result<std::uint64_t> presence_number() override;
   Result<std::vector<PresenceEvent>> presence_log(const DeviceId* device, std::uint64_t after,
                                                   std::size_t limit) override;
+  Result<std::vector<PresenceEvent>> device_presence(const DeviceId& device, std::uint64_t before,
+                                                     std::size_t limit) override;
   Result<std::size_t> trim_presence(std::uint64_t keep, std::size_t limit) override;
 
   Result<Inserted> insert_command(const CommandEntry& command) override;
   Result<std::optional<CommandEntry>> advance_command(const CommandAdvance& advance) override;
   Result<std::optional<CommandEntry>> command(std::string_view id) override;
-  Result<std::vector<CommandEntry>> open_commands(std::string_view after, std::size_t limit) override;
+  Result<std::vector<CommandEntry>> open_commands(const DeviceId& device, std::string_view after,
+                                                  std::size_t limit) override;
+  Result<std::vector<CommandRef>> open_command_refs(std::string_view after, std::size_t limit) override;
+  Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, std::size_t limit) override;
+  Result<std::size_t> queued_commands(const DeviceId& device) override;
+  Result<std::size_t> open_command_count() override;
   Result<std::vector<CommandEntry>> commands(const DeviceId& device, std::string_view before,
                                              std::size_t limit) override;
   Result<std::size_t> trim_commands(std::int64_t unix_ms, std::size_t limit) override;
@@ -64,6 +78,7 @@ class SqlStore final : public DeviceStore {
 
   Result<void> lease(const NodeRow& node, std::chrono::seconds term) override;
   Result<std::vector<NodeRow>> nodes() override;
+  Result<std::size_t> forget_nodes(std::chrono::seconds lost_for) override;
 
  private:
   struct Counters {
@@ -101,11 +116,16 @@ class SqlStore final : public DeviceStore {
   Result<std::vector<std::size_t>> register_missing(std::span<const ClaimRequest> requests,
                                                     std::span<const std::size_t> missing,
                                                     std::vector<ClaimOutcome>& outcomes);
-  // Under lock_counters(), which said that `last_number` is the newest.
+  // Says of `left`, which are online, that they were lost, and returns what was said. Under
+  // lock_counters(), which said that `last_number` is the newest.
+  Result<std::vector<PresenceEvent>> end_all(std::vector<PresenceEvent> left, std::int64_t unix_ms,
+                                             std::uint64_t last_number);
+  // As above.
   Result<std::size_t> apply_presence(std::span<const PresenceEvent> events, std::uint64_t last_number);
 
   // Where a page goes on. Errc::not_found: no such command.
   Result<std::uint64_t> number_of(std::string_view command_id);
+  Result<std::size_t> counted(const Statement& statement, const Params& params);
 
   const std::unique_ptr<Database> database_;
   bool open_ = false;    // between begin() and the end of the transaction

@@ -4,6 +4,7 @@
 #include "adapters/store/statements.h"
 
 #include <utility>
+#include <limits>
 
 namespace fieldgate::store {
 
@@ -16,9 +17,15 @@ const Statement k_presence_log{
 const Statement k_device_presence{
     "SELECT device_id, epoch, online, node, boot_id, unix_ms, reason, number FROM presence_log "
     "WHERE device_id = $1 AND number > $2 ORDER BY number LIMIT $3"};
+const Statement k_device_presence_before{
+    "SELECT device_id, epoch, online, node, boot_id, unix_ms, reason, number FROM presence_log "
+    "WHERE device_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3"};
 const Statement k_earlier_boots{
     "SELECT device_id, epoch, online, node, boot_id, since_unix_ms, reason, 0 FROM presence "
     "WHERE online = 1 AND node = $1 AND boot_id <> $2 ORDER BY boot_id LIMIT $3"};
+const Statement k_dead_node{
+    "SELECT device_id, epoch, online, node, boot_id, since_unix_ms, reason, 0 FROM presence "
+    "WHERE online = 1 AND node = $1 ORDER BY boot_id LIMIT $2"};
 const Statement k_trim_presence{
     "DELETE FROM presence_log WHERE number IN "
     "(SELECT number FROM presence_log WHERE number <= $1 ORDER BY number LIMIT $2)"};
@@ -50,6 +57,13 @@ constexpr Statement k_profile{
     "ON CONFLICT (device_id) DO UPDATE SET firmware = excluded.firmware, labels = excluded.labels, "
     "profile_epoch = excluded.profile_epoch "
     "WHERE presence.epoch <= excluded.profile_epoch AND presence.profile_epoch <= excluded.profile_epoch"};
+constexpr Statement k_presence_of{
+    "SELECT device_id, epoch, online, node, boot_id, since_unix_ms, reason, last_seen_unix_ms, last_data_unix_ms, "
+    "firmware, labels FROM presence WHERE device_id = $1 AND epoch > 0"};
+constexpr Statement k_presence_number{"SELECT presence FROM counters WHERE id = 1"};
+// Whose lease has run out: while this is locked it cannot be renewed.
+constexpr Statement k_lapsed{"SELECT name FROM nodes WHERE name = $1 AND lease_until_unix_ms <= store_unix_ms()", true};
+
 Result<PresenceEvent> read_event(const RowView& row) {
   auto id = decode_device(row.text(0));
   if (!id) return id.error();
@@ -169,17 +183,37 @@ Result<std::vector<PresenceEvent>> SqlStore::end_earlier_boots(const std::string
     auto events =
         list<PresenceEvent>(k_earlier_boots, {clean_text(node), clean_text(boot_id), number(limit)}, read_event);
     if (!events) return events;
-    std::uint64_t last = counters->presence;
-    for (PresenceEvent& event : *events) {
-      event.online = false;
-      event.unix_ms = unix_ms;
-      event.reason = to_string(EndReason::node_lost);
-      event.number = ++last;
-    }
-    // Each is online, and no one changes that meanwhile: so all of them are news.
-    if (const auto done = apply_presence(*events, counters->presence); !done) return done.error();
-    return events;
+    return end_all(*std::move(events), unix_ms, counters->presence);
   });
+}
+
+Result<std::vector<PresenceEvent>> SqlStore::end_dead_node(const std::string& node, std::int64_t unix_ms,
+                                                           std::size_t limit) {
+  return atomically([&]() -> Result<std::vector<PresenceEvent>> {
+    const auto counters = lock_counters();
+    if (!counters) return counters.error();
+    const std::string name = clean_text(node);
+    const auto lapsed = run(k_lapsed, {name});
+    if (!lapsed) return lapsed.error();
+    if (*lapsed == 0) return std::vector<PresenceEvent>();
+    auto events = list<PresenceEvent>(k_dead_node, {name, number(limit)}, read_event);
+    if (!events) return events;
+    return end_all(*std::move(events), unix_ms, counters->presence);
+  });
+}
+
+Result<std::vector<PresenceEvent>> SqlStore::end_all(std::vector<PresenceEvent> left, std::int64_t unix_ms,
+                                                     std::uint64_t last_number) {
+  std::uint64_t last = last_number;
+  for (PresenceEvent& event : left) {
+    event.online = false;
+    event.unix_ms = unix_ms;
+    event.reason = to_string(EndReason::node_lost);
+    event.number = ++last;
+  }
+  // Each is online, and no one changes that meanwhile: so all of them are news.
+  if (const auto done = apply_presence(left, last_number); !done) return done.error();
+  return left;
 }
 
 Result<std::vector<PresenceRow>> SqlStore::presence_rows(std::string_view after_id, std::size_t limit) {
@@ -190,11 +224,46 @@ Result<std::vector<PresenceRow>> SqlStore::presence_rows(std::string_view after_
   });
 }
 
+Result<std::vector<PresenceRow>> SqlStore::presence_of(std::span<const DeviceId> devices) {
+  return alone([&]() -> Result<std::vector<PresenceRow>> {
+    std::vector<Call> calls;
+    for (const DeviceId& device : devices) calls.push_back({&k_presence_of, {device.str()}});
+    std::vector<PresenceRow> rows;
+    const auto done = run_all(calls, [&](std::size_t, const RowView& found) -> Result<void> {
+      auto row = read_row(found);
+      if (!row) return row.error();
+      rows.push_back(*std::move(row));
+      return {};
+    });
+    if (!done) return done.error();
+    return rows;
+  });
+}
+
+Result<std::uint64_t> SqlStore::presence_number() {
+  return alone([&]() -> Result<std::uint64_t> {
+    auto found = find<std::uint64_t>(k_presence_number, {},
+                                     [](const RowView& row) -> Result<std::uint64_t> { return row.number(0); });
+    if (!found) return found.error();
+    if (!*found) return make_error(Errc::malformed, "store: its counters are gone");
+    return **found;
+  });
+}
+
 Result<std::vector<PresenceEvent>> SqlStore::presence_log(const DeviceId* device, std::uint64_t after,
                                                           std::size_t limit) {
   return alone([&] {
     if (device == nullptr) return list<PresenceEvent>(k_presence_log, {number(after), number(limit)}, read_event);
     return list<PresenceEvent>(k_device_presence, {device->str(), number(after), number(limit)}, read_event);
+  });
+}
+
+Result<std::vector<PresenceEvent>> SqlStore::device_presence(const DeviceId& device, std::uint64_t before,
+                                                             std::size_t limit) {
+  constexpr std::uint64_t k_newest = std::numeric_limits<std::int64_t>::max();
+  return alone([&] {
+    return list<PresenceEvent>(k_device_presence_before,
+                               {device.str(), number(before == 0 ? k_newest : before), number(limit)}, read_event);
   });
 }
 

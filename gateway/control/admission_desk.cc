@@ -18,6 +18,12 @@ AdmissionDesk::AdmissionDesk(StoreWorker& worker, RegistryDesk& registry, const 
     : worker_(worker), registry_(registry), clock_(clock), limits_(limits), floor_(limits.floor) {}
 
 void AdmissionDesk::admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) {
+  enter({id, profile, std::move(answer)});
+}
+
+void AdmissionDesk::renew(const DeviceId& id, Answer answer) { enter({id, std::nullopt, std::move(answer)}); }
+
+void AdmissionDesk::enter(Waiting device) {
   bool first = false;
   bool taken = false;
   if (worker_.available()) {
@@ -26,10 +32,10 @@ void AdmissionDesk::admit(const DeviceId& id, const DeviceProfile& profile, Answ
       taken = true;
       ++inside_;
       first = waiting_.empty();
-      waiting_.push_back({id, profile, answer});
+      waiting_.push_back(device);
     }
   }
-  if (!taken) return answer(EndReason::no_epoch);
+  if (!taken) return device.answer(EndReason::no_epoch);
   // A worker that has stopped takes no post: then what waits here is answered now.
   if (first && !worker_.post([this] { send(); })) send();
 }
@@ -69,7 +75,7 @@ Result<void> AdmissionDesk::claim(DeviceStore& store, Batch& batch) const {
     const auto* grant = std::get_if<ClaimGrant>(&batch.outcomes[i]);
     if (grant == nullptr) continue;
     const Waiting& device = batch.devices[i];
-    profiles.push_back({device.id, grant->epoch, device.profile.firmware, device.profile.labels});
+    if (device.profile) profiles.push_back({device.id, grant->epoch, device.profile->firmware, device.profile->labels});
     if (!grant->registered_now) continue;
     auto entry = store.device(device.id);
     if (!entry) return entry.error();

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace fieldgate::control {
@@ -29,15 +30,17 @@ class AdmissionDesk final : public Admission {
   AdmissionDesk(StoreWorker& worker, RegistryDesk& registry, const Clock& clock, AdmissionLimits limits);
 
   void admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) override;
+  void renew(const DeviceId& id, Answer answer) override;
 
  private:
   struct Waiting {
     DeviceId id;
-    DeviceProfile profile;
+    std::optional<DeviceProfile> profile;  // none: it stays as it is
     Answer answer;
   };
   struct Batch;
 
+  void enter(Waiting device);
   void send();
   Result<void> claim(DeviceStore& store, Batch& batch) const;
   void answer_all(Batch& batch, const Result<void>& outcome);

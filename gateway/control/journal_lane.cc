@@ -13,6 +13,7 @@ namespace {
 
 // Of what it passes over in silence there are thousands a second: it looks no more often.
 constexpr milliseconds k_pace{10};
+constexpr milliseconds k_damage_pause{5'000};
 constexpr milliseconds k_full_pause{100};  // where the worker takes no more, or the store not now
 
 bool is_for_the_store(RecordKind kind) noexcept {
@@ -77,17 +78,21 @@ LaneStatus JournalLane::status() const {
 
 void JournalLane::stop(milliseconds patience) {
   const auto drained = std::make_shared<std::promise<void>>();
-  worker_.run_between([this, drained] {
-    if (feed_ == nullptr) return drained->set_value();  // never started: there is nothing to wait for
-    drained_ = [drained] { drained->set_value(); };
-    pump();
-  });
+  worker_.run_between(
+      [this, drained] {
+        if (feed_ == nullptr) return drained->set_value();  // never started: there is nothing to wait for
+        drained_ = [drained] { drained->set_value(); };
+        pump();
+      },
+      patience);
   drained->get_future().wait_for(patience);
-  worker_.run_between([this] {
-    drained_ = nullptr;
-    feed_ = nullptr;
-    set_state(LaneState::stopped);
-  });
+  worker_.run_between(
+      [this] {
+        drained_ = nullptr;
+        feed_ = nullptr;
+        set_state(LaneState::stopped);
+      },
+      milliseconds(0));
 }
 
 // --- the store's thread: from the log
@@ -96,6 +101,10 @@ void JournalLane::pump() {
   notified_.store(false, std::memory_order_release);
   pumped_ = clock_.now();
   if (feed_ == nullptr || busy_) return;
+  if (pumped_ < resume_at_) {
+    if (drained_) std::exchange(drained_, nullptr)();
+    return;
+  }
   if (!wanted_.empty()) return send();
   bool more = !held_;
   for (std::size_t i = 0; more && i < k_blocks_per_turn && wanted_.size() < k_records_max && bytes_ < k_bytes_max;
@@ -104,11 +113,11 @@ void JournalLane::pump() {
   }
   if (!wanted_.empty()) return send();
   complete();
-  if (more) {
-    worker_.post([this] { pump(); });  // after what others have for the store
-  } else if (drained_) {
-    std::exchange(drained_, nullptr)();
+  if (more) return static_cast<void>(worker_.post([this] { pump(); }));  // after what others have for the store
+  for (JournalSink* sink : sinks_) {
+    if (!held_) sink->idle();
   }
+  if (drained_) std::exchange(drained_, nullptr)();
 }
 
 bool JournalLane::read_block() {
@@ -229,6 +238,7 @@ void JournalLane::applied(std::size_t count, const Result<void>& outcome) {
   if (outcome) {
     done_ += count;
     outcome_.forwarded += count;
+    set_state(LaneState::running);
     for (JournalSink* sink : sinks_) sink->committed();
   } else if (outcome.error().code == Errc::unavailable) {
     // The worker says when to go on. A farewell does not wait for that.
@@ -239,6 +249,8 @@ void JournalLane::applied(std::size_t count, const Result<void>& outcome) {
     return pump_later();
   } else if (count > 1) {
     singly_ = true;  // one of them is to blame
+  } else if (outcome.error().code == Errc::malformed) {
+    return pause(outcome.error());
   } else {
     const Wanted& refused = wanted_[done_];
     bury((*refused.block)[refused.at], "refused_by_store", outcome.error().detail);
@@ -252,6 +264,22 @@ void JournalLane::applied(std::size_t count, const Result<void>& outcome) {
     complete();
   }
   pump();
+}
+
+// What the store holds cannot be read: no record is to blame, and none is given up for it.
+void JournalLane::pause(const Error& error) {
+  resume_at_ = clock_.now() + k_damage_pause;
+  {
+    const MutexLock lock(mutex_);
+    status_.last_error = error.detail;
+  }
+  set_state(LaneState::backing_off);
+  log_.error("store_lane_paused", {{"error", error.detail},
+                                   {"hint",
+                                    "what the store has of this device is damaged: restore the store from a "
+                                    "backup (docs/store.md), or delete the device"}});
+  if (drained_) return std::exchange(drained_, nullptr)();
+  worker_.after(k_damage_pause, [this] { pump(); });
 }
 
 // What is done with, in the log's words: whole blocks.

@@ -44,6 +44,9 @@ class JournalSink {
   virtual Result<void> apply_presence(DeviceStore&, std::span<const PresenceEvent>) { return {}; }
   // Everything applied since begin() is in the store.
   virtual void committed() {}
+  // The lane found nothing to read, now that all it had read is in the store. More may be on
+  // its way from a disk.
+  virtual void idle() {}
   // Records were given up before the lane had read them, or presence could not be taken.
   virtual void missed() {}
 };
@@ -51,7 +54,8 @@ class JournalSink {
 // The store as a lane of the uplink log, by the name "store", best effort: presence,
 // command replies and states go into the store, in order; everything else is filtered.
 // A record that cannot be read, or that the store refuses, becomes a dead letter. While the store is
-// unavailable it backs off, and keeps what it has read.
+// unavailable it backs off, and keeps what it has read; so it does where the store cannot read its
+// own (Errc::malformed).
 // Thread:  the members of Lane as said there; all else on the store's thread.
 // Borrows: worker, sinks, reader, dead letters, clock, log. stop() before the worker's.
 // Bounds:  one transaction at a time, of at most k_records_max records and k_bytes_max bytes.
@@ -96,6 +100,7 @@ class JournalLane final : public Lane {
   void send();
   Result<void> apply(DeviceStore& store, std::size_t count);
   void applied(std::size_t count, const Result<void>& outcome);
+  void pause(const Error& error);
   void complete();
   void set_state(LaneState state);
 
@@ -112,10 +117,11 @@ class JournalLane final : public Lane {
   // The store thread's.
   LaneFeed* feed_ = nullptr;
   Monotonic pumped_{};
-  LogPosition next_;       // to be read
-  LogPosition through_;    // read
-  LogPosition completed_;  // told to the log
-  LaneOutcome outcome_;    // of what is done with and not told
+  Monotonic resume_at_ = Monotonic::min();  // what the store holds was found damaged
+  LogPosition next_;                        // to be read
+  LogPosition through_;                     // read
+  LogPosition completed_;                   // told to the log
+  LaneOutcome outcome_;                     // of what is done with and not told
   std::vector<Wanted> wanted_;
   std::size_t bytes_ = 0;  // of their payloads
   std::size_t done_ = 0;   // of wanted_, from the front

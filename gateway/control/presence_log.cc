@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/presence_log.h"
 
+#include "gateway/control/node_reaper.h"
 #include "gateway/core/timeline.h"
 
 #include <algorithm>
@@ -20,18 +21,6 @@ bool newer(Epoch epoch, bool online, Epoch than, bool than_online) noexcept {
   return epoch != than ? epoch > than : than_online && !online;
 }
 
-// What a process that ended without a word could not write into the timelines itself.
-std::vector<TimelineEntry> ends_of(std::span<const PresenceEvent> events) {
-  std::vector<TimelineEntry> out;
-  for (const PresenceEvent& event : events) {
-    TimelineEntry entry{.device = event.device, .kind = TimelineKind::disconnected, .unix_ms = event.unix_ms};
-    entry.epoch = event.epoch;
-    entry.fields = {{"reason", event.reason}};
-    out.push_back(std::move(entry));
-  }
-  return out;
-}
-
 }  // namespace
 
 PresenceLog::PresenceLog(StoreWorker& worker, NodeRow node, const Clock& clock, Log& log, PresenceLimits limits)
@@ -39,14 +28,14 @@ PresenceLog::PresenceLog(StoreWorker& worker, NodeRow node, const Clock& clock, 
 
 Result<void> PresenceLog::start(ControlLinks links) {
   links_ = std::move(links);
-  flushed_ = clock_.now();
+  flushed_ = started_ = clock_.now();
   std::optional<Result<void>> outcome;
-  end_earlier([&outcome](const Result<void>& ended) { outcome = ended; });
+  begin_telling([&outcome](const Result<void>& told) { outcome = told; });
   while (!outcome) worker_.run_once();
   if (!*outcome && outcome->error().code != Errc::unavailable) return *outcome;
   worker_.on_available([this] {
     renew();
-    if (!settled_) end_earlier([](const Result<void>&) {});
+    if (!settled_) begin_telling([](const Result<void>&) {});
     if (again_) say_again();
   });
   worker_.after(k_tick, [this] { tick(); });
@@ -55,25 +44,30 @@ Result<void> PresenceLog::start(ControlLinks links) {
   return {};
 }
 
+void PresenceLog::begin_telling(Told told) {
+  run([this](DeviceStore& store) { return store.lease(node_, limits_.lease); },
+      [this, told](const Result<void>& outcome) { outcome ? tell_rows({}, told) : told(outcome); });
+}
+
 // --- what earlier boots left
 
 // Step by step, so that others get their turn.
-void PresenceLog::end_earlier(Told told) {
+void PresenceLog::end_earlier() {
   auto ended = std::make_shared<std::size_t>(0);
   run(
       [this, ended](DeviceStore& store) -> Result<void> {
-        if (auto leased = store.lease(node_, limits_.lease); !leased) return leased;
         auto events = store.end_earlier_boots(node_.name, node_.boot_id, clock_.unix_ms(), k_page);
         if (!events) return events.error();
         *ended = events->size();
         return store.add_timeline(ends_of(*events), limits_.timeline_entries);
       },
-      [this, ended, told](const Result<void>& outcome) {
-        if (!outcome) return told(outcome);
+      [this, ended](const Result<void>& outcome) {
+        if (!outcome) {
+          replayed_ = false;  // the next tick tries again
+          return;
+        }
         if (*ended > 0) log_.info("presence_ended_of_earlier_boots", {{"devices", *ended}});
-        if (*ended == k_page) return end_earlier(told);
-        if (settled_) return told(outcome);
-        tell_rows({}, told);
+        if (*ended == k_page) end_earlier();
       });
 }
 
@@ -102,49 +96,159 @@ void PresenceLog::tell_rows(std::string after, Told told) {
 // --- the log
 
 Result<void> PresenceLog::apply_presence(DeviceStore& store, std::span<const PresenceEvent> events) {
-  auto added = store.add_presence(events);
-  if (!added) return added.error();
+  if (auto added = add(store, events, others_); !added) return added;
   for (const PresenceEvent& event : events) applied_.push_back({event.device.str(), event.epoch, event.online});
   return {};
 }
 
+void PresenceLog::begin() {
+  idle_since_.reset();
+  applied_.clear();
+  others_ = {};
+}
+
 void PresenceLog::committed() {
   take_inbox();  // a shard speaks to the log first
-  for (const Mark& mark : applied_) {
-    const auto found = untold_.find(mark.device);
-    if (found == untold_.end()) continue;
-    const Untold& untold = found->second;
-    if (!newer(untold.epoch, untold.online, mark.epoch, mark.online)) untold_.erase(found);
-  }
+  for (const Mark& mark : applied_) forget_told(mark.device, mark.epoch, mark.online);
   applied_.clear();
+  tell_others(std::exchange(others_, {}));
+}
+
+void PresenceLog::forget_told(std::string_view device, Epoch epoch, bool online) {
+  const auto found = untold_.find(std::string(device));
+  if (found == untold_.end()) return;
+  const Untold& untold = found->second;
+  if (!newer(untold.epoch, untold.online, epoch, online)) untold_.erase(found);
+}
+
+// With other nodes: who had each device before it came here. Nobody changes that until the
+// transaction ends, for presence is changed by one at a time.
+Result<void> PresenceLog::add(DeviceStore& store, std::span<const PresenceEvent> events, Others& others) const {
+  std::unordered_map<std::string, Epoch> come;
+  std::vector<DeviceId> devices;
+  for (const PresenceEvent& event : events) {
+    if (!limits_.shared || !event.online) continue;
+    Epoch& epoch = come[event.device.str()];
+    if (epoch == Epoch{}) devices.push_back(event.device);
+    epoch = std::max(epoch, event.epoch);
+  }
+  std::vector<PresenceRow> before;
+  if (!devices.empty()) {
+    auto rows = store.presence_of(devices);
+    if (!rows) return rows.error();
+    before = *std::move(rows);
+  }
+  for (const PresenceRow& row : before) {
+    if (row.node == node_.name) continue;
+    if (row.epoch > come[row.device.str()]) {
+      others.newer.push_back({row.node, {row.device, row.epoch}});
+    } else if (row.online) {
+      others.losers.insert(row.node);
+    }
+  }
+  const auto added = store.add_presence(events);
+  if (!added) return added.error();
+  return {};
+}
+
+void PresenceLog::tell_others(const Others& others) const {
+  for (const auto& [node, standing] : others.newer) {
+    if (links_.owners != nullptr) links_.owners->superseded({standing}, node);
+  }
+  for (const std::string& node : others.losers) {
+    if (links_.peers != nullptr) links_.peers->tell(node, k_peer_presence_look, {});
+  }
 }
 
 void PresenceLog::missed() { again_ = true; }
+
+void PresenceLog::idle() {
+  if (!idle_since_) idle_since_ = clock_.now();
+}
+
+PresenceEvent PresenceLog::event_of(DeviceId device, const Untold& untold) const {
+  return {std::move(device), untold.epoch, untold.online, node_.name, node_.boot_id, untold.unix_ms, untold.reason};
+}
 
 // The newest of every device that the store may not know. What the log still has of
 // these comes to nothing then, but for what is newer.
 void PresenceLog::say_again() {
   again_ = false;
-  auto events = std::make_shared<std::vector<PresenceEvent>>();
+  std::vector<PresenceEvent> events;
   for (const auto& [id, untold] : untold_) {
     auto device = DeviceId::parse(id);
     if (!device) continue;
-    events->push_back(
-        {*std::move(device), untold.epoch, untold.online, node_.name, node_.boot_id, untold.unix_ms, untold.reason});
-    if (events->size() == k_page) say(std::exchange(events, std::make_shared<std::vector<PresenceEvent>>()));
+    events.push_back(event_of(*std::move(device), untold));
+    if (events.size() == k_page) say(std::exchange(events, {}), again_);
   }
-  if (!events->empty()) say(events);
+  if (!events.empty()) say(std::move(events), again_);
 }
 
-void PresenceLog::say(const std::shared_ptr<std::vector<PresenceEvent>>& events) {
+void PresenceLog::say(std::vector<PresenceEvent> what, bool& again) {
+  auto events = std::make_shared<std::vector<PresenceEvent>>(std::move(what));
+  auto others = std::make_shared<Others>();
   run(
-      [events](DeviceStore& store) -> Result<void> {
-        auto added = store.add_presence(*events);
-        if (!added) return added.error();
+      [this, events, others](DeviceStore& store) {
+        *others = {};
+        return add(store, *events, *others);
+      },
+      [this, events, others, &again](const Result<void>& outcome) {
+        if (!outcome) {
+          again = true;
+          return;
+        }
+        for (const PresenceEvent& event : *events) forget_told(event.device.str(), event.epoch, event.online);
+        tell_others(*others);
+      });
+}
+
+// --- everything anew
+
+void PresenceLog::reconcile() {
+  skipped_ = 0;
+  unsaid_ = false;
+  if (links_.owners == nullptr) return;
+  links_.owners->list(
+      [this](std::vector<DeviceSummary> some) { worker_.post([this, some = std::move(some)] { say_all(some); }); });
+  if (!std::exchange(reconciling_, true)) compare_rows({});
+}
+
+void PresenceLog::say_all(const std::vector<DeviceSummary>& devices) {
+  std::vector<PresenceEvent> events;
+  for (const DeviceSummary& device : devices) {
+    if (device.epoch == Epoch{}) continue;
+    events.push_back(event_of(device.id, {device.epoch, device.online, device.since_unix_ms, device.reason}));
+  }
+  if (!events.empty()) say(std::move(events), unsaid_);
+}
+
+void PresenceLog::compare_rows(const std::string& after) {
+  auto rows = std::make_shared<std::vector<PresenceRow>>();
+  run(
+      [after, rows](DeviceStore& store) -> Result<void> {
+        auto page = store.presence_rows(after, k_page);
+        if (!page) return page.error();
+        *rows = *std::move(page);
         return {};
       },
-      [this](const Result<void>& outcome) {
-        if (!outcome) again_ = true;
+      [this, rows](const Result<void>& outcome) {
+        if (!outcome) {
+          unsaid_ = true;
+          reconciling_ = false;
+          return;
+        }
+        std::vector<Standing> believed;
+        for (const PresenceRow& row : *rows) {
+          const bool ours = row.online && row.node == node_.name && row.boot_id == node_.boot_id;
+          if (ours) believed.push_back({row.device, row.epoch});
+        }
+        if (!believed.empty()) {
+          links_.owners->compare(std::move(believed), [this](std::vector<DeviceSummary> otherwise) {
+            worker_.post([this, otherwise = std::move(otherwise)] { say_all(otherwise); });
+          });
+        }
+        if (rows->size() == k_page) return compare_rows(rows->back().device.str());
+        reconciling_ = false;
       });
 }
 
@@ -199,7 +303,11 @@ void PresenceLog::note(const DeviceSummary& device) {
   if (!device.online && device.reason.empty()) return;  // of an earlier process, and told by it
   const auto found = untold_.find(device.id.str());
   if (found == untold_.end()) {
-    if (untold_.size() >= limits_.devices_max) return;
+    if (untold_.size() >= limits_.devices_max) {
+      if (skipped_++ == 0)
+        log_.warn("presence_untold_full", {{"devices", untold_.size()}, {"effect", "said anew later"}});
+      return;
+    }
   } else if (!newer(device.epoch, device.online, found->second.epoch, found->second.online)) {
     return;
   }
@@ -226,7 +334,15 @@ void PresenceLog::stamp(SeenUpdate update, bool soon) {
 }
 
 void PresenceLog::tick() {
+  const Monotonic now = clock_.now();
+  const bool quiet = idle_since_ && now - *idle_since_ >= k_replay_quiet;
+  if (!replayed_ && settled_ && worker_.available() && (quiet || now - started_ >= k_replay_max)) {
+    replayed_ = true;
+    end_earlier();
+  }
   if (again_ && worker_.available()) say_again();
+  const bool room = untold_.size() <= limits_.devices_max / 2;
+  if ((skipped_ > 0 || unsaid_) && room && !reconciling_ && worker_.available()) reconcile();
   const bool all = clock_.now() - flushed_ >= limits_.flush_every;
   if (worker_.available() && writing_.empty()) flush(all);
   worker_.after(k_tick, [this] { tick(); });
@@ -296,7 +412,7 @@ void PresenceLog::renew_again() {
 void PresenceLog::tidy_again() {
   if (worker_.available()) {
     // The log may have brought more of earlier boots meanwhile.
-    if (settled_) end_earlier([](const Result<void>&) {});
+    if (replayed_) end_earlier();
     trim();
   }
   worker_.after(k_tidy_every, [this] { tidy_again(); });
@@ -323,12 +439,35 @@ void PresenceLog::run(StoreWorker::Job job, StoreWorker::Done done) {
   }
 }
 
+// --- at other nodes
+
+void PresenceLog::kick(const DeviceId& id, Reply<bool> reply) {
+  auto node = std::make_shared<std::string>();
+  const auto end = [this, id, node](DeviceStore& store) -> Result<bool> {
+    node->clear();
+    auto rows = store.presence_of({&id, 1});
+    if (!rows) return rows.error();
+    if (rows->empty() || !rows->front().online || rows->front().node == node_.name) return false;
+    const PresenceRow& row = rows->front();
+    *node = row.node;
+    PresenceEvent event{id, row.epoch, false, row.node, row.boot_id, clock_.unix_ms()};
+    event.reason = to_string(EndReason::kicked);
+    auto added = store.add_presence({&event, 1});
+    if (!added) return added.error();
+    return *added > 0;
+  };
+  ask<bool>(end, [this, node, reply = std::move(reply)](Result<bool> ended) {
+    if (ended && *ended && links_.peers != nullptr) links_.peers->tell(*node, k_peer_presence_look, {});
+    reply(std::move(ended));
+  });
+}
+
 // --- questions
 
-void PresenceLog::presence(const DeviceId& id, std::uint64_t after, std::size_t limit,
+void PresenceLog::presence(const DeviceId& id, std::uint64_t before, std::size_t limit,
                            Reply<std::vector<PresenceEvent>> reply) {
   ask<std::vector<PresenceEvent>>(
-      [id, after, limit](DeviceStore& store) { return store.presence_log(&id, after, limit); }, std::move(reply));
+      [id, before, limit](DeviceStore& store) { return store.device_presence(id, before, limit); }, std::move(reply));
 }
 
 void PresenceLog::nodes(Reply<std::vector<NodeRow>> reply) {

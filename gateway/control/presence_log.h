@@ -9,6 +9,7 @@
 #include "gateway/ports/control.h"
 #include "gateway/ports/fleet.h"
 #include "gateway/ports/log.h"
+#include "gateway/ports/owners.h"
 
 #include <atomic>
 #include <chrono>
@@ -16,8 +17,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -30,31 +34,40 @@ struct PresenceLimits {
   std::uint32_t timeline_entries = 100;           // kept per device
   std::chrono::milliseconds flush_every{60'000};  // of time stamps
   std::size_t devices_max = 200'000;              // of which something is known here that the store may not know yet
+  bool shared = false;                            // other nodes write into the same store
 };
 
 // The presence log in the store, and this node's part in it. Events come through the
 // uplink log (JournalSink); what shards say directly (FleetSink) is kept until it has come
 // that way, so that it can be said again if the log had to give records up.
+// What there was no room to keep is not lost: once there is room, everything that is connected
+// is said anew, and what the store believes to be is compared with it. The same is done when
+// the store was set back under this process.
 // Time stamps are gathered, and written as a device disconnects or else every flush_every.
-// Thread: FleetSink's members, presence() and nodes() any; all else the store's, or before that starts.
-// Borrows: worker, clock, log, links; all outlive the worker's stop().
-// Bounds: devices_max devices.
-class PresenceLog final : public JournalSink, public FleetSink {
+// Thread: the members of FleetSink and Elsewhere, presence() and nodes() any; all else the store's, or before that
+// starts. Borrows: worker, clock, log, links; all outlive the worker's stop(). Bounds: devices_max devices; beyond them
+// what is skipped is counted in the log.
+class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere {
  public:
   static constexpr std::size_t k_page = 1'000;  // rows or events at once
   static constexpr std::size_t k_stamps = 500;  // in one transaction
+  static constexpr std::chrono::seconds k_replay_quiet{2};
+  static constexpr std::chrono::seconds k_replay_max{60};
 
   // `node`: name, boot id, version and start of this process.
   PresenceLog(StoreWorker& worker, NodeRow node, const Clock& clock, Log& log, PresenceLimits limits);
-  // Takes the lease, ends what earlier boots of this node have left online, and tells the sinks
-  // how every device was last heard of; waits. Before the worker's start(). Errors: the
-  // store's, but for Errc::unavailable: then it is done once the store can be reached.
+  // Takes the lease, and tells the sinks how every device was last heard of; waits. What earlier
+  // boots of this node have left online is ended once the lane has nothing to read any more, for
+  // the log may know better why a device left, or else k_replay_max later. Before the worker's
+  // start(). Errors: the store's, but for Errc::unavailable: then it is done once the store
+  // can be reached.
   Result<void> start(ControlLinks links);
   // Hands in the time stamps that were gathered. Before the worker's stop(), by who calls that.
   void stop();
 
   // JournalSink.
-  void begin() override { applied_.clear(); }
+  void begin() override;
+  void idle() override;
   Result<void> apply(DeviceStore&, const JournalRecord&) override { return {}; }
   Result<void> apply_presence(DeviceStore& store, std::span<const PresenceEvent> events) override;
   void committed() override;
@@ -64,8 +77,15 @@ class PresenceLog final : public JournalSink, public FleetSink {
   void changed(std::vector<DeviceSummary> devices) override;
   void seen(std::vector<SeenUpdate> updates) override;
 
+  // Elsewhere.
+  void kick(const DeviceId& id, Reply<bool> reply) override;
+
+  // Says everything that is connected here anew, and ends what the store has online of this
+  // process and is not. Store thread.
+  void reconcile();
+
   // As Timelines.
-  void presence(const DeviceId& id, std::uint64_t after, std::size_t limit, Reply<std::vector<PresenceEvent>> reply);
+  void presence(const DeviceId& id, std::uint64_t before, std::size_t limit, Reply<std::vector<PresenceEvent>> reply);
   void nodes(Reply<std::vector<NodeRow>> reply);
 
  private:
@@ -81,13 +101,26 @@ class PresenceLog final : public JournalSink, public FleetSink {
     Epoch epoch;
     bool online = false;
   };
+  // What the store had when events were added to it, of devices that other nodes had.
+  struct Others {
+    std::vector<std::pair<std::string, Standing>> newer;  // by that node: what is here is stale
+    std::set<std::string> losers;                         // nodes that a device has moved away from
+  };
 
   using Told = std::function<void(const Result<void>&)>;
 
-  void end_earlier(Told told);
+  void begin_telling(Told told);
+  void end_earlier();
   void tell_rows(std::string after, Told told);
+  Result<void> add(DeviceStore& store, std::span<const PresenceEvent> events, Others& others) const;
+  void tell_others(const Others& others) const;
+  PresenceEvent event_of(DeviceId device, const Untold& untold) const;
   void say_again();
-  void say(const std::shared_ptr<std::vector<PresenceEvent>>& events);
+  // `again`, one of the members below: set if the store did not take them.
+  void say(std::vector<PresenceEvent> events, bool& again);
+  void say_all(const std::vector<DeviceSummary>& devices);
+  void compare_rows(const std::string& after);
+  void forget_told(std::string_view device, Epoch epoch, bool online);
   void call();
   void take_inbox();
   void note(const DeviceSummary& device);
@@ -123,9 +156,16 @@ class PresenceLog final : public JournalSink, public FleetSink {
   std::vector<DeviceId> leaving_;    // whose stamps are to be written soon
   std::vector<SeenUpdate> writing_;  // taken out of stamps_, and not with the worker yet
   std::vector<Mark> applied_;        // in the transaction that runs
+  Others others_;                    // the same
   Monotonic flushed_{};
-  bool again_ = false;    // records were given up: what is untold must be said
-  bool settled_ = false;  // what earlier boots left is ended, and the sinks know
+  bool again_ = false;         // records were given up: what is untold must be said
+  std::uint64_t skipped_ = 0;  // for want of room in untold_: reconcile() is due
+  bool reconciling_ = false;   // rows are being compared
+  bool unsaid_ = false;        // reconcile() came to nothing: again
+  bool settled_ = false;       // the sinks know what the store does
+  bool replayed_ = false;      // what earlier boots said is in the store, as far as the log has it
+  Monotonic started_{};
+  std::optional<Monotonic> idle_since_;  // of the lane
 };
 
 }  // namespace fieldgate::control

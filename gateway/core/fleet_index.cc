@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/core/fleet_index.h"
 
+#include "gateway/core/end_reason.h"
+
 #include <algorithm>
 #include <numeric>
 #include <tuple>
 
 namespace fieldgate {
+namespace {
+
+const std::string& node_lost() {
+  static const std::string k_name(to_string(EndReason::node_lost));
+  return k_name;
+}
+
+}  // namespace
 
 std::size_t FleetIndex::LabelsHash::operator()(const Labels& labels) const noexcept {
   const std::hash<std::string> hash;
@@ -84,7 +94,7 @@ void FleetIndex::apply(const RegistryChange& change) {
   const Row row = change.entry ? find_or_add(change.id) : *at;
   Facts& known = rows_[row];
   Name& name = names_[row];
-  if (change.revision < name.registry.revision) return;
+  if (!change.anew && change.revision < name.registry.revision) return;
   known.flags = static_cast<std::uint8_t>(known.flags & ~(k_registered | k_enabled));
   if (!change.entry) {
     // The revision stays: what was true before is not to come back.
@@ -166,7 +176,7 @@ FleetDevice FleetIndex::device(Row row, std::int64_t now_unix_ms) const {
   const Name& name = names_[row];
   const bool registered = (facts.flags & k_registered) != 0;
   return {name.id,
-          (facts.flags & k_online) != 0,
+          online(facts),
           inactive(facts, now_unix_ms, inactive_after_ms_),
           Epoch{facts.epoch},
           facts.since_unix_ms,
@@ -174,7 +184,7 @@ FleetDevice FleetIndex::device(Row row, std::int64_t now_unix_ms) const {
           facts.last_data_unix_ms,
           firmwares_[facts.firmware],
           nodes_[facts.node],
-          reasons_[facts.reason],
+          adrift(facts) ? node_lost() : reasons_[facts.reason],
           notes_[facts.note],
           labels_[facts.labels],
           labels_[name.registry_labels],
@@ -188,8 +198,21 @@ std::optional<FleetDevice> FleetIndex::find(std::string_view id, std::int64_t no
 }
 
 bool FleetIndex::inactive(const Facts& facts, std::int64_t now_unix_ms, std::int64_t after_ms) const {
-  return (facts.flags & k_online) != 0 &&
-         now_unix_ms - std::max(facts.last_data_unix_ms, facts.since_unix_ms) >= after_ms;
+  return online(facts) && now_unix_ms - std::max(facts.last_data_unix_ms, facts.since_unix_ms) >= after_ms;
+}
+
+bool FleetIndex::adrift(const Facts& facts) const {
+  return (facts.flags & k_online) != 0 && !away_.empty() && std::ranges::find(away_, nodes_[facts.node]) != away_.end();
+}
+
+std::map<std::string, std::size_t> FleetIndex::online_by_node() const {
+  std::vector<std::size_t> counts(nodes_.numbers_end());
+  for (const Facts& facts : rows_) counts[facts.node] += online(facts) ? 1 : 0;
+  std::map<std::string, std::size_t> out;
+  for (std::uint32_t node = 0; node < counts.size(); ++node) {
+    if (counts[node] > 0) out.emplace(nodes_[node], counts[node]);
+  }
+  return out;
 }
 
 FleetCounts FleetIndex::counts(std::int64_t now_unix_ms) const {
@@ -197,7 +220,7 @@ FleetCounts FleetIndex::counts(std::int64_t now_unix_ms) const {
   out.known = rows_.size();
   for (const Facts& facts : rows_) {
     out.registered += (facts.flags & k_registered) != 0 ? 1 : 0;
-    out.online += (facts.flags & k_online) != 0 ? 1 : 0;
+    out.online += online(facts) ? 1 : 0;
     out.inactive += inactive(facts, now_unix_ms, inactive_after_ms_) ? 1 : 0;
   }
   return out;

@@ -9,11 +9,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace fieldgate {
@@ -53,11 +55,17 @@ class FleetIndex {
   // that leaves the registry stays, if it has ever connected.
   void apply(const RegistryChange& change);
 
+  // Nobody vouches for these nodes at present: what was last heard of as connected to one of
+  // them is shown as offline, for EndReason::node_lost.
+  void set_nodes_away(std::vector<std::string> nodes) { away_ = std::move(nodes); }
+
   std::optional<FleetDevice> find(std::string_view id, std::int64_t now_unix_ms) const;
   FleetPage query(const FleetQuery& query, std::int64_t now_unix_ms) const;
   std::size_t size() const noexcept { return rows_.size(); }
   // Looks at each device.
   FleetCounts counts(std::int64_t now_unix_ms) const;
+  // Devices that are connected, by node. Looks at each device.
+  std::map<std::string, std::size_t> online_by_node() const;
 
  private:
   using Row = std::uint32_t;  // place in rows_ and names_
@@ -119,6 +127,9 @@ class FleetIndex {
   void merge_labels(Row row);
   void shelve(Row row);
   FleetDevice device(Row row, std::int64_t now_unix_ms) const;
+  bool online(const Facts& facts) const { return (facts.flags & k_online) != 0 && !adrift(facts); }
+  // Said to be online, at a node that is away.
+  bool adrift(const Facts& facts) const;
   bool inactive(const Facts& facts, std::int64_t now_unix_ms, std::int64_t after_ms) const;
   // The rows of the page and, where there are more, one beyond.
   std::vector<Row> select(const FleetQuery& query, const Matcher& matches, FleetPage& page) const;
@@ -137,6 +148,7 @@ class FleetIndex {
   Dictionary<std::string> reasons_;
   Dictionary<std::string> notes_;
   Dictionary<Labels, LabelsHash> labels_;
+  std::vector<std::string> away_;
   TextShelf label_texts_;  // by row: what label conditions look for
   TextShelf words_;        // by row: what is looked through for a text, in lower case
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/core/fleet_index.h"
 
+#include "gateway/core/end_reason.h"
+
 #include <cstring>
 
 #include <algorithm>
@@ -21,16 +23,23 @@ class FleetIndex::Matcher {
  public:
   Matcher(const FleetIndex& index, const FleetQuery& query, std::int64_t now_unix_ms)
       : index_(index), query_(query), now_unix_ms_(now_unix_ms), text_(lower_case(query.text)) {
-    want(query.online, k_online);
+    // Where nodes are away, the flag is not all there is to it.
+    online_ = index.away_.empty() ? std::nullopt : query.online;
+    if (!online_) want(query.online, k_online);
     want(query.registered, k_registered);
     if (query.enabled) {
       want(true, k_registered);
       want(query.enabled, k_enabled);
     }
-    if (query.reason) want(false, k_online);
+    if (query.reason && index.away_.empty()) want(false, k_online);
+    if (query.reason && !index.away_.empty()) {
+      if (query.online.value_or(false)) never_ = true;
+      online_ = false;
+      lost_wanted_ = *query.reason == to_string(EndReason::node_lost);
+    }
     want(query.firmware, index.firmwares_, firmware_);
     want(query.node, index.nodes_, node_);
-    want(query.reason, index.reasons_, reason_);
+    if (!lost_wanted_ || index.reasons_.find(*query.reason) != nullptr) want(query.reason, index.reasons_, reason_);
     if (query.last_seen_after) seen_from_ = std::max<std::int64_t>(*query.last_seen_after, 1);
     if (query.last_seen_before) {
       seen_from_ = std::max<std::int64_t>(seen_from_, 1);
@@ -47,10 +56,12 @@ class FleetIndex::Matcher {
   bool operator()(Row row) const {
     const Facts& facts = index_.rows_[row];
     if ((facts.flags & mask_) != want_) return false;
+    if (online_ && index_.online(facts) != *online_) return false;
     if (facts.last_seen_unix_ms < seen_from_ || facts.last_seen_unix_ms >= seen_before_) return false;
     if (firmware_ && facts.firmware != *firmware_) return false;
     if (node_ && facts.node != *node_) return false;
-    if (reason_ && facts.reason != *reason_) return false;
+    if (reason_ && facts.reason != *reason_ && !(lost_wanted_ && index_.adrift(facts))) return false;
+    if (lost_wanted_ && !reason_ && !index_.adrift(facts)) return false;  // no other one is known for it
     if (query_.inactive && index_.inactive(facts, now_unix_ms_, index_.inactive_after_ms_) != *query_.inactive) {
       return false;
     }
@@ -88,6 +99,8 @@ class FleetIndex::Matcher {
   const std::int64_t now_unix_ms_;
   const std::string text_;
   bool never_ = false;
+  std::optional<bool> online_;  // to be asked of each, beside the flags
+  bool lost_wanted_ = false;    // whoever is adrift meets the condition of `reason`
   std::uint8_t mask_ = 0;
   std::uint8_t want_ = 0;
   std::int64_t seen_from_ = std::numeric_limits<std::int64_t>::min();

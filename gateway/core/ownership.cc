@@ -22,7 +22,7 @@ void Ownership::claim(const DeviceId& id, Claim claim, TimePoint now) {
     found = entries_.try_emplace(id, make_state_(id), Epoch{}, TokenBucket(ms(now), burst)).first;
   }
   Entry& entry = found->second;
-  if (claim.epoch <= (entry.waiting ? entry.waiting->claim.epoch : entry.epoch)) {
+  if (claim.epoch <= std::max(entry.waiting ? entry.waiting->claim.epoch : entry.epoch, entry.elsewhere)) {
     actions_.refuse(claim.from, EndReason::taken_over);
     return;
   }
@@ -55,6 +55,24 @@ void Ownership::turn_away(const DeviceId& id, EndReason reason) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
   if (const auto waiting = std::move(found->second.waiting)) actions_.refuse(waiting->claim.from, reason);
+}
+
+std::optional<Ownership::Fenced> Ownership::superseded(const DeviceId& id, Epoch by) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return std::nullopt;
+  Entry& entry = found->second;
+  entry.elsewhere = std::max(entry.elsewhere, by);
+  if (entry.waiting && entry.waiting->claim.epoch < by) turn_away(id, EndReason::taken_over);
+  if (!entry.owner || entry.epoch >= by) return std::nullopt;
+  return Fenced{*entry.owner, entry.epoch};
+}
+
+bool Ownership::renewed(const DeviceId& id, Epoch lost, Epoch fresh) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end() || !found->second.owner || found->second.epoch != lost || fresh <= lost) return false;
+  found->second.epoch = fresh;
+  turn_away(id, EndReason::takeover_timeout);
+  return true;
 }
 
 void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason) {

@@ -87,6 +87,19 @@ class Ownership {
   // Refuses the claim that waits for the device, if one does.
   void turn_away(const DeviceId& id, EndReason reason);
 
+  // Another node has let the device in, in epoch `by`: a claim with a lesser one is refused
+  // as taken_over, now and later. Returns the owner, if it is to be fenced for it.
+  struct Fenced {
+    SessionAddress to;
+    Epoch epoch;
+  };
+  std::optional<Fenced> superseded(const DeviceId& id, Epoch by);
+
+  // The owner of `lost` goes on in `fresh`. False: it is not the owner, or not below. A
+  // claim that waits has fewer rights now: it is refused as takeover_timeout, and the
+  // device tries again.
+  bool renewed(const DeviceId& id, Epoch lost, Epoch fresh);
+
   // The owner of `epoch` lets go. Stale: ignored, and the state is dropped.
   void release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason);
 
@@ -139,6 +152,7 @@ class Ownership {
     std::unique_ptr<Waiting> waiting;
     std::unique_ptr<LateMarks> late;
     Epoch epoch;
+    Epoch elsewhere{};  // the largest that another node is known to have given
     TokenBucket takeovers;
     std::optional<EndReason> last_end;
     bool end_untold = false;  // parked then

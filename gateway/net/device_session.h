@@ -14,6 +14,7 @@
 #include "gateway/ports/authenticator.h"
 #include "gateway/ports/downlink.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/probes.h"
 #include "gateway/ports/uplink.h"
 #include "gateway/ports/wire.h"
 
@@ -46,6 +47,9 @@ class Shard;
 //         session.outbox_bytes_max, beyond which the device is a slow reader.
 class DeviceSession final : public TimerNode, private WsSink {
  public:
+  // Who only has to move is to come back at a random time within this.
+  static constexpr std::uint32_t k_move_reconnect_ms = 2'000;
+
   DeviceSession(Shard& shard, SessionRef ref, DeviceSocket socket, const boost::asio::ip::tcp::endpoint& peer);
   ~DeviceSession();
 
@@ -58,6 +62,8 @@ class DeviceSession final : public TimerNode, private WsSink {
   void granted(std::unique_ptr<DeviceState> state, Epoch epoch);
   // Another connection of this id takes over, from the address `by`.
   void fenced(Epoch epoch, std::string_view by);
+  // Goes on in another epoch: what is said from here on carries that. Precondition: live().
+  void renew(Epoch fresh);
 
   // Records of this session through `seq` have reached `stage`, whatever the
   // session's own. Precondition: live().
@@ -102,7 +108,10 @@ class DeviceSession final : public TimerNode, private WsSink {
   void fill(DeviceDetail& detail) const;
 
  private:
-  static constexpr std::uint32_t k_rejects_apart_ms = 1'000;  // in the timeline
+  // Rejects in the timeline: at first, and at most.
+  static constexpr std::uint32_t k_rejects_apart_ms = 1'000;
+  static constexpr std::uint32_t k_rejects_apart_max_ms = 3'600'000;
+  static constexpr unsigned k_reject_doublings = 13;
 
   enum class Phase : std::uint8_t { tls, upgrade, hello, claiming, live, closing, gone };
 
@@ -134,6 +143,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool authenticate(std::string_view token);  // false: ended
   bool credential_holds(bool trust) const;
   std::int32_t credential_left_ms() const;
+  std::int32_t age_left_ms(std::uint32_t now) const;  // precondition: session.age_max is set
 
   Verdict take_frame(const UpFrame& frame, std::span<const std::byte> message);
   Verdict take_hello(const UpFrame& frame);
@@ -164,6 +174,8 @@ class DeviceSession final : public TimerNode, private WsSink {
   void note_reject(const DecodeReject& reject);
   // Unless some were written down less than `apart_ms` ago.
   void note_untold_rejects(std::uint32_t apart_ms);
+  void tell_rejects(const DecodeReject* latest, std::uint32_t apart_ms);
+  std::uint32_t rejects_apart_ms() const;
   std::string peer_text() const;
 
   Shard& shard_;
@@ -204,16 +216,16 @@ class DeviceSession final : public TimerNode, private WsSink {
   std::uint32_t throttle_since_ = 0;  // lower credit told, pong not seen
   std::uint32_t heartbeat_ms_ = 0;
   std::uint32_t receive_max_ = 4'096;
-  std::uint32_t throttle_mark_ = 0;            // payload of the ping after the last Throttle
-  std::uint32_t credential_asked_ = 0;         // whether it still holds
-  std::uint32_t rejects_untold_ = 0;           // to the flight recorder
-  std::optional<std::uint32_t> rejects_told_;  // when some were; set if any are untold
+  std::uint32_t throttle_mark_ = 0;                             // payload of the ping after the last Throttle
+  std::uint32_t credential_asked_ = 0;                          // whether it still holds
+  std::array<std::uint32_t, k_reject_codes> rejects_untold_{};  // to the flight recorder, by code
+  std::optional<std::uint32_t> rejects_told_;                   // when some were; set if any are untold
   std::uint32_t records_refused_ = 0;
   std::uint16_t since_ack_ = 0;
   Phase phase_ = Phase::tls;
   AckStage stage_ = AckStage::unspecified;
   IdentityProof proof_ = IdentityProof::certificate;
-  RejectCode reject_untold_ = RejectCode::malformed;  // the last of them
+  std::uint8_t reject_lines_ = 0;  // how often some were told
   bool takes_commands_ = false;
   bool takes_command_cancels_ = false;
   bool takes_desired_ = false;

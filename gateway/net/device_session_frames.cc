@@ -295,6 +295,12 @@ void DeviceSession::fenced(Epoch epoch, std::string_view by) {
   end(EndReason::taken_over);
 }
 
+void DeviceSession::renew(Epoch fresh) {
+  shard_.flush();  // what the log refuses is looked up by the epoch that it carries
+  const Epoch lost = std::exchange(epoch_, fresh);
+  shard_.renewed(*state_, lost, fresh);
+}
+
 // --- acknowledgements
 
 Seq DeviceSession::ackable() const noexcept { return ack_through(*marks_, staged_); }

@@ -10,6 +10,7 @@
 #include "gateway/net/tls_context.h"
 #include "gateway/ports/downlink.h"
 #include "gateway/ports/fleet.h"
+#include "gateway/ports/owners.h"
 #include "gateway/ports/probes.h"
 #include "gateway/ports/uplink.h"
 
@@ -32,7 +33,7 @@ struct GatewayIdentity {
 // The southbound half of the process: the device port and its shards.
 // Thread: made, opened, drained and stopped by one thread; the rest as said.
 // Owns:   the shards and their threads. Borrows what GatewayPorts names.
-class Gateway final : public LiveDevices, public Downlink {
+class Gateway final : public LiveDevices, public Downlink, public Owners {
  public:
   using Ports = GatewayPorts;
 
@@ -61,13 +62,15 @@ class Gateway final : public LiveDevices, public Downlink {
   // Errors: a bad certificate pair; everything stays as it was.
   Result<void> reload(const Settings& settings);
 
-  // Stops accepting and sends everyone away, spread over `period`. Returns at once;
-  // connections() falls to 0.
-  void drain(std::chrono::milliseconds period);
+  // Stops accepting and sends everyone away, spread over `period`, or sooner where
+  // `rate` Goodbyes per second (0: any) allow it. Returns at once; connections() falls to 0.
+  void drain(std::chrono::milliseconds period, std::uint32_t rate);
   // Cuts what is left and joins the shards.
   void stop();
 
-  // Any thread.
+  // Any thread. While there is pressure nobody is let in; who is there stays.
+  void set_pressure(Pressure pressure) noexcept { pressure_.store(pressure, std::memory_order_relaxed); }
+  Pressure pressure() const noexcept { return pressure_.load(std::memory_order_relaxed); }
   std::uint64_t sessions() const noexcept;
   std::uint32_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
   // Unix seconds; 0 on a plain listener.
@@ -80,8 +83,18 @@ class Gateway final : public LiveDevices, public Downlink {
   void send(const DeviceId& id, DownMessage message, Downlink::Answer answer) override;
   void close(const DeviceId& id, EndReason reason, std::function<void(bool)> answer) override;
   void recheck(std::vector<DeviceId> devices) override;
+  // Owners.
+  void superseded(std::vector<Standing> by, const std::string& node) override;
+  void renew(std::vector<Standing> lost, std::function<void(Standing)> failed) override;
+  void end(const Standing& connection, EndReason reason) override;
+  void list(std::function<void(std::vector<DeviceSummary>)> some) override;
+  void compare(std::vector<Standing> believed, std::function<void(std::vector<DeviceSummary>)> otherwise) override;
+  void tell_lost(std::vector<LostConnection> lost) override;
 
  private:
+  // Each home shard gets those of `all` that are at home there.
+  template <class T, class F>
+  void to_homes(std::vector<T> all, F f);
   Gateway(const Settings& settings, GatewayIdentity identity, std::unique_ptr<TlsContextHolder> tls, Ports ports);
   SessionConfigPtr config_from(const Settings& settings) const;
   std::size_t home_index(std::string_view device) const noexcept { return home_shard(device, shards_.size()); }
@@ -92,6 +105,7 @@ class Gateway final : public LiveDevices, public Downlink {
   std::unique_ptr<TlsContextHolder> tls_;  // nullptr: plain
   AddressBook addresses_;
   std::atomic<std::uint32_t> connections_{0};
+  std::atomic<Pressure> pressure_{Pressure::none};
   std::vector<std::unique_ptr<Shard>> shards_;
 };
 

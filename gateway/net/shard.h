@@ -16,6 +16,7 @@
 #include "gateway/ports/downlink.h"
 #include "gateway/ports/fleet.h"
 #include "gateway/ports/live_tap.h"
+#include "gateway/ports/owners.h"
 #include "gateway/ports/probes.h"
 #include "gateway/ports/uplink.h"
 #include "gateway/ports/wire.h"
@@ -90,6 +91,14 @@ class Shard final : public StageSink, private OwnershipActions {
   void recheck(std::shared_ptr<const std::vector<DeviceId>> devices, std::size_t from);
   // See LiveDevices; for the sessions of this shard.
   void watch(WatchSetPtr devices);
+  // See Owners; for ids whose home this is, but list(): for the sessions of this shard.
+  void superseded(const std::vector<Standing>& by, const std::string& node);
+  void renew(const Standing& lost, const std::function<void(Standing)>& failed);
+  void end_connection(const Standing& connection, EndReason reason);
+  void list(std::uint32_t from_slot, const std::function<void(std::vector<DeviceSummary>)>& some);
+  void compare(const std::vector<Standing>& believed,
+               const std::function<void(std::vector<DeviceSummary>)>& otherwise);
+  void tell_lost(const std::vector<LostConnection>& lost);
   // Asks a fleet of deadlines and the wheel; every second.
   void tick();
 
@@ -130,6 +139,9 @@ class Shard final : public StageSink, private OwnershipActions {
   void tap(const RecordView& record);
   // Takes the state home. The session has flushed before.
   void release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason);
+
+  // The session with this state goes on in the epoch `fresh`.
+  void renewed(DeviceState& state, Epoch lost, Epoch fresh);
 
   // Runs `f(DeviceSession&)` if the session is still there; what it wants to send
   // is sent, an exception ends that session alone, and one that is gone is removed.
@@ -176,6 +188,9 @@ class Shard final : public StageSink, private OwnershipActions {
   void arm_claim_timer();
   void late_staged(AckStage stage, const RecordBlock& block, const std::vector<std::uint32_t>& places);
   void tell_ends();
+  void ask_again(SessionRef ref, const Standing& lost, const std::function<void(Standing)>& failed);
+  // That the device is online, or offline for a reason, since when: to log, views and fleet.
+  void say(DeviceSummary device, LaneSet lanes);
   void send_seen();
   void hand_down(SessionRef to, const DownMessage& message, const Downlink::Answer& answer);
   void count_down(const DownMessage& message, Delivery outcome);

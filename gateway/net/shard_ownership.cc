@@ -113,20 +113,26 @@ void Shard::presence(DeviceState& state, bool online, Epoch epoch, EndReason rea
     state.last_seen_unix_ms = now;
     state.lanes = env_.filters ? env_.filters->match(state.id, state.profile.labels) : k_every_lane;
   }
-  const std::string_view why = online ? std::string_view() : to_string(reason);
+  say(summary_of(state, online, epoch, reason), state.lanes);
+}
 
-  env_.wire.encoder().presence({online, epoch, config_->node, config_->boot_id, now, why}, frame_scratch_);
+void Shard::say(DeviceSummary device, LaneSet lanes) {
+  const std::int64_t since = device.since_unix_ms;
+  env_.wire.encoder().presence({device.online, device.epoch, config_->node, config_->boot_id, since, device.reason},
+                               frame_scratch_);
   RecordView record;
   record.kind = RecordKind::presence;
-  record.device = state.id.str();
-  record.name = online ? "online" : "offline";
-  record.epoch = epoch;
-  record.received_unix_ms = now;
+  record.device = device.id.str();
+  record.name = device.online ? "online" : "offline";
+  record.epoch = device.epoch;
+  record.received_unix_ms = since;
   record.payload = std::as_bytes(std::span(frame_scratch_));
-  record.lanes = state.lanes;
+  record.lanes = lanes;
   ingress_.add_presence(record);
-  for (PresenceView* view : env_.presence_views) view->publish(state.id, {online, epoch, now, std::string(why)});
-  changed_.push_back(summary_of(state, online, epoch, reason));
+  for (PresenceView* view : env_.presence_views) {
+    view->publish(device.id, {device.online, device.epoch, since, device.reason});
+  }
+  changed_.push_back(std::move(device));
   schedule_flush();
 }
 

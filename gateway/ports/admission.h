@@ -32,6 +32,8 @@ class Admission {
   virtual ~Admission() = default;
   using Answer = std::function<void(AdmissionOutcome)>;
   virtual void admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) = 0;
+  // The same for a connection that goes on: what is known of the device's profile stays.
+  virtual void renew(const DeviceId& id, Answer answer) = 0;
 };
 
 }  // namespace fieldgate

@@ -137,11 +137,21 @@ class Timelines {
   virtual ~Timelines() = default;
   virtual void timeline(const DeviceId& id, std::uint64_t before, std::size_t limit,
                         Reply<std::vector<TimelineEntry>> reply) = 0;
-  virtual void presence(const DeviceId& id, std::uint64_t after, std::size_t limit,
+  virtual void presence(const DeviceId& id, std::uint64_t before, std::size_t limit,
                         Reply<std::vector<PresenceEvent>> reply) = 0;
   // Newest first; from memory. Any thread, at once.
   virtual std::vector<RefusalEntry> refusals(std::size_t limit) const = 0;
   virtual void nodes(Reply<std::vector<NodeRow>> reply) = 0;
+};
+
+// What may be done to a device that is connected to another node.
+class Elsewhere {
+ public:
+  virtual ~Elsewhere() = default;
+  // Ends the connection that the store says the device has to another node, for
+  // EndReason::kicked: it is over in the store when the answer comes, and that node ends it
+  // as it hears of it. False: the store knows of none.
+  virtual void kick(const DeviceId& id, Reply<bool> reply) = 0;
 };
 
 // How the store is doing. Any thread, at once.
@@ -161,6 +171,13 @@ struct ControlPorts {
   Twins* twins = nullptr;
   Timelines* timelines = nullptr;
   std::function<StoreStatus()> store;
+  Elsewhere* elsewhere = nullptr;  // there are no other nodes
+};
+
+// What the store said of the fleet's nodes, and when this node last heard what the others do.
+struct FleetView {
+  std::int64_t as_of_unix_ms = 0;
+  std::vector<NodeRow> nodes;
 };
 
 // Hears of changes after they are in the store. Thread: the store's; never waits.
@@ -168,8 +185,12 @@ class ControlSink {
  public:
   virtual ~ControlSink() = default;
   virtual void registry_changed(std::vector<RegistryChange>) {}
-  // Devices that the store knows from before this process, as they were last heard of.
+  // Devices that the store knows from before this process or from other nodes, as they were last
+  // heard of. The same may come again.
   virtual void presence_known(std::vector<PresenceRow>) {}
+  // With several nodes alone, again and again: what presence_known() told by then is all that
+  // there was to know of devices coming and going.
+  virtual void fleet_known(const FleetView&) {}
   virtual void command_changed(const std::shared_ptr<const CommandEntry>&) {}
   virtual void twin_changed(const std::shared_ptr<const Twin>&) {}
 };

@@ -62,11 +62,27 @@ struct ProfileUpdate {
 // A step of one command, with what comes with it.
 struct CommandAdvance {
   std::string id;
-  CommandStep step;
+  CommandStep step{};
   bool sent_again = false;     // counts a send; the first sets first_sent_unix_ms
   bool cancel_wanted = false;  // sets that alone: `step` is not looked at
+  // Only while the ledger's last word is that it is being handed to the connection of this
+  // epoch; 0: that it is queued, and being handed to none. So of several nodes that would
+  // hand a command over, or end it as never sent, one does.
+  std::optional<Epoch> while_handed_to{};
   std::string result_text{};
   std::vector<std::byte> result_payload{};
+};
+
+// How far the registry's revisions have come.
+struct RegistryMarks {
+  std::uint64_t newest = 0;   // given
+  std::uint64_t trimmed = 0;  // deletions through this one are forgotten
+};
+
+// An open command, and whose.
+struct CommandRef {
+  std::string id;
+  DeviceId device;
 };
 
 struct NodeRow {
@@ -103,6 +119,10 @@ class DeviceStore {
   virtual Result<void> begin() = 0;
   virtual Result<void> commit() = 0;
   virtual void rollback() noexcept = 0;
+  // Any thread: what waits for the store, and what is asked of it from now on, fails with
+  // Errc::unavailable as soon as can be; for the end of the process. Where the engine cannot be
+  // woken (a disk that hangs, a connection that is being made), it ends by its own bounds.
+  virtual void interrupt() noexcept = 0;
   // For logs and /readyz: "sqlite /path" or "postgres host/database", never a secret.
   virtual std::string description() const = 0;
   // Plans of the queries of this class by which lists are read, for people: one line each.
@@ -123,6 +143,12 @@ class DeviceStore {
   // once, as it is now. From 0: every entry there is. With several nodes: no change appears
   // later than one with a higher revision.
   virtual Result<std::vector<RegistryChange>> registry_changes(std::uint64_t revision, std::size_t limit) = 0;
+  // Whether one who follows the registry can go on: asked after registry_changes(), from the
+  // same revision. Who is beyond `newest` follows another history (the store was set back), who
+  // is below `trimmed` may have missed deletions: both begin anew.
+  virtual Result<RegistryMarks> registry_marks() = 0;
+  // Forgets the oldest deletions beyond `keep`, at most `limit` of them; how many.
+  virtual Result<std::size_t> trim_deletions(std::uint64_t keep, std::size_t limit) = 0;
 
   // --- presence
   // The epoch of each is above every one given for the device before, and above
@@ -140,11 +166,23 @@ class DeviceStore {
   // `boot_id`; returns the events that this made, at most `limit`.
   virtual Result<std::vector<PresenceEvent>> end_earlier_boots(const std::string& node, const std::string& boot_id,
                                                                std::int64_t unix_ms, std::size_t limit) = 0;
+  // Ends what `node` left online, in whichever boot, if its lease has run out by the store's
+  // clock; nothing otherwise. For EndReason::node_lost; returns the events that this made, at
+  // most `limit`. Several may try at once: each pair is ended once.
+  virtual Result<std::vector<PresenceEvent>> end_dead_node(const std::string& node, std::int64_t unix_ms,
+                                                           std::size_t limit) = 0;
   // Of devices that have an event, in the order of ids.
   virtual Result<std::vector<PresenceRow>> presence_rows(std::string_view after_id, std::size_t limit) = 0;
+  // Of these devices, in no order; those without an event are left out.
+  virtual Result<std::vector<PresenceRow>> presence_of(std::span<const DeviceId> devices) = 0;
+  // The number of the newest event; 0: there is none.
+  virtual Result<std::uint64_t> presence_number() = 0;
   // Of one device (oldest first after `after`, a number), or of all where `device` is nullptr.
   virtual Result<std::vector<PresenceEvent>> presence_log(const DeviceId* device, std::uint64_t after,
                                                           std::size_t limit) = 0;
+  // Of one device, newest first, with numbers below `before` (0: from the newest).
+  virtual Result<std::vector<PresenceEvent>> device_presence(const DeviceId& device, std::uint64_t before,
+                                                             std::size_t limit) = 0;
   // Deletes the oldest events beyond `keep`, at most `limit` of them.
   virtual Result<std::size_t> trim_presence(std::uint64_t keep, std::size_t limit) = 0;
 
@@ -156,14 +194,25 @@ class DeviceStore {
     bool fresh = true;
   };
   virtual Result<Inserted> insert_command(const CommandEntry& command) = 0;
-  // Takes the step if may_follow() allows it; nullopt: it does not, or there is no such
-  // command. Else the command as it is now. A wish to cancel: nullopt once it has ended.
+  // Takes the step if may_follow() allows it and while_handed_to holds; nullopt: not so, or
+  // there is no such command. Else the command as it is now. A wish to cancel: nullopt once it has ended.
   virtual Result<std::optional<CommandEntry>> advance_command(const CommandAdvance& advance) = 0;
   virtual Result<std::optional<CommandEntry>> command(std::string_view id) = 0;
-  // Not in a final state, oldest first, after `after` (an id; empty: from the beginning;
-  // Errc::not_found: there is no such command, and so below).
-  virtual Result<std::vector<CommandEntry>> open_commands(std::string_view after, std::size_t limit) = 0;
-  // Of a device, newest first, older than `before` (an id; empty: from the newest).
+  // Of a device, not in a final state, by id and so the oldest first, after `after` (an id;
+  // empty: from the beginning). Without payloads.
+  virtual Result<std::vector<CommandEntry>> open_commands(const DeviceId& device, std::string_view after,
+                                                          std::size_t limit) = 0;
+  // The same of all devices.
+  virtual Result<std::vector<CommandRef>> open_command_refs(std::string_view after, std::size_t limit) = 0;
+  // Open ones whose time has come by `unix_ms`: that were never sent, as far as is known, by
+  // expires_unix_ms, or have no result within timeout_ms of the first time; those due longest
+  // first. Without payloads.
+  virtual Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, std::size_t limit) = 0;
+  // How many of a device are queued, and how many of all devices are open.
+  virtual Result<std::size_t> queued_commands(const DeviceId& device) = 0;
+  virtual Result<std::size_t> open_command_count() = 0;
+  // Of a device, newest first, older than `before` (an id; empty: from the newest;
+  // Errc::not_found: there is no such command).
   virtual Result<std::vector<CommandEntry>> commands(const DeviceId& device, std::string_view before,
                                                      std::size_t limit) = 0;
   // Deletes final ones whose last step is older than `unix_ms`, at most `limit`.
@@ -186,6 +235,8 @@ class DeviceStore {
   // By the store's own clock; makes the node's row.
   virtual Result<void> lease(const NodeRow& node, std::chrono::seconds term) = 0;
   virtual Result<std::vector<NodeRow>> nodes() = 0;
+  // Those whose lease ran out so long ago, and that have no device online.
+  virtual Result<std::size_t> forget_nodes(std::chrono::seconds lost_for) = 0;
 };
 
 }  // namespace fieldgate

@@ -141,6 +141,8 @@ class FakeAdmission final : public Admission {
     }
   }
 
+  void renew(const DeviceId& id, Answer answer) override { admit(id, {}, std::move(answer)); }
+
   std::uint64_t epoch = 0;  // last given
   Labels labels;            // the registry's, of every device
   std::optional<EndReason> refusal;

@@ -25,6 +25,8 @@ class FaultyStore final : public DeviceStore {
     std::optional<std::uint64_t> fail_at;        // the call of this number does, once
     Errc error = Errc::unavailable;              // with this
     std::function<void(std::string_view)> look;  // hears the name of every call
+    std::function<void()> interrupted;           // hears of an interrupt(), on its thread
+    std::shared_ptr<DeviceStore> next;           // open; takes the store's place at the next begin()
     std::uint64_t calls = 0;
     std::uint64_t begins = 0;
     std::uint64_t commits = 0;  // that succeeded
@@ -47,6 +49,7 @@ class FaultyStore final : public DeviceStore {
   }
   Result<void> begin() override {
     ++faults_->begins;
+    if (faults_->next) inner_ = std::exchange(faults_->next, nullptr);
     return pass<void>("begin", [&] { return inner_->begin(); });
   }
   Result<void> commit() override {
@@ -71,6 +74,16 @@ class FaultyStore final : public DeviceStore {
                                                       std::optional<std::uint64_t> expected) override {
     return pass<std::optional<RegistryChange>>("delete_device", [&] { return inner_->delete_device(id, expected); });
   }
+  void interrupt() noexcept override {
+    if (faults_->interrupted) faults_->interrupted();
+    inner_->interrupt();
+  }
+  Result<RegistryMarks> registry_marks() override {
+    return pass<RegistryMarks>("registry_marks", [&] { return inner_->registry_marks(); });
+  }
+  Result<std::size_t> trim_deletions(std::uint64_t keep, std::size_t limit) override {
+    return pass<std::size_t>("trim_deletions", [&] { return inner_->trim_deletions(keep, limit); });
+  }
   Result<std::vector<RegistryChange>> registry_changes(std::uint64_t revision, std::size_t limit) override {
     return pass<std::vector<RegistryChange>>("registry_changes",
                                              [&] { return inner_->registry_changes(revision, limit); });
@@ -92,12 +105,28 @@ class FaultyStore final : public DeviceStore {
     return pass<std::vector<PresenceEvent>>("end_earlier_boots",
                                             [&] { return inner_->end_earlier_boots(node, boot_id, unix_ms, limit); });
   }
+  Result<std::vector<PresenceEvent>> end_dead_node(const std::string& node, std::int64_t unix_ms,
+                                                   std::size_t limit) override {
+    return pass<std::vector<PresenceEvent>>("end_dead_node",
+                                            [&] { return inner_->end_dead_node(node, unix_ms, limit); });
+  }
+  Result<std::vector<PresenceRow>> presence_of(std::span<const DeviceId> devices) override {
+    return pass<std::vector<PresenceRow>>("presence_of", [&] { return inner_->presence_of(devices); });
+  }
+  Result<std::uint64_t> presence_number() override {
+    return pass<std::uint64_t>("presence_number", [&] { return inner_->presence_number(); });
+  }
   Result<std::vector<PresenceRow>> presence_rows(std::string_view after_id, std::size_t limit) override {
     return pass<std::vector<PresenceRow>>("presence_rows", [&] { return inner_->presence_rows(after_id, limit); });
   }
   Result<std::vector<PresenceEvent>> presence_log(const DeviceId* device, std::uint64_t after,
                                                   std::size_t limit) override {
     return pass<std::vector<PresenceEvent>>("presence_log", [&] { return inner_->presence_log(device, after, limit); });
+  }
+  Result<std::vector<PresenceEvent>> device_presence(const DeviceId& device, std::uint64_t before,
+                                                     std::size_t limit) override {
+    return pass<std::vector<PresenceEvent>>("device_presence",
+                                            [&] { return inner_->device_presence(device, before, limit); });
   }
   Result<std::size_t> trim_presence(std::uint64_t keep, std::size_t limit) override {
     return pass<std::size_t>("trim_presence", [&] { return inner_->trim_presence(keep, limit); });
@@ -111,8 +140,23 @@ class FaultyStore final : public DeviceStore {
   Result<std::optional<CommandEntry>> command(std::string_view id) override {
     return pass<std::optional<CommandEntry>>("command", [&] { return inner_->command(id); });
   }
-  Result<std::vector<CommandEntry>> open_commands(std::string_view after, std::size_t limit) override {
-    return pass<std::vector<CommandEntry>>("open_commands", [&] { return inner_->open_commands(after, limit); });
+  Result<std::vector<CommandEntry>> open_commands(const DeviceId& device, std::string_view after,
+                                                  std::size_t limit) override {
+    return pass<std::vector<CommandEntry>>("open_commands",
+                                           [&] { return inner_->open_commands(device, after, limit); });
+  }
+  Result<std::vector<CommandRef>> open_command_refs(std::string_view after, std::size_t limit) override {
+    return pass<std::vector<CommandRef>>("open_command_refs", [&] { return inner_->open_command_refs(after, limit); });
+  }
+  Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, std::size_t limit) override {
+    return pass<std::vector<CommandEntry>>("overdue_commands",
+                                           [&] { return inner_->overdue_commands(unix_ms, limit); });
+  }
+  Result<std::size_t> queued_commands(const DeviceId& device) override {
+    return pass<std::size_t>("queued_commands", [&] { return inner_->queued_commands(device); });
+  }
+  Result<std::size_t> open_command_count() override {
+    return pass<std::size_t>("open_command_count", [&] { return inner_->open_command_count(); });
   }
   Result<std::vector<CommandEntry>> commands(const DeviceId& device, std::string_view before,
                                              std::size_t limit) override {
@@ -139,6 +183,9 @@ class FaultyStore final : public DeviceStore {
   }
   Result<std::vector<NodeRow>> nodes() override {
     return pass<std::vector<NodeRow>>("nodes", [&] { return inner_->nodes(); });
+  }
+  Result<std::size_t> forget_nodes(std::chrono::seconds lost_for) override {
+    return pass<std::size_t>("forget_nodes", [&] { return inner_->forget_nodes(lost_for); });
   }
 
  private:

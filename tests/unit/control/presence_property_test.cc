@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two nodes, one store, and everything that can go wrong between a device and the
-// presence log: takeovers, late disconnects, dying nodes, restarts that read the log again
-// or find it lost, records given up, a store that fails or goes away.
+// Three nodes, one store, and everything that can go wrong between a device and the
+// presence log: takeovers, on one node and from one to another, late disconnects, dying
+// nodes that their peers clear up after, nodes that go on while nobody can see them and come
+// back, restarts that read the log again or find it lost, records given up, a store that
+// fails or goes away.
 #include "gateway/control/admission_desk.h"
+#include "gateway/control/fleet_follower.h"
+#include "gateway/control/node_reaper.h"
 #include "gateway/control/presence_log.h"
 #include "gateway/control/registry_desk.h"
 #include "gateway/core/ownership.h"
@@ -33,25 +37,39 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr auto k_lease = 3s;
+
+PresenceLimits limits() {
+  PresenceLimits limits;
+  limits.lease = k_lease;
+  limits.shared = true;
+  return limits;
+}
+
 // Which epochs there were, and what was said of them: what the log is held against.
 struct Truth {
   std::map<std::string, std::uint64_t> last_epoch;                 // given to a connection
   std::set<std::tuple<std::string, std::uint64_t, bool>> said;     // by the one who decides
   std::map<std::string, std::pair<std::uint64_t, bool>> replayed;  // the log, entry by entry
   std::uint64_t number = 0;                                        // replayed through
+  // What there was to see, so that a story that shows nothing is found out.
+  std::uint64_t reaped = 0;      // ended by peers, and the connection was no more
+  std::uint64_t reasserted = 0;  // ended by peers while it went on, and then online anew
+  std::uint64_t taken_over = 0;  // from one node to another
 };
 
 struct Session {
   DeviceId device;
   Epoch epoch{};
   std::unique_ptr<DeviceState> state{};  // while it owns the device
+  bool fenced = false;                   // by another node; ends soon
 };
 
 // What a log on disk remembers of devices from one process to the next.
 using Logged = std::map<std::string, std::pair<std::uint64_t, bool>>;
 
 // One process of a node.
-class Boot final : public OwnershipActions {
+class Boot final : public OwnershipActions, public Owners {
  public:
   Boot(std::string node, std::string boot_id, std::shared_ptr<DeviceStore> store, JournalFeed& feed, Logged& logged,
        const test::HandClock& clock, Truth& truth)
@@ -61,7 +79,9 @@ class Boot final : public OwnershipActions {
         logged_(logged),
         boot_id_(std::move(boot_id)),
         worker(std::make_unique<test::FaultyStore>(std::move(store), faults), clock, log_),
-        presence_log(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, {}) {
+        presence_log(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, limits()),
+        follower_(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, {}),
+        reaper_(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, {.lease = k_lease}) {
     faults->is_open = true;
     make_.node = std::move(node);
     lane.add(presence_log);
@@ -72,7 +92,11 @@ class Boot final : public OwnershipActions {
   void start() {
     EXPECT_TRUE(worker.open());
     EXPECT_TRUE(registry_.start({}));
-    EXPECT_TRUE(presence_log.start({}));
+    ControlLinks links;
+    links.owners = this;
+    EXPECT_TRUE(follower_.start(links, [this] { presence_log.reconcile(); }));
+    EXPECT_TRUE(presence_log.start(links));
+    reaper_.start(links, {});
     for (const auto& [id, last] : logged_) {
       ownership.restore(std::make_unique<DeviceState>(device_id(id), 0), {last.first}, last.second);
     }
@@ -118,6 +142,20 @@ class Boot final : public OwnershipActions {
       ownership.release(session.epoch, std::make_unique<DeviceState>(session.device, 0), EndReason::heartbeat_lost);
     }
   }
+  // Those that another node has taken end.
+  void end_fenced() {
+    for (auto at = sessions_.begin(); at != sessions_.end();) {
+      if (!at->second.fenced) {
+        ++at;
+        continue;
+      }
+      Session session = std::move(at->second);
+      at = sessions_.erase(at);
+      ++truth_.taken_over;
+      ownership.release(session.epoch, std::move(session.state), EndReason::taken_over);
+    }
+  }
+  const std::string& boot_id() const { return boot_id_; }
   // What was said reaches the log, and then the one who keeps time stamps.
   void flush() {
     if (make_.empty()) return;
@@ -134,6 +172,57 @@ class Boot final : public OwnershipActions {
   std::optional<Epoch> live(const std::string& id) const {
     const auto found = ownership.find(device_id(id));
     return found && found->owner ? std::optional(found->epoch) : std::nullopt;
+  }
+
+  // Owners.
+  void superseded(std::vector<Standing> by, const std::string&) override {
+    for (const Standing& other : by) {
+      if (const auto fenced = ownership.superseded(other.device, other.epoch)) {
+        Session& session = sessions_.at(fenced->to.ref.slot);
+        session.fenced = session.state != nullptr && session.epoch == fenced->epoch;
+      }
+    }
+  }
+  void renew(std::vector<Standing> lost, std::function<void(Standing)> failed) override {
+    for (const Standing& one : lost) {
+      if (live(one.device.str()) != one.epoch) continue;
+      admission_.renew(one.device, [this, one, failed](const AdmissionOutcome& outcome) {
+        const auto* admitted = std::get_if<Admitted>(&outcome);
+        if (admitted == nullptr) return failed(one);
+        auto& last = truth_.last_epoch[one.device.str()];
+        EXPECT_GT(admitted->epoch.value, last) << one.device.str() << ": epochs only rise";
+        last = admitted->epoch.value;
+        go_on(one, admitted->epoch);
+      });
+    }
+  }
+  void end(const Standing&, EndReason) override {}
+  void list(std::function<void(std::vector<DeviceSummary>)> some) override {
+    for (const auto& [slot, session] : sessions_) {
+      if (session.state == nullptr) continue;
+      DeviceSummary summary{.id = session.device};
+      summary.online = true;
+      summary.epoch = session.epoch;
+      some({summary});
+    }
+  }
+  void compare(std::vector<Standing> believed, std::function<void(std::vector<DeviceSummary>)> otherwise) override {
+    for (const Standing& one : believed) {
+      const auto found = ownership.find(one.device);
+      if (found && found->owner) continue;
+      DeviceSummary summary{.id = one.device};
+      summary.epoch = found ? std::max(found->epoch, one.epoch) : one.epoch;
+      summary.reason = "node_lost";
+      otherwise({summary});
+    }
+  }
+  void tell_lost(std::vector<LostConnection> lost) override {
+    for (const LostConnection& one : lost) {
+      if (live(one.device.str())) continue;
+      const std::string own = std::exchange(make_.node, one.node);
+      make_.presence(one.device.str(), one.epoch.value, false, one.boot_id, "node_lost", one.unix_ms);
+      make_.node = own;
+    }
   }
 
   // OwnershipActions.
@@ -159,6 +248,17 @@ class Boot final : public OwnershipActions {
   }
 
  private:
+  void go_on(const Standing& lost, Epoch fresh) {
+    for (auto& [slot, session] : sessions_) {
+      if (session.device != lost.device || session.epoch != lost.epoch || session.state == nullptr) continue;
+      if (!ownership.renewed(lost.device, lost.epoch, fresh)) return;
+      session.epoch = fresh;
+      session.fenced = false;
+      ++truth_.reasserted;
+      return presence(*session.state, true, fresh, EndReason::bye);
+    }
+  }
+
   const test::HandClock& clock_;
   Truth& truth_;
   JournalFeed& feed_;
@@ -185,6 +285,8 @@ class Boot final : public OwnershipActions {
  private:
   RegistryDesk registry_{worker, clock_, log_, {}};
   AdmissionDesk admission_{worker, registry_, clock_, {.auto_register = true}};
+  FleetFollower follower_;
+  NodeReaper reaper_;
 };
 
 class World {
@@ -198,13 +300,13 @@ class World {
   }
 
   void step() {
-    Node& node = nodes_[random_() % 2];
+    Node& node = nodes_[random_() % nodes_.size()];
     if (!node.boot) {
-      if (random_() % 4 == 0) begin(node);
+      if (random_() % 12 == 0) begin(node);
       return;
     }
     Boot& boot = *node.boot;
-    switch (random_() % 24) {
+    switch (random_() % 26) {
       case 0:
       case 1:
       case 2:
@@ -231,6 +333,14 @@ class World {
       case 23:
         if (random_() % 4 == 0) node.boot.reset();
         break;  // it dies
+      case 24: boot.end_fenced(); break;
+      case 25:  // cut off, for long enough to be given up
+        if (random_() % 8 == 0) {
+          boot.faults->down = true;
+          pass(milliseconds_between(6'000, 15'000));
+          boot.faults->down = false;
+        }
+        break;
       default: break;
     }
     if (node.boot) node.boot->settle();
@@ -247,20 +357,26 @@ class World {
       }
       node.boot->flush();
     }
-    pass(std::chrono::seconds(130));
+    for (int round = 0; round < 13; ++round) {
+      pass(std::chrono::seconds(10));
+      for (Node& node : nodes_) {
+        node.boot->end_fenced();
+        node.boot->flush();
+      }
+    }
     replay();
     for (const std::string& id : k_devices) {
       const auto found = truth_.replayed.find(id);
       const std::uint64_t epoch = found == truth_.replayed.end() ? 0 : found->second.first;
       const bool online = found != truth_.replayed.end() && found->second.second;
-      bool is_live = false;
+      int owners = 0;
       for (const Node& node : nodes_) {
         const auto live = node.boot->live(id);
         if (!live) continue;
-        EXPECT_GE(epoch, live->value) << id << " is connected to a node, and the log does not know";
-        is_live = is_live || live->value == epoch;
+        EXPECT_EQ(epoch, live->value) << id << " is connected to " << node.name << ", and the log does not say so";
+        ++owners;
       }
-      EXPECT_EQ(online, is_live) << id << " in epoch " << epoch;
+      EXPECT_EQ(owners, online ? 1 : 0) << id << " in epoch " << epoch;
     }
     const auto rows = store_->presence_rows({}, 100);
     ASSERT_TRUE(rows);
@@ -269,7 +385,7 @@ class World {
       EXPECT_EQ(std::pair(row.epoch.value, row.online), truth_.replayed.at(row.device.str())) << row.device.str();
     }
   }
-  std::uint64_t events() const { return truth_.number; }
+  const Truth& truth() const { return truth_; }
 
  private:
   struct Node {
@@ -340,8 +456,12 @@ class World {
       EXPECT_TRUE(truth_.said.contains({id, epoch, true})) << what << ": it never was";
       if (event.online) continue;
       for (const Node& node : nodes_) {
-        EXPECT_FALSE(node.boot && node.boot->live(id) == event.epoch) << what << ": it is connected";
+        if (!node.boot || node.boot->live(id) != event.epoch) continue;
+        // Only peers say so of a node that they cannot see.
+        EXPECT_TRUE(event.reason == "node_lost" && event.boot_id == node.boot->boot_id())
+            << what << ": it is connected";
       }
+      if (event.reason == "node_lost") ++truth_.reaped;
     }
   }
 
@@ -349,7 +469,7 @@ class World {
   test::HandClock clock_;
   std::shared_ptr<DeviceStore> store_;
   Truth truth_;
-  std::array<Node, 2> nodes_{Node{.name = "node-1"}, Node{.name = "node-2"}};
+  std::array<Node, 3> nodes_{Node{.name = "node-1"}, Node{.name = "node-2"}, Node{.name = "node-3"}};
 };
 
 // FIELDGATE_SEED tells one story again.
@@ -370,8 +490,15 @@ TEST(PresenceProperty, TheLogReplayedGivesTheTruthAndEpochsOnlyRise) {
       world.step();
       if (step % k_between_rests == 0) world.check_at_rest();
     }
-    std::cout << "seed " << seed << ": " << world.events() << " events in the log" << std::endl;
-    EXPECT_GT(world.events(), 300U) << "too quiet a story to prove anything";
+    const Truth& truth = world.truth();
+    std::cout << "seed " << seed << ": " << truth.number << " events in the log, " << truth.reaped << " lost, "
+              << truth.reasserted << " of them gone on, " << truth.taken_over << " taken over by another node"
+              << std::endl;
+    const std::string quiet = "too quiet a story to prove anything";
+    EXPECT_GT(truth.number, 300U) << quiet;
+    EXPECT_GT(truth.reaped, 10U) << quiet;
+    EXPECT_GT(truth.reasserted, 0U) << quiet;
+    EXPECT_GT(truth.taken_over, 5U) << quiet;
   }
 }
 
