@@ -2,6 +2,8 @@
 #include "adapters/postgres/connection.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -49,6 +51,7 @@ Errc condition(std::string_view state) {
   if (state == "23505") return Errc::conflict;                         // unique_violation
   if (state == "40P01" || state == "40001") return Errc::timed_out;    // deadlock, serialization
   if (state == "25006") return Errc::unavailable;                      // a standby: read only
+  if (state == "XX001" || state == "XX002") return Errc::unavailable;  // its data, an index of it: damaged
   if (state == "42501" || state == "3D000") return Errc::unavailable;  // no right; no such database
   if (state == "54000" || state == "22001") return Errc::too_large;
   constexpr std::array k_unavailable{"08", "28", "53", "55", "57", "58"};
@@ -114,6 +117,19 @@ Result<void> give_rows(const PGresult* answer, std::size_t index, const store::O
 
 }  // namespace
 
+Connection::Connection(std::chrono::milliseconds patience)
+    : patience_(patience), interrupted_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Connection::~Connection() {
+  if (interrupted_ >= 0) ::close(interrupted_);
+}
+
+void Connection::interrupt() noexcept {
+  over_.store(true);
+  const std::uint64_t one = 1;
+  if (interrupted_ >= 0 && ::write(interrupted_, &one, sizeof one) < 0) return;  // it is readable already
+}
+
 void Connection::close() noexcept {
   prepared_.clear();
   connection_.reset();
@@ -135,6 +151,7 @@ Error Connection::refused(const PGresult* answer) {
 
 Result<void> Connection::connect(const std::vector<std::pair<std::string, std::string>>& parameters) {
   close();
+  if (over_.load()) return lost("interrupted");
   std::vector<const char*> keywords;
   std::vector<const char*> values;
   for (const auto& [keyword, value] : parameters) {
@@ -161,9 +178,12 @@ Result<void> Connection::wait(Deadline deadline, bool for_answer) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) return lost("no answer in time");
-    pollfd fd{.fd = ::PQsocket(connection), .events = POLLIN, .revents = 0};
+    if (over_.load()) return lost("interrupted");
+    std::array<pollfd, 2> fds{{{.fd = ::PQsocket(connection), .events = POLLIN, .revents = 0},
+                               {.fd = interrupted_, .events = POLLIN, .revents = 0}}};
+    pollfd& fd = fds[0];
     if (unsent > 0) fd.events |= POLLOUT;
-    const int ready = ::poll(&fd, 1, static_cast<int>(left.count()) + 1);
+    const int ready = ::poll(fds.data(), fds.size(), static_cast<int>(left.count()) + 1);
     if (ready < 0 && errno != EINTR) return lost(std::strerror(errno));
     if ((fd.revents & ~POLLOUT) != 0 && ::PQconsumeInput(connection) == 0) {
       return lost(::PQerrorMessage(connection));

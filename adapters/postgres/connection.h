@@ -5,6 +5,7 @@
 
 #include <libpq-fe.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <span>
@@ -30,11 +31,17 @@ using Answer = std::unique_ptr<PGresult, ClearResult>;
 class Connection {
  public:
   // `patience`: for the answer to one statement.
-  explicit Connection(std::chrono::milliseconds patience) : patience_(patience) {}
+  explicit Connection(std::chrono::milliseconds patience);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
   // Keywords and values in the order in which later ones win (libpq, PQconnectdbParams).
   Result<void> connect(const std::vector<std::pair<std::string, std::string>>& parameters);
   bool is_open() const noexcept { return connection_ != nullptr; }
+  // Any thread: ends the wait for an answer, and every later one; no more connections are made.
+  // One that is being made at this moment takes its own time.
+  void interrupt() noexcept;
   void close() noexcept;
 
   // SQL as it stands, one statement or several; the last one's answer, in text.
@@ -69,6 +76,8 @@ class Connection {
   Error refused(const PGresult* answer);
 
   const std::chrono::milliseconds patience_;
+  const int interrupted_;  // an event's descriptor: readable once interrupted; -1: there is none
+  std::atomic<bool> over_{false};
   std::unique_ptr<PGconn, FinishConnection> connection_;
   std::unordered_map<const store::Statement*, std::string> prepared_;  // names, on this connection
   std::uint64_t names_ = 0;                                            // ever given

@@ -49,6 +49,7 @@ class PostgresDatabase final : public store::Database {
   Result<void> begin() override;
   Result<void> commit() override;
   void rollback() noexcept override;
+  void interrupt() noexcept override { connection_.interrupt(); }
   Result<std::size_t> run(std::span<const store::Call> calls, const store::OnRow& on_row) override {
     return connection_.run(calls, on_row);
   }

@@ -25,7 +25,9 @@ class Row final : public store::RowView {
   sqlite3_stmt* statement_;
 };
 
-Errc condition(int code) {
+// `in_use`: it has been opened. A file that is damaged, or not ours any more, is then a store that
+// is away: what was to be written is not to blame.
+Errc condition(int code, bool in_use) {
   switch (code & 0xFF) {
     case SQLITE_CONSTRAINT: {
       const bool taken =
@@ -33,7 +35,9 @@ Errc condition(int code) {
       return taken ? Errc::conflict : Errc::internal;
     }
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return Errc::malformed;
+    case SQLITE_CORRUPT: return in_use ? Errc::unavailable : Errc::malformed;
+    case SQLITE_ERROR:
+    case SQLITE_SCHEMA: return in_use ? Errc::unavailable : Errc::internal;
     case SQLITE_TOOBIG: return Errc::too_large;
     case SQLITE_FULL:
     case SQLITE_IOERR:
@@ -53,6 +57,10 @@ Errc condition(int code) {
 std::string_view advice(int code) {
   switch (code & 0xFF) {
     case SQLITE_BUSY: return "; in use by another process: stop that one first, or give each a store.file of its own";
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+      return ": the file is damaged: stop the gateway and restore the file from a backup, with its -wal "
+             "(docs/store.md)";
     case SQLITE_FULL: return ": make room on its disk";
     case SQLITE_READONLY:
     case SQLITE_PERM:
@@ -72,7 +80,7 @@ Error SqliteDatabase::error(int code) const {
   const int cause = ::sqlite3_system_errno(connection_.get());
   const bool of_system = (code & 0xFF) == SQLITE_IOERR || (code & 0xFF) == SQLITE_CANTOPEN;
   if (of_system && cause != 0) text += " (" + std::error_code(cause, std::generic_category()).message() + ")";
-  return make_error(condition(code), text + std::string(advice(code)));
+  return make_error(condition(code, opened_), text + std::string(advice(code)));
 }
 
 Result<void> SqliteDatabase::begin() {

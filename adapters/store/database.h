@@ -73,6 +73,8 @@ class Database {
   virtual Result<void> begin() = 0;
   virtual Result<void> commit() = 0;
   virtual void rollback() noexcept = 0;
+  // As DeviceStore::interrupt().
+  virtual void interrupt() noexcept {}
   // Executes the calls in order, all of them on one way to the engine and back. Returns
   // how many rows they changed, or found, in all.
   virtual Result<std::size_t> run(std::span<const Call> calls, const OnRow& on_row) = 0;

@@ -145,7 +145,23 @@ CREATE TABLE nodes (
 ){keyed};
 )sql";
 
-constexpr std::array<std::string_view, 1> k_migrations{k_version_1};
+// Through which revision deletions are forgotten, and in which connection a device reported.
+constexpr std::string_view k_version_2 = R"sql(
+ALTER TABLE counters ADD COLUMN registry_trimmed {integer} NOT NULL DEFAULT 0;
+ALTER TABLE twins ADD COLUMN reported_epoch {integer} NOT NULL DEFAULT 0;
+)sql";
+
+// Open commands are read by device, and walked by id; commands_due finds what is overdue.
+constexpr std::string_view k_version_3 = R"sql(
+DROP INDEX commands_open;
+CREATE INDEX commands_open ON commands (id) WHERE ended_unix_ms = 0;
+CREATE INDEX commands_open_of_device ON commands (device_id, id) WHERE ended_unix_ms = 0;
+CREATE INDEX commands_due ON commands
+  ((CASE WHEN first_sent_unix_ms > 0 THEN first_sent_unix_ms + timeout_ms ELSE expires_unix_ms END))
+  WHERE ended_unix_ms = 0;
+)sql";
+
+constexpr std::array<std::string_view, 3> k_migrations{k_version_1, k_version_2, k_version_3};
 
 }  // namespace
 

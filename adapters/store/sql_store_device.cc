@@ -22,21 +22,22 @@ namespace {
 constexpr Statement k_add{"INSERT INTO timeline (device_id, kind, unix_ms, epoch, fields) VALUES ($1, $2, $3, $4, $5)"};
 constexpr Statement k_twin{
     "SELECT device_id, reported_json, reported_version, reported_unix_ms, reported_stream, reported_seq, desired_json, "
-    "desired_version, desired_unix_ms, acknowledged_version, acknowledged_error, acknowledged_unix_ms "
+    "desired_version, desired_unix_ms, acknowledged_version, acknowledged_error, acknowledged_unix_ms, reported_epoch "
     "FROM twins WHERE device_id = $1",
     true};
 // Versions only rise, and each has one document: what breaks that was made from a twin that
 // somebody else has changed, or made, meanwhile.
 constexpr Statement k_put_twin{
     "INSERT INTO twins (device_id, reported_json, reported_version, reported_unix_ms, reported_stream, reported_seq, "
-    "desired_json, desired_version, desired_unix_ms, acknowledged_version, acknowledged_error, acknowledged_unix_ms) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (device_id) DO UPDATE SET "
+    "desired_json, desired_version, desired_unix_ms, acknowledged_version, acknowledged_error, acknowledged_unix_ms, "
+    "reported_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (device_id) DO UPDATE "
+    "SET "
     "reported_json = excluded.reported_json, reported_version = excluded.reported_version, "
     "reported_unix_ms = excluded.reported_unix_ms, reported_stream = excluded.reported_stream, "
     "reported_seq = excluded.reported_seq, desired_json = excluded.desired_json, "
     "desired_version = excluded.desired_version, desired_unix_ms = excluded.desired_unix_ms, "
     "acknowledged_version = excluded.acknowledged_version, acknowledged_error = excluded.acknowledged_error, "
-    "acknowledged_unix_ms = excluded.acknowledged_unix_ms "
+    "acknowledged_unix_ms = excluded.acknowledged_unix_ms, reported_epoch = excluded.reported_epoch "
     "WHERE (twins.reported_version < excluded.reported_version OR "
     "(twins.reported_version = excluded.reported_version AND twins.reported_json = excluded.reported_json)) "
     "AND (twins.desired_version < excluded.desired_version OR "
@@ -67,6 +68,7 @@ Result<Twin> read_twin(const RowView& row) {
               .reported_unix_ms = row.integer(3),
               .reported_stream = {row.number(4)},
               .reported_seq = {row.number(5)},
+              .reported_epoch = {row.number(12)},
               .desired_json = row.string(6),
               .desired_version = row.number(7),
               .desired_unix_ms = row.integer(8),
@@ -89,10 +91,10 @@ Result<void> SqlStore::put_twin(const Twin& twin) {
     if (!desired) return desired.error();
     const std::string error = clean_text(twin.acknowledged_error);
     const auto done =
-        run(k_put_twin,
-            {twin.device.str(), *reported, number(twin.reported_version), twin.reported_unix_ms,
-             bits(twin.reported_stream.value), bits(twin.reported_seq.value), *desired, number(twin.desired_version),
-             twin.desired_unix_ms, number(twin.acknowledged_version), error, twin.acknowledged_unix_ms});
+        run(k_put_twin, {twin.device.str(), *reported, number(twin.reported_version), twin.reported_unix_ms,
+                         bits(twin.reported_stream.value), bits(twin.reported_seq.value), *desired,
+                         number(twin.desired_version), twin.desired_unix_ms, number(twin.acknowledged_version), error,
+                         twin.acknowledged_unix_ms, number(twin.reported_epoch.value)});
     if (!done) return done.error();
     if (*done > 0) return {};
     return make_error(Errc::timed_out, "the twin of " + twin.device.str() + " was changed by somebody else meanwhile");

@@ -24,6 +24,13 @@ namespace {
 constexpr Statement k_device{
     "SELECT id, revision, enabled, labels, note, automatic, created_unix_ms, updated_unix_ms FROM devices "
     "WHERE id = $1"};
+constexpr Statement k_marks{"SELECT registry, registry_trimmed FROM counters WHERE id = 1"};
+// The newest of the deletions that are too many.
+constexpr Statement k_deletions_end{"SELECT revision FROM devices_gone ORDER BY revision DESC LIMIT 1 OFFSET $1"};
+constexpr Statement k_deletions_step{
+    "SELECT revision FROM devices_gone WHERE revision <= $1 ORDER BY revision LIMIT 1 OFFSET $2"};
+constexpr Statement k_trim_deletions{"DELETE FROM devices_gone WHERE revision <= $1"};
+constexpr Statement k_set_trimmed{"UPDATE counters SET registry_trimmed = $1 WHERE id = 1"};
 constexpr Statement k_newest{"SELECT registry FROM counters WHERE id = 1"};
 constexpr Statement k_put_device{
     "INSERT INTO devices (id, enabled, labels, note, automatic, created_unix_ms, updated_unix_ms, revision) "
@@ -217,6 +224,33 @@ Result<std::vector<RegistryChange>> SqlStore::registry_changes(std::uint64_t rev
     }
     if (auto read = read_credentials(entries); !read) return read.error();
     return changes;
+  });
+}
+
+Result<RegistryMarks> SqlStore::registry_marks() {
+  return alone([&]() -> Result<RegistryMarks> {
+    auto marks = find<RegistryMarks>(k_marks, {}, [](const RowView& row) -> Result<RegistryMarks> {
+      return RegistryMarks{.newest = row.number(0), .trimmed = row.number(1)};
+    });
+    if (!marks) return marks.error();
+    if (!*marks) return make_error(Errc::malformed, "store: its counters are gone");
+    return **marks;
+  });
+}
+
+Result<std::size_t> SqlStore::trim_deletions(std::uint64_t keep, std::size_t limit) {
+  return atomically([&]() -> Result<std::size_t> {
+    const auto revision = [](const RowView& row) -> Result<std::uint64_t> { return row.number(0); };
+    if (limit == 0) return std::size_t{0};
+    if (const auto counters = lock_counters(); !counters) return counters.error();
+    const auto end = find<std::uint64_t>(k_deletions_end, {number(keep)}, revision);
+    if (!end) return end.error();
+    if (!*end) return std::size_t{0};
+    const auto step = find<std::uint64_t>(k_deletions_step, {number(**end), number(limit - 1)}, revision);
+    if (!step) return step.error();
+    const Value through = number(*step ? **step : **end);
+    if (const auto marked = run(k_set_trimmed, {through}); !marked) return marked.error();
+    return run(k_trim_deletions, {through});
   });
 }
 

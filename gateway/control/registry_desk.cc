@@ -22,26 +22,34 @@ Error other_revision(std::uint64_t is) {
 
 }  // namespace
 
+struct RegistryDesk::Page {
+  std::vector<RegistryChange> changes;
+  RegistryMarks marks{};
+};
+
 RegistryDesk::RegistryDesk(StoreWorker& worker, const Clock& clock, Log& log, RegistryLimits limits)
-    : worker_(worker), clock_(clock), log_(log), limits_(limits) {}
+    : worker_(worker), clock_(clock), log_(log), limits_(limits), looks_(worker, [this](const NudgeBox::Nudges&) {
+        if (worker_.available()) poll();
+      }) {}
 
 Result<void> RegistryDesk::start(ControlLinks links) {
   links_ = std::move(links);
   while (worker_.available() && !loaded_) {
-    std::vector<RegistryChange> page;
-    auto read = worker_.run_now([&](DeviceStore& store) -> Result<void> {
-      auto found = store.registry_changes(revision_, k_page);
-      if (!found) return found.error();
-      page = *std::move(found);
-      return {};
-    });
+    Page page;
+    auto read = worker_.run_now([&](DeviceStore& store) { return read_page(store, revision_, page); });
     if (!read && read.error().code != Errc::unavailable) return read;
-    if (read) polled(page);
+    if (read) polled(std::move(page));
   }
   worker_.on_available([this] {
     if (!loaded_) poll();
   });
+  if (links_.peers != nullptr) {
+    links_.peers->serve(k_peer_registry_look, [this](PeerMessage message, const Peers::Answer&) {
+      looks_.nudge({}, std::move(message.from));
+    });
+  }
   worker_.after(limits_.poll, [this] { poll_again(); });
+  worker_.after(limits_.trim, [this] { trim(); });
   return {};
 }
 
@@ -219,38 +227,102 @@ void RegistryDesk::poll_again() {
 
 void RegistryDesk::poll() {
   if (std::exchange(polling_, true)) return;
-  auto page = std::make_shared<std::vector<RegistryChange>>();
-  const bool taken = worker_.submit(
-      [from = revision_, page](DeviceStore& store) -> Result<void> {
-        auto found = store.registry_changes(from, k_page);
-        if (!found) return found.error();
-        *page = *std::move(found);
-        return {};
-      },
-      [this, page](const Result<void>& outcome) {
-        polling_ = false;
-        if (!outcome) return;
-        polled(*page);
-        if (page->size() == k_page) poll();
-      });
+  auto page = std::make_shared<Page>();
+  const bool taken =
+      worker_.submit([from = revision_, page](DeviceStore& store) { return read_page(store, from, *page); },
+                     [this, page](const Result<void>& outcome) {
+                       polling_ = false;
+                       if (!outcome) return;
+                       const bool begun = revision_ == 0;
+                       const bool full = page->changes.size() == k_page;
+                       polled(std::move(*page));
+                       if (full || (revision_ == 0 && !begun)) poll();
+                     });
   if (!taken) polling_ = false;
 }
 
-void RegistryDesk::polled(const std::vector<RegistryChange>& changes) {
-  if (!changes.empty()) {
-    revision_ = changes.back().revision;
-    changed(changes, {});
+Result<void> RegistryDesk::read_page(DeviceStore& store, std::uint64_t after, Page& page) {
+  auto changes = store.registry_changes(after, k_page);
+  if (!changes) return changes.error();
+  const auto marks = store.registry_marks();
+  if (!marks) return marks.error();
+  page = {*std::move(changes), *marks};
+  return {};
+}
+
+void RegistryDesk::polled(Page page) {
+  if (revision_ == 0) {
+    floor_ = page.marks.trimmed;
+    // From 0 no deletions are read: what is known already is held against all there is.
+    anew_ = loaded_;
   }
-  if (changes.size() == k_page || loaded_) return;
+  const bool set_back = page.marks.newest < known_;
+  const bool missed = revision_ > 0 && page.marks.trimmed > std::max(revision_, floor_);
+  if (set_back || missed) return begin_anew(page.marks);
+  const bool last = page.changes.size() < k_page;
+  if (!page.changes.empty()) {
+    revision_ = page.changes.back().revision;
+    for (RegistryChange& change : page.changes) {
+      change.anew = anew_;
+      if (anew_ && change.entry) seen_.insert(change.id.str());
+      if (anew_ && !change.entry) seen_.erase(change.id.str());
+    }
+    changed(std::move(page.changes), {});
+  }
+  if (last && anew_) end_anew();
+  if (!last || loaded_) return;
   loaded_ = true;
   view_.take_expired(clock_.unix_ms());  // nobody is connected yet by what had expired before
   log_.info("registry_loaded", {{"devices", view_.size()}, {"revision", revision_}});
+}
+
+// What is known stays in use until it is known better.
+void RegistryDesk::begin_anew(const RegistryMarks& marks) {
+  log_.warn("registry_read_anew",
+            {{"known", known_},
+             {"newest", marks.newest},
+             {"why", marks.newest < known_ ? "the store was set back: restored from a copy, or failed over to one "
+                                             "that lags behind"
+                                           : "deletions were forgotten before they were read here"}});
+  anew_told_ = loaded_;
+  seen_.clear();
+  revision_ = known_ = 0;
+}
+
+void RegistryDesk::end_anew() {
+  std::vector<RegistryChange> gone;
+  for (DeviceId& id : view_.missing_from(seen_)) gone.push_back({std::move(id), revision_, std::nullopt, true});
+  anew_ = false;
+  seen_.clear();
+  changed(std::move(gone), {});
+  if (!std::exchange(anew_told_, false)) return;
+  log_.info("registry_loaded", {{"devices", view_.size()}, {"revision", revision_}});
+}
+
+// Deletions that every node has long read, a portion at a time.
+void RegistryDesk::trim() {
+  auto count = std::make_shared<std::size_t>(0);
+  const auto again = [this](std::chrono::milliseconds delay) { worker_.after(delay, [this] { trim(); }); };
+  const bool taken =
+      worker_.available() && worker_.submit(
+                                 [count, keep = limits_.deletions_kept](DeviceStore& store) -> Result<void> {
+                                   const auto done = store.trim_deletions(keep, k_trim_step);
+                                   if (!done) return done.error();
+                                   *count = *done;
+                                   return {};
+                                 },
+                                 [this, count, again](const Result<void>& outcome) {
+                                   const bool more = outcome && *count == k_trim_step;
+                                   again(more ? limits_.poll : limits_.trim);
+                                 });
+  if (!taken) again(limits_.trim);
 }
 
 void RegistryDesk::changed(std::vector<RegistryChange> changes, const std::string& by) {
   std::vector<std::pair<std::optional<DeviceEntry>, RegistryChange>> news;
   std::vector<RegistryChange> told;
   for (RegistryChange& change : changes) {
+    known_ = std::max(known_, change.revision);
     RegistryView::Change applied = view_.apply(change);
     if (!applied.news) continue;
     told.push_back(change);
@@ -265,6 +337,27 @@ void RegistryDesk::changed(std::vector<RegistryChange> changes, const std::strin
     if (!by.empty()) write_down(before ? &*before : nullptr, change, by);
   }
   recheck(std::move(affected));
+  if (!by.empty()) tell_nodes();
+}
+
+// They would find out with their next poll; this is sooner.
+void RegistryDesk::tell_nodes() {
+  if (links_.peers == nullptr || telling_) return;
+  auto nodes = std::make_shared<std::vector<NodeRow>>();
+  telling_ = worker_.submit(
+      [nodes](DeviceStore& store) -> Result<void> {
+        auto found = store.nodes();
+        if (!found) return found.error();
+        *nodes = *std::move(found);
+        return {};
+      },
+      [this, nodes](const Result<void>& outcome) {
+        telling_ = false;
+        if (!outcome) return;
+        for (const NodeRow& node : *nodes) {
+          if (node.live && node.name != links_.node) links_.peers->tell(node.name, k_peer_registry_look, {});
+        }
+      });
 }
 
 void RegistryDesk::take_effect(const DeviceEntry* before, const RegistryChange& change,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/control/links.h"
+#include "gateway/control/nudge_box.h"
 #include "gateway/control/registry_view.h"
 #include "gateway/control/store_worker.h"
 #include "gateway/ports/clock.h"
@@ -15,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace fieldgate::control {
@@ -22,16 +24,22 @@ namespace fieldgate::control {
 struct RegistryLimits {
   std::size_t labels_max = 32;            // per device
   std::chrono::milliseconds poll{1'000};  // for changes that other nodes have made
+  std::uint64_t deletions_kept = 10'000;  // for nodes that were away; who was for longer reads all anew
+  std::chrono::milliseconds trim{60'000};
 };
 
 // The registry: changes it in the store, keeps all of it in memory, and tells whoever must
 // know of a change: the sinks, then the connections that it ends, then the timeline.
-// Changes of other nodes are told alike, a poll later; these are in no timeline here.
+// Changes of other nodes are told alike, as they say so or a poll later; these are in no
+// timeline here.
+// Where the store was set back (restored from a copy), or has forgotten deletions that were not
+// read, all of it is read anew, and what differs is told; till then it answers as before.
 // Thread: Registry's members any; all else the store's, or before that starts.
 // Borrows: worker, clock, log, links; all outlive the worker's stop().
 class RegistryDesk final : public Registry {
  public:
   static constexpr std::size_t k_page = 1'000;          // changes read at once
+  static constexpr std::size_t k_trim_step = 1'000;     // deletions forgotten in one transaction
   static constexpr std::size_t k_put_all_step = 200;    // items in one transaction
   static constexpr std::size_t k_put_attempts_max = 5;  // against other nodes, where no revision is expected
 
@@ -68,7 +76,9 @@ class RegistryDesk final : public Registry {
   using Edit = std::function<Result<DeviceEntry>(const DeviceEntry* current)>;
   struct Change;
   struct Bulk;
+  struct Page;
 
+  static Result<void> read_page(DeviceStore& store, std::uint64_t after, Page& page);
   void edit(const DeviceId& id, std::optional<std::uint64_t> expected, Edit edit, std::string by,
             Reply<DeviceEntry> reply);
   void attempt(std::shared_ptr<Change> change);
@@ -81,8 +91,12 @@ class RegistryDesk final : public Registry {
 
   void poll_again();
   void poll();
-  void polled(const std::vector<RegistryChange>& changes);
+  void polled(Page page);
+  void begin_anew(const RegistryMarks& marks);
+  void end_anew();
+  void trim();
   void take_effect(const DeviceEntry* before, const RegistryChange& change, std::vector<DeviceId>& affected);
+  void tell_nodes();
   void write_down(const DeviceEntry* before, const RegistryChange& change, const std::string& by);
   void recheck(std::vector<DeviceId> devices);
 
@@ -97,6 +111,13 @@ class RegistryDesk final : public Registry {
   std::uint64_t revision_ = 0;  // read through
   bool loaded_ = false;
   bool polling_ = false;
+  bool telling_ = false;                  // the other nodes that something has changed
+  std::uint64_t floor_ = 0;               // deletions through this one were forgotten before reading began
+  std::uint64_t known_ = 0;               // the highest that was heard of, also by what was changed here
+  bool anew_ = false;                     // reading all once more
+  bool anew_told_ = false;                // and the log says so
+  std::unordered_set<std::string> seen_;  // by that
+  NudgeBox looks_;
 };
 
 }  // namespace fieldgate::control

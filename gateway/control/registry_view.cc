@@ -12,10 +12,19 @@ RegistryView::Change RegistryView::apply(const RegistryChange& change) {
     add(*change.entry);
     return {std::nullopt, true};
   }
-  if (found->second.revision >= change.revision) return {};
+  if (!change.anew && found->second.revision >= change.revision) return {};
+  if (change.anew && change.entry && found->second == *change.entry) return {};
   Change result{drop(found), true};
   if (change.entry) add(*change.entry);
   return result;
+}
+
+std::vector<DeviceId> RegistryView::missing_from(const std::unordered_set<std::string>& ids) const {
+  std::vector<DeviceId> missing;
+  for (const auto& [id, entry] : entries_) {
+    if (!ids.contains(id)) missing.push_back(entry.id);
+  }
+  return missing;
 }
 
 void RegistryView::add(const DeviceEntry& entry) {

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,8 @@ class RegistryView {
     bool news = false;  // false: known already, or older than what is known
   };
   Change apply(const RegistryChange& change);
+  // Those that `ids` does not name.
+  std::vector<DeviceId> missing_from(const std::unordered_set<std::string>& ids) const;
 
   const DeviceEntry* find(std::string_view id) const;
   // In the order of ids, after `after`.

@@ -4,7 +4,6 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <future>
 #include <iterator>
 #include <utility>
 
@@ -12,6 +11,9 @@ namespace fieldgate::control {
 namespace {
 
 using std::chrono::milliseconds;
+
+// For the transaction that is under way, once time is up.
+constexpr milliseconds k_interrupt_grace{1'000};
 
 bool is_unavailable(const Result<void>& outcome) {
   return outcome.has_error() && outcome.error().code == Errc::unavailable;
@@ -53,15 +55,18 @@ bool StoreWorker::post(std::function<void()> task) {
   return true;
 }
 
-void StoreWorker::run_between(const std::function<void()>& task) {
+void StoreWorker::run_between(const std::function<void()>& task, milliseconds patience) {
   if (!thread_.joinable()) return task();
   std::promise<void> ran;
   const bool posted = post([&] {
     task();
     ran.set_value();
   });
-  if (posted) return ran.get_future().wait();
-  task();
+  if (!posted) return task();
+  const auto done = ran.get_future();
+  const bool bounded = patience != milliseconds::max();
+  if (bounded && done.wait_for(patience + k_interrupt_grace) != std::future_status::ready) interrupt();
+  done.wait();
 }
 
 StoreStatus StoreWorker::status() const {
@@ -96,7 +101,16 @@ void StoreWorker::start() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "store");
     run();
+    ended_.set_value();
   });
+}
+
+void StoreWorker::interrupt() {
+  log_.warn("store_interrupted", {{"store", store_->description()},
+                                  {"hint",
+                                   "it does not answer, and the process is to end; of what is under way there "
+                                   "it is not known whether it was kept"}});
+  store_->interrupt();
 }
 
 void StoreWorker::stop(milliseconds patience) {
@@ -107,6 +121,7 @@ void StoreWorker::stop(milliseconds patience) {
   }
   wake_.notify_one();
   if (thread_.joinable()) {
+    if (ended_.get_future().wait_for(patience + k_interrupt_grace) != std::future_status::ready) interrupt();
     thread_.join();
   } else {
     finish_up();

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <future>
 #include <memory>
 #include <span>
 #include <thread>
@@ -63,8 +64,10 @@ class StoreWorker {
   // waits. False: it was stopped, and `task` will not run.
   bool post(std::function<void()> task);
   // Runs `task` as post() does, and waits for that; here, if there is no thread. Not on
-  // the store thread.
-  void run_between(const std::function<void()>& task);
+  // the store thread. What the thread does at the store is cut off a second
+  // after `patience`.
+  void run_between(const std::function<void()>& task,
+                   std::chrono::milliseconds patience = std::chrono::milliseconds::max());
   // Runs `task` once that time has passed by the clock. Store thread; dropped by stop().
   void after(std::chrono::milliseconds delay, std::function<void()> task);
   // Called on the store thread whenever the store can be reached again (not at the
@@ -78,7 +81,7 @@ class StoreWorker {
   Result<void> run_now(const Job& job);
   void start();
   // Runs what waits, for at most `patience`, fails the rest with Errc::unavailable, and joins the
-  // thread.
+  // thread. A store that does not answer is interrupted a second later.
   void stop(std::chrono::milliseconds patience);
   // What the thread does in one turn: due timers, posts, one batch. True if there was
   // anything to do. For tests, which have no thread.
@@ -100,6 +103,7 @@ class StoreWorker {
   };
   static bool later(const Timer& a, const Timer& b) noexcept;
 
+  void interrupt();
   void run();
   void wait();
   void finish_up();
@@ -140,6 +144,7 @@ class StoreWorker {
   Monotonic stop_by_ GUARDED_BY(mutex_);
   StoreStatus status_ GUARDED_BY(mutex_);
 
+  std::promise<void> ended_;  // by the thread
   std::thread thread_;
 };
 

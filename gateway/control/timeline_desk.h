@@ -42,9 +42,9 @@ class TimelineDesk final : public Timelines, public FlightRecorder {
   // What was recorded before is in the answer, if the store takes it.
   void timeline(const DeviceId& id, std::uint64_t before, std::size_t limit,
                 Reply<std::vector<TimelineEntry>> reply) override;
-  void presence(const DeviceId& id, std::uint64_t after, std::size_t limit,
+  void presence(const DeviceId& id, std::uint64_t before, std::size_t limit,
                 Reply<std::vector<PresenceEvent>> reply) override {
-    presence_.presence(id, after, limit, std::move(reply));
+    presence_.presence(id, before, limit, std::move(reply));
   }
   std::vector<RefusalEntry> refusals(std::size_t limit) const override;
   void nodes(Reply<std::vector<NodeRow>> reply) override { presence_.nodes(std::move(reply)); }

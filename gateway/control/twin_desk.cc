@@ -172,7 +172,11 @@ Result<void> TwinDesk::report(DeviceStore& store, const JournalRecord& record, c
   if (!found) return found.error();
   if (!found->has_value()) return {};  // deleted meanwhile
   Twin& twin = **found;
-  if (record.stream == twin.reported_stream && record.seq <= twin.reported_seq) return {};
+  // Read before: within a stream its numbers say so, between two the connection does, for the
+  // log may be read again from before the device began another stream.
+  const bool again =
+      record.stream == twin.reported_stream ? record.seq <= twin.reported_seq : record.epoch < twin.reported_epoch;
+  if (again) return {};
   const auto refuse = [&](std::string why) -> Result<void> {
     auto entry = line(record.device, "reported", twin.reported_version);
     entry.epoch = record.epoch;
@@ -192,6 +196,7 @@ Result<void> TwinDesk::report(DeviceStore& store, const JournalRecord& record, c
   const bool is_news = *before != *after || twin.reported_version == 0;
   twin.reported_stream = record.stream;
   twin.reported_seq = record.seq;
+  twin.reported_epoch = record.epoch;
   twin.reported_unix_ms = record.received_unix_ms;
   if (is_news) {
     twin.reported_json = std::move(text);

@@ -43,6 +43,7 @@ struct DeviceEntry {
   // Of the registry when this entry last changed; rises with every change of any.
   std::uint64_t revision = 0;
   std::vector<DeviceCredential> credentials{};
+  friend bool operator==(const DeviceEntry&, const DeviceEntry&) = default;
 };
 
 // A change of the registry: the entry as it is now, or that it is gone.
@@ -50,6 +51,8 @@ struct RegistryChange {
   DeviceId id;
   std::uint64_t revision = 0;
   std::optional<DeviceEntry> entry;
+  // The store holds another history than before: so it is, whatever revision was known.
+  bool anew = false;
 };
 
 }  // namespace fieldgate

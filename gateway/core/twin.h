@@ -19,6 +19,7 @@ struct Twin {
   // or of one before it, changes nothing.
   StreamId reported_stream{};
   Seq reported_seq{};
+  Epoch reported_epoch{};  // of the connection that brought it; 0: not known
   std::string desired_json = "{}";
   std::uint64_t desired_version = 0;  // 0: nothing was ever wished for
   std::int64_t desired_unix_ms = 0;

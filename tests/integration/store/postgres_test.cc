@@ -4,6 +4,7 @@
 #include "tests/integration/store/transaction.h"
 
 #include <chrono>
+#include <thread>
 
 namespace fieldgate::store {
 namespace {
@@ -194,6 +195,23 @@ TEST_F(Postgres, IsUnavailableInTimeWhileItsServerStandsStill) {
   server.thaw();
   ASSERT_TRUE(ok(write_all(*store, 2)));
   EXPECT_EQ(things_of(*store, 2), 6);
+}
+
+TEST_F(Postgres, EndsItsWaitWhenItIsInterrupted) {
+  PostgresServer server;
+  PostgresEngine engine(server);
+  StoreSettings settings = engine.settings();
+  settings.statement_timeout = seconds(600);
+  const auto store = postgres::make_postgres_store(settings).value();
+  ASSERT_TRUE(ok(store->open()));
+  ASSERT_TRUE(ok(store->begin()));
+  server.freeze();
+  std::thread waits([&] { EXPECT_TRUE(failed_with(write_inside(*store, 1), Errc::unavailable)); });
+  store->interrupt();
+  waits.join();  // ten minutes else
+  store->rollback();
+  EXPECT_TRUE(failed_with(store->begin(), Errc::unavailable));
+  server.thaw();
 }
 
 }  // namespace

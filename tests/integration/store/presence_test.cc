@@ -266,6 +266,14 @@ TEST_P(Presence, PagesTheLogOfOneDeviceAndOfAll) {
   EXPECT_TRUE(log(10).empty());
   EXPECT_TRUE(log(~std::uint64_t{0}).empty());
   const DeviceId b = id("b");
+  const auto newest = store_->device_presence(b, 0, 2);
+  ASSERT_TRUE(ok(newest));
+  ASSERT_EQ(newest->size(), 2u);
+  EXPECT_GT(newest->at(0).number, newest->at(1).number);
+  const auto before = store_->device_presence(b, newest->at(1).number, 100);
+  ASSERT_TRUE(ok(before));
+  ASSERT_FALSE(before->empty());
+  EXPECT_LT(before->front().number, newest->at(1).number);
   const auto page = store_->presence_log(&b, 2, 2);
   ASSERT_EQ(page->size(), 2u);
   EXPECT_EQ(page->front().number, 4u);

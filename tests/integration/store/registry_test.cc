@@ -139,6 +139,27 @@ TEST_P(Registry, TellsEachDeviceThatChangedOnceAndAsItIs) {
   EXPECT_TRUE(again[0].entry.has_value());
 }
 
+TEST_P(Registry, ForgetsTheOldestDeletionsInPortionsAndSaysThroughWhich) {
+  for (const char* name : {"a", "b", "c", "d", "e"}) {
+    ASSERT_TRUE(ok(store_->put_device(entry(name), std::nullopt)));
+    ASSERT_TRUE(ok(store_->delete_device(id(name), std::nullopt)));
+  }
+  const auto marks = [this] { return store_->registry_marks().value(); };
+  EXPECT_EQ(marks().newest, 10u);
+  EXPECT_EQ(marks().trimmed, 0u);
+  EXPECT_EQ(store_->trim_deletions(5, 10).value(), 0u);
+  EXPECT_EQ(store_->trim_deletions(1, 3).value(), 3u);  // of four that are too many
+  EXPECT_EQ(marks().trimmed, 6u);
+  EXPECT_EQ(store_->trim_deletions(1, 3).value(), 1u);
+  EXPECT_EQ(store_->trim_deletions(1, 3).value(), 0u);
+  EXPECT_EQ(marks().trimmed, 8u);
+  EXPECT_EQ(marks().newest, 10u);
+  const auto left = changes(1);
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].id, id("e"));
+  EXPECT_FALSE(left[0].entry.has_value());
+}
+
 TEST_P(Registry, DeletesWhatHangsOnADeviceButItsPresence) {
   DeviceEntry put = entry("a");
   put.credentials = {credential("c1", 'a')};

@@ -57,6 +57,10 @@ class SqliteFile : public testing::Test {
     }
   }
 
+  static DeviceEntry device(const std::string& name) {
+    return {.id = DeviceId::parse(name).value(), .labels = {}, .note = std::string(200, 'x')};
+  }
+
   test::TempDir dir_;
   test::FakeClock clock_;
   const std::string path_ = dir_.file("fieldgate.db");
@@ -152,6 +156,29 @@ TEST_F(SqliteFile, SaysThatTheDiskIsFullAndGoesOnOnceItIsNot) {
   EXPECT_NE(answer.find("full"), std::string::npos) << answer;
   ASSERT_EQ(worker.ask("free"), "freed");
   EXPECT_EQ(worker.ask("write " + std::to_string(next)), "committed " + std::to_string(next));
+}
+
+// Damage is the file's: nobody's words are refused for it.
+TEST_F(SqliteFile, IsAwayAndSaysWhatToDoWhenItIsDamagedInUse) {
+  {
+    const auto store = open();
+    ASSERT_TRUE(ok(store));
+    for (int i = 0; i < 400; ++i) {
+      ASSERT_TRUE(ok((*store)->put_device(device("dev-" + std::to_string(i)), std::nullopt)));
+    }
+  }
+  const auto store = open();
+  ASSERT_TRUE(ok(store));
+  {
+    std::fstream file(path_, std::ios::binary | std::ios::in | std::ios::out);
+    const auto bytes = std::filesystem::file_size(path_);
+    ASSERT_GT(bytes, 20u * 4096u);
+    file.seekp(4096 * 2);  // what the opening has read of it stays as it is
+    file << std::string(bytes - 4096 * 2, '\xA5');
+  }
+  const auto read = (*store)->registry_changes(0, 1'000);
+  ASSERT_TRUE(failed_with(read, Errc::unavailable)) << (read ? "read" : read.error().detail);
+  EXPECT_NE(read.error().detail.find("restore the file from a backup"), std::string::npos) << read.error().detail;
 }
 
 // Whatever a killed process was in the middle of: what it said was committed is there,

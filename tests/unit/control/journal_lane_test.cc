@@ -27,6 +27,7 @@ class Sink final : public JournalSink {
     if (auto touched = store.nodes(); !touched) return touched.error();
     if (const auto* result = std::get_if<CommandResultReply>(&record.reply)) {
       if (result->id == refuse) return make_error(Errc::conflict, "no such thing");
+      if (result->id == damaged) return make_error(Errc::malformed, "what is there cannot be read");
       pending_.push_back("result " + result->id);
     }
     if (const auto* state = std::get_if<ReportedReply>(&record.reply)) {
@@ -50,6 +51,7 @@ class Sink final : public JournalSink {
   void missed() override { ++gaps; }
 
   std::string refuse;
+  std::string damaged;
   Texts done;
   std::atomic<int> count{0};
   int gaps = 0;
@@ -157,6 +159,23 @@ TEST_F(JournalLaneTest, PutsAsideTheOneRecordThatTheStoreRefuses) {
   push(make.result("pump", 4, "x").result("pump", 5, "y").result("pump", 6, "z"));
   settle_lane();
   EXPECT_EQ(faults->commits - commits, 1U);
+}
+
+TEST_F(JournalLaneTest, PausesWhereTheStoreCannotReadItsOwnAndGivesUpNothing) {
+  sink.damaged = "bad";
+  push(make.result("pump", 1, "good").result("pump", 2, "bad").result("pump", 3, "after"));
+  start();
+  pass(60s);
+  EXPECT_EQ(sink.done, (Texts{"result good"}));
+  EXPECT_TRUE(letters.all().empty());
+  EXPECT_EQ(lane.status().state, LaneState::backing_off);
+  EXPECT_NE(lane.status().last_error.find("cannot be read"), std::string::npos);
+  sink.damaged.clear();
+  pass(10s);
+  EXPECT_EQ(sink.done, (Texts{"result good", "result bad", "result after"}));
+  EXPECT_EQ(lane.status().state, LaneState::running);
+  EXPECT_EQ(feed.outcome.dead_lettered, 0U);
+  EXPECT_EQ(feed.accounted(), feed.last());
 }
 
 TEST_F(JournalLaneTest, TriesAgainWhereAnotherNodeWasInTheWay) {

@@ -298,5 +298,36 @@ TEST(StoreWorkerThread, DoesTheWorkOfManyThreadsOnceEach) {
   EXPECT_EQ(posts, k_threads * k_jobs);
 }
 
+// A store that does not come back holds up the end of the process no longer than it is given.
+TEST(StoreWorkerThread, InterruptsAStoreThatDoesNotAnswerWhenItIsToStop) {
+  SystemClock clock;
+  test::SilentLog log;
+  auto faults = std::make_shared<test::FaultyStore::Faults>();
+  std::promise<void> hangs;
+  std::promise<void> interrupted;
+  faults->look = [&, first = true](std::string_view call) mutable {
+    if (call != "nodes" || !std::exchange(first, false)) return;
+    hangs.set_value();
+    interrupted.get_future().wait();
+  };
+  faults->interrupted = [&] { interrupted.set_value(); };
+  std::promise<Result<void>> told;
+  {
+    StoreWorker worker(std::make_unique<test::FaultyStore>(sqlite::make_sqlite_store(":memory:", clock), faults), clock,
+                       log);
+    ASSERT_TRUE(worker.open());
+    worker.start();
+    ASSERT_TRUE(worker.submit(
+        [](DeviceStore& store) -> Result<void> {
+          auto nodes = store.nodes();
+          return nodes ? Result<void>() : nodes.error();
+        },
+        [&](const Result<void>& outcome) { told.set_value(outcome); }));
+    hangs.get_future().wait();
+    worker.stop(10ms);  // without the interruption it would never return
+  }
+  EXPECT_TRUE(told.get_future().get());
+}
+
 }  // namespace
 }  // namespace fieldgate::control

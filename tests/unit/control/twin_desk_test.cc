@@ -93,6 +93,24 @@ TEST_F(TwinDeskTest, ChangesNothingWhenTheLogIsReadAgain) {
   EXPECT_EQ(twin_changes.size(), 2u);
 }
 
+// A device that lost its memory begins another stream, in a connection of its own.
+TEST_F(TwinDeskTest, ShowsNothingOfAnEarlierStreamWhenTheLogIsReadAgain) {
+  connect("pump");
+  reports(R"({"speed":1})");
+  reports(R"({"speed":2})");
+  connect("pump");
+  journal.push_back(
+      {device_id("pump"), StreamId{77}, Seq{1}, online.at("pump"), 1'000, ReportedReply{R"({"speed":3})", false}});
+  settle();
+  const auto before = read();
+  ASSERT_EQ(before->reported_json, R"({"speed":3})");
+  twin_changes.clear();
+  journalled = 0;
+  settle();
+  EXPECT_EQ(read()->reported_version, before->reported_version);
+  EXPECT_TRUE(twin_changes.empty());
+}
+
 TEST_F(TwinDeskTest, LeavesTheDocumentAsItWasIfAReportMakesItTooLargeAndSaysSo) {
   reports(R"({"speed":1})");
   reports(R"({"text":")" + std::string(190, 'x') + R"("})");
