@@ -271,7 +271,10 @@ void DeviceSession::deadline(std::uint32_t now) {
     recheck_credential(false);
     if (!open()) return;
   }
-  note_untold_rejects(k_rejects_apart_ms);
+  if (config.session.age_max > seconds(0) && age_left_ms(now) <= 0) {
+    return dismiss(GoodbyeReason::drain, k_move_reconnect_ms, EndReason::age_max);
+  }
+  note_untold_rejects(rejects_apart_ms());
   const std::uint32_t lost_ms = heartbeat_ms_ * 3 / 2;
   // Never unasked: with short intervals the tick that should ping may come late.
   if (ping_out_ && remaining(heard_, lost_ms, now) <= 0) return end(EndReason::heartbeat_lost);

@@ -88,27 +88,42 @@ void DeviceSession::note_end(EndReason reason, std::string_view detail) {
   note(TimelineKind::disconnected, std::move(fields));
 }
 
-// The first is written down at once; what follows within a second, as one line.
+// The first is written down at once; what follows, as one line for each code, after a time that
+// doubles with each: who rejects without end fills no timeline with it.
 void DeviceSession::note_reject(const DecodeReject& reject) {
   if (shard_.env().recorder == nullptr) return;
-  const std::uint32_t now = shard_.now_ms();
-  ++rejects_untold_;
-  reject_untold_ = reject.code;
-  if (rejects_told_ && now - *rejects_told_ < k_rejects_apart_ms) return;
-  note(TimelineKind::rejected, {{"code", std::string(name_of(reject.code))},
-                                {"text", cut(reject.text)},
-                                {"seq", std::to_string(reject.seq.value)},
-                                {"count", std::to_string(rejects_untold_)}});
-  rejects_untold_ = 0;
-  rejects_told_ = now;
+  ++rejects_untold_[static_cast<std::size_t>(reject.code)];
+  tell_rejects(&reject, rejects_apart_ms());
 }
 
 void DeviceSession::note_untold_rejects(std::uint32_t apart_ms) {
+  if (shard_.env().recorder != nullptr) tell_rejects(nullptr, apart_ms);
+}
+
+std::uint32_t DeviceSession::rejects_apart_ms() const {
+  return std::min(k_rejects_apart_ms << (std::max<unsigned>(reject_lines_, 1) - 1), k_rejects_apart_max_ms);
+}
+
+// Those of which nothing has been said yet, if the last time is so long ago. `latest`: one of them.
+void DeviceSession::tell_rejects(const DecodeReject* latest, std::uint32_t apart_ms) {
   const std::uint32_t now = shard_.now_ms();
-  if (rejects_untold_ == 0 || now - *rejects_told_ < apart_ms) return;
-  note(TimelineKind::rejected,
-       {{"code", std::string(name_of(reject_untold_))}, {"count", std::to_string(std::exchange(rejects_untold_, 0))}});
+  if (rejects_told_ && now - *rejects_told_ < apart_ms) return;
+  bool any = false;
+  for (std::size_t code = 0; code < rejects_untold_.size(); ++code) {
+    const std::uint32_t count = std::exchange(rejects_untold_[code], 0);
+    if (count == 0) continue;
+    any = true;
+    TimelineFields fields{{"code", std::string(name_of(static_cast<RejectCode>(code)))}};
+    if (latest != nullptr && latest->code == static_cast<RejectCode>(code)) {
+      fields.emplace_back("text", cut(latest->text));
+      fields.emplace_back("seq", std::to_string(latest->seq.value));
+    }
+    fields.emplace_back("count", std::to_string(count));
+    note(TimelineKind::rejected, std::move(fields));
+  }
+  if (!any) return;
   rejects_told_ = now;
+  reject_lines_ = static_cast<std::uint8_t>(std::min<unsigned>(reject_lines_ + 1U, k_reject_doublings));
 }
 
 // --- what others may know

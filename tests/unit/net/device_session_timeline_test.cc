@@ -213,6 +213,30 @@ TEST(Timeline, RejectsOfOneSecondAreOneLine) {
   EXPECT_EQ(field(told[3], "count"), "1");
 }
 
+// The timeline keeps a hundred lines: a device that is rejected once a second for a day leaves
+// room for all else.
+TEST(Timeline, RejectsWithoutEndAreFewLinesThatCountThemAll) {
+  ShardBench bench(1, [](net::SessionConfig& config) { config.session.heartbeat = 600s; });
+  TestDevice device(bench);
+  device.answer_pings(true);
+  device.connect("meter-1");
+  constexpr std::uint64_t k_rejects = 4'000;
+  for (std::uint64_t seq = 1; seq <= k_rejects; ++seq) {
+    bad_frame(device, seq);
+    bench.pass(1s);
+  }
+  device.close();
+  std::uint64_t counted = 0;
+  std::size_t lines = 0;
+  for (const auto& entry : bench.timeline("meter-1")) {
+    if (entry.kind != TimelineKind::rejected) continue;
+    ++lines;
+    counted += std::stoull(field(entry, "count"));
+  }
+  EXPECT_EQ(counted, k_rejects);
+  EXPECT_LE(lines, 15U);
+}
+
 TEST(Timeline, RejectsThatNothingFollowsAreToldOfStill) {
   ShardBench bench(1, [](net::SessionConfig& config) { config.session.heartbeat = 5s; });
   TestDevice device(bench);
