@@ -59,7 +59,7 @@ Result<TokenHolder> Access::identify(std::string_view token, std::int64_t now_un
     return make_error(Errc::unauthenticated,
                       "jwt: of '" + claims->subject + "': its scope names none of read, command and admin");
   }
-  return TokenHolder{std::move(claims->subject), *scope, claims->expires_unix_ms};
+  return TokenHolder{std::move(claims->subject), *scope, claims->expires_unix_ms, TokenKind::jwt};
 }
 
 }  // namespace fieldgate::http

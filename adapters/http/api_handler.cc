@@ -24,8 +24,8 @@ Response forbidden(const Request& request, const TokenHolder& holder, Scope need
   const std::string scope(to_string(needed));
   Response response =
       make_problem(Problem::forbidden, request.id,
-                   "the token '" + holder.name + "' has scope " + std::string(to_string(holder.scope)) +
-                       ", and this needs " + scope + ": name it on the token's line, or in the JWT's scope");
+                   "'" + holder.by() + "' has scope " + std::string(to_string(holder.scope)) + ", and this needs " +
+                       scope + ": name it on the token's line, or in the JWT's scope");
   response.headers.emplace_back("WWW-Authenticate",
                                 "Bearer realm=\"fieldgate\", error=\"insufficient_scope\", scope=\"" + scope + "\"");
   return response;
@@ -67,7 +67,7 @@ void ApiHandler::handle(const Request& request, Respond respond) {
     ports_.log.info("api_unauthenticated",
                     {{"id", request.id}, {"peer", request.peer}, {"reason", known.error().detail}});
   }
-  if (who != nullptr) ports_.log.debug("api_request", {{"id", request.id}, {"token", who->name}});
+  if (who != nullptr) ports_.log.debug("api_request", {{"id", request.id}, {"by", who->by()}});
   if (who != nullptr && route != nullptr && allows(*route, method) && is_change(method)) {
     respond = audited(request, *who, std::move(respond));
   }
@@ -97,14 +97,14 @@ std::optional<Response> ApiHandler::refuse(const RouteInfo* route, const TokenHo
 }
 
 Handler::Respond ApiHandler::audited(const Request& request, const TokenHolder& holder, Respond respond) const {
-  return [&log = ports_.log, token = holder.name, method = request.head.method, path = request.head.target,
+  return [&log = ports_.log, by = holder.by(), method = request.head.method, path = request.head.target,
           peer = request.peer, id = request.id, respond = std::move(respond)](Response response) {
     // A store that does not answer may still have done it.
     const std::string_view outcome = response.status < 300 ? "done" : response.status == 503 ? "unknown" : "refused";
     // The log lets so many lines of one event through in a second: what is refused, and who may only look can ask
     // for it without end, must not keep out what was done.
     const std::string_view event = outcome == "refused" ? "api_write_refused" : "api_write";
-    log.info(event, {{"token", token},
+    log.info(event, {{"by", by},
                      {"method", method},
                      {"path", path},
                      {"outcome", outcome},

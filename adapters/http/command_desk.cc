@@ -6,6 +6,7 @@
 #include "adapters/http/parameters.h"
 #include "adapters/http/store_reply.h"
 #include "adapters/http/text.h"
+#include "adapters/jwt/base64url.h"
 
 #include <algorithm>
 #include <array>
@@ -52,7 +53,7 @@ std::optional<std::vector<std::byte>> from_base64(std::string_view text) {
   if (url.find_first_of("-_") != std::string::npos) return std::nullopt;
   std::replace(url.begin(), url.end(), '+', '-');
   std::replace(url.begin(), url.end(), '/', '_');
-  const auto bytes = from_base64url(url);
+  const auto bytes = jwt::from_base64url(url);
   if (!bytes) return std::nullopt;
   std::vector<std::byte> out(bytes->size());
   if (!bytes->empty()) std::memcpy(out.data(), bytes->data(), bytes->size());
@@ -145,7 +146,7 @@ void CommandDesk::submit(const Request& request, const TokenHolder& who, Handler
   CommandRequest wanted = read_command(std::get<boost::json::object>(body), *device, faults);
   if (!faults.empty()) return respond(invalid_body(request.id, faults));
   if (key != nullptr) wanted.idempotency_key = *key;
-  wanted.source = "api:" + who.name;
+  wanted.source = who.by();
   ports_.control.commands->submit(
       std::move(wanted), on_loop<Commands::Accepted>(
                              loop_, k_store_deadline,
@@ -233,7 +234,7 @@ void CommandDesk::show(const Request& request, Handler::Respond respond) {
 void CommandDesk::cancel(const Request& request, const TokenHolder& who, Handler::Respond respond) {
   if (const auto unknown = refuse_unknown(request.target, {})) return respond(make_problem(*unknown, request.id));
   ports_.control.commands->cancel(
-      request.target.segments[3], "api:" + who.name,
+      request.target.segments[3], who.by(),
       on_loop<CommandEntry>(
           loop_, k_store_deadline,
           [this, request_id = request.id, respond = std::move(respond)](const Result<CommandEntry>& command) {

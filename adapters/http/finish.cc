@@ -3,6 +3,7 @@
 
 #include "adapters/http/gzip.h"
 #include "adapters/http/text.h"
+#include "gateway/core/hex.h"
 
 #include <openssl/evp.h>
 
@@ -110,7 +111,7 @@ std::string entity_tag(std::string_view text) {
   std::array<unsigned char, 32> digest{};
   unsigned size = 0;
   EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  return "W/\"" + hex(std::span<const unsigned char>(digest).first(16)) + "\"";
+  return "W/\"" + to_hex(std::span<const unsigned char>(digest).first(16)) + "\"";
 }
 
 bool none_match_names(std::string_view if_none_match, std::string_view tag) {

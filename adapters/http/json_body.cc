@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/json_body.h"
 
+#include "adapters/http/json_repeats.h"
 #include "adapters/http/json_writer.h"
 #include "adapters/http/parameters.h"
 #include "adapters/http/text.h"
@@ -112,9 +113,18 @@ Result<json::object> parse_object(std::string_view text) {
   return std::move(value.get_object());
 }
 
+Result<json::object> parse_sent_object(std::string_view text) {
+  auto object = parse_object(text);
+  if (!object) return object;
+  if (const auto twice = repeated_member(text, k_json_depth_max)) {
+    return make_error(Errc::malformed, "the member " + *twice + " is there twice: send it once");
+  }
+  return object;
+}
+
 std::variant<json::object, Response> read_object(const Request& request, bool patch) {
   if (auto refusal = refuse_media_type(request, patch)) return std::move(*refusal);
-  Result<json::object> object = parse_object(request.body);
+  Result<json::object> object = parse_sent_object(request.body);
   if (object) return std::move(*object);
   return invalid_body(request.id, {{"", object.error().detail}});
 }

@@ -31,7 +31,10 @@ std::optional<Response> refuse_media_type(const Request& request, bool patch);
 // The JSON object that `text` is. Errors: Errc::malformed, with the place and what is wrong.
 Result<boost::json::object> parse_object(std::string_view text);
 
-// Both of the above; the answer to give where it is neither.
+// The same of what somebody sends: besides, no object in it may have two members of one name.
+Result<boost::json::object> parse_sent_object(std::string_view text);
+
+// All of the above; the answer to give where it is neither.
 std::variant<boost::json::object, Response> read_object(const Request& request, bool patch);
 
 Response invalid_body(std::string_view request_id, const BodyFaults& faults);

@@ -128,6 +128,7 @@ std::string overview_json(const OverviewParts& parts) {
   json.key("token")
       .begin_object()
       .field("name", parts.asker.name)
+      .field("kind", parts.asker.kind == TokenKind::jwt ? "jwt" : "token")
       .field("scope", to_string(parts.asker.scope))
       .end_object();
   json.end_object();

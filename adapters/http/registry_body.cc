@@ -3,6 +3,8 @@
 
 #include "adapters/http/parameters.h"
 #include "adapters/http/text.h"
+#include "adapters/jwt/base64url.h"
+#include "gateway/core/hex.h"
 
 #include <openssl/bio.h>
 #include <openssl/evp.h>
@@ -40,7 +42,7 @@ bool is_sha256_hex(std::string_view text) {
 std::string sha256_hex(std::string_view bytes) {
   std::array<unsigned char, 32> digest{};
   EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr);
-  return hex(digest);
+  return to_hex(digest);
 }
 
 // Of the first certificate in a PEM text; empty: there is none.
@@ -50,14 +52,14 @@ std::string certificate_sha256(const std::string& pem) {
   std::array<unsigned char, 32> digest{};
   unsigned size = 0;
   if (!certificate || X509_digest(certificate.get(), EVP_sha256(), digest.data(), &size) != 1) return {};
-  return hex(digest);
+  return to_hex(digest);
 }
 
 // 256 random bits as 43 characters.
 std::string make_token() {
   std::array<unsigned char, k_token_bytes> bytes{};
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) throw std::runtime_error("no random bytes");
-  return base64url({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  return jwt::to_base64url({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 bool check_label(std::string_view key, const std::string& pointer, BodyFaults& faults) {

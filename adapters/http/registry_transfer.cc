@@ -91,7 +91,7 @@ class Import final : public BodySource, public std::enable_shared_from_this<Impo
   void read_line(std::string_view line) {
     BodyFaults faults;
     ImportLine read;
-    if (const Result<boost::json::object> object = parse_object(line)) {
+    if (const Result<boost::json::object> object = parse_sent_object(line)) {
       read = read_import_line(*object, faults);
     } else {
       faults.push_back({"", object.error().detail});

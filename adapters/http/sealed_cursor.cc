@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/sealed_cursor.h"
 
-#include "adapters/http/text.h"
+#include "adapters/jwt/base64url.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -30,11 +30,11 @@ std::string CursorSeal::seal(const CursorPosition& position, std::uint64_t finge
   std::string bytes = encode_cursor(position, fingerprint);
   const Mac tag = mac(bytes);
   bytes.append(reinterpret_cast<const char*>(tag.data()), tag.size());
-  return base64url(bytes);
+  return jwt::to_base64url(bytes);
 }
 
 Result<CursorPosition> CursorSeal::open(std::string_view text, std::uint64_t fingerprint) const {
-  const std::optional<std::string> bytes = from_base64url(text);
+  const std::optional<std::string> bytes = jwt::from_base64url(text);
   if (!bytes || bytes->size() <= sizeof(Mac)) return make_error(Errc::malformed, "not a cursor of this gateway");
   const std::string_view position = std::string_view(*bytes).substr(0, bytes->size() - sizeof(Mac));
   const Mac tag = mac(position);

@@ -9,21 +9,6 @@ namespace fieldgate::http {
 namespace {
 
 constexpr std::string_view k_base64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-constexpr std::string_view k_base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-template <class Byte>
-std::string encode64(std::span<const Byte> bytes, std::string_view alphabet) {
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  std::uint32_t bits = 0;
-  int held = 0;
-  for (const Byte byte : bytes) {
-    bits = bits << 8 | static_cast<unsigned char>(byte);
-    for (held += 8; held >= 6; held -= 6) out.push_back(alphabet[bits >> (held - 6) & 63]);
-  }
-  if (held > 0) out.push_back(alphabet[bits << (6 - held) & 63]);
-  return out;
-}
 
 struct Civil {
   int year;
@@ -93,41 +78,16 @@ bool is_utf8(std::string_view text) noexcept {
 }
 
 std::string base64(std::span<const std::byte> bytes) {
-  std::string out = encode64(bytes, k_base64);
-  out.append((4 - out.size() % 4) % 4, '=');
-  return out;
-}
-
-std::string base64url(std::string_view bytes) {
-  return encode64(std::span<const char>(bytes.data(), bytes.size()), k_base64url);
-}
-
-std::optional<std::string> from_base64url(std::string_view text) {
   std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
   std::uint32_t bits = 0;
   int held = 0;
-  for (const char c : text) {
-    const std::size_t value = k_base64url.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = (bits << 6 | static_cast<std::uint32_t>(value)) & 0xffff;
-    held += 6;
-    if (held >= 8) {
-      held -= 8;
-      out.push_back(static_cast<char>(bits >> held & 0xff));
-    }
+  for (const std::byte byte : bytes) {
+    bits = bits << 8 | std::to_integer<std::uint32_t>(byte);
+    for (held += 8; held >= 6; held -= 6) out.push_back(k_base64[bits >> (held - 6) & 63]);
   }
-  // One character alone says nothing; left-over bits must be zero.
-  if (held >= 6 || (bits & ((1U << held) - 1)) != 0) return std::nullopt;
-  return out;
-}
-
-std::string hex(std::span<const unsigned char> bytes) {
-  constexpr std::string_view k_digits = "0123456789abcdef";
-  std::string out;
-  for (const unsigned char byte : bytes) {
-    out.push_back(k_digits[byte >> 4]);
-    out.push_back(k_digits[byte & 15]);
-  }
+  if (held > 0) out.push_back(k_base64[bits << (6 - held) & 63]);
+  out.append((4 - out.size() % 4) % 4, '=');
   return out;
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,13 +35,8 @@ void for_each_item(std::string_view list, Fn fn) {
 std::size_t utf8_sequence(std::string_view text) noexcept;
 bool is_utf8(std::string_view text) noexcept;
 
-// RFC 4648: section 4 (with padding), and section 5 without padding.
+// RFC 4648 section 4, with padding.
 std::string base64(std::span<const std::byte> bytes);
-std::string base64url(std::string_view bytes);
-// nullopt for anything that base64url cannot have written.
-std::optional<std::string> from_base64url(std::string_view text);
-
-std::string hex(std::span<const unsigned char> bytes);
 
 // RFC 3339 in UTC with milliseconds; empty outside the years 0 to 9999.
 std::string rfc3339(std::int64_t unix_ms);

@@ -22,10 +22,18 @@ std::string_view to_string(Scope scope) noexcept;
 // nullopt: there is no such scope.
 std::optional<Scope> parse_scope(std::string_view name) noexcept;
 
+// What says who somebody is: a line of the token file, or a JSON Web Token.
+enum class TokenKind : std::uint8_t { token, jwt };
+
 struct TokenHolder {
-  std::string name;
+  std::string name;  // of the line; of a JWT its subject, which anything may be
   Scope scope = Scope::read;
   std::int64_t expires_unix_ms = 0;  // of the token; 0: never
+  TokenKind kind = TokenKind::token;
+
+  // For logs, and for what was done: "token:NAME" or "jwt:SUBJECT", so that a JWT cannot pass
+  // for a line of the token file.
+  std::string by() const { return (kind == TokenKind::jwt ? "jwt:" : "token:") + name; }
 };
 
 // Who may use the API, and for what: names and the SHA-256 of their tokens. Immutable.

@@ -42,7 +42,7 @@ void TwinDesk::answer(Route route, const Request& request, const TokenHolder& wh
   if (const auto unknown = refuse_unknown(request.target, {})) return respond(make_problem(*unknown, request.id));
   const Result<DeviceId> id = DeviceId::parse(request.target.segments[3]);
   if (!id) return respond(make_problem(Problem::device_not_found, request.id, "that is not a device id"));
-  if (route == Route::twin_desired) return set_desired(request, *id, "api:" + who.name, std::move(respond));
+  if (route == Route::twin_desired) return set_desired(request, *id, who.by(), std::move(respond));
   ports_.control.twins->get(*id, on_loop<Twin>(loop_, k_store_deadline,
                                                [this, id = id->str(), request_id = request.id,
                                                 respond = std::move(respond)](const Result<Twin>& twin) {

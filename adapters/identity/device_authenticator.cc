@@ -2,6 +2,7 @@
 #include "adapters/identity/device_authenticator.h"
 
 #include "adapters/identity/token_table.h"
+#include "gateway/core/hex.h"
 
 #include <utility>
 
@@ -125,7 +126,7 @@ Result<DeviceIdentity> DeviceAuthenticator::by_certificate(const PeerCredentials
     return refused("certificate: of '" + id->str() + "': " +
                    (pin == CredentialIndex::Pin::expired ? "its time in the registry has passed: sha256 "
                                                          : "the registry has others for it, not sha256 ") +
-                   hex(peer.certificate_sha256));
+                   to_hex(peer.certificate_sha256));
   }
   return DeviceIdentity{std::move(*id), IdentityProof::certificate, peer.certificate_sha256, 0};
 }

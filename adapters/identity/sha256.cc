@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/identity/sha256.h"
 
+#include "gateway/core/hex.h"
+
 #include <openssl/evp.h>
 
 #include <charconv>
@@ -13,14 +15,7 @@ Sha256 sha256_of(std::string_view text) {
   return hash;
 }
 
-std::string hex(const Sha256& hash) {
-  constexpr std::string_view k_digits = "0123456789abcdef";
-  std::string text;
-  for (const unsigned char byte : hash) text.append({k_digits[byte >> 4], k_digits[byte & 15]});
-  return text;
-}
-
-std::string sha256_hex(std::string_view text) { return hex(sha256_of(text)); }
+std::string sha256_hex(std::string_view text) { return to_hex(sha256_of(text)); }
 
 std::optional<Sha256> sha256_from_hex(std::string_view text) {
   Sha256 hash{};

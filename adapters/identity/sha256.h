@@ -13,7 +13,6 @@ namespace fieldgate {
 
 Sha256 sha256_of(std::string_view text);
 // 64 lower-case hexadecimal digits.
-std::string hex(const Sha256& hash);
 std::string sha256_hex(std::string_view text);
 // 64 digits of either case; nullopt for anything else.
 std::optional<Sha256> sha256_from_hex(std::string_view text);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/webhook/signature.h"
 
+#include "gateway/core/hex.h"
+
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 
@@ -36,12 +38,7 @@ std::string signature_of(std::string_view key, std::int64_t unix_seconds, std::s
       EVP_MAC_final(context.get(), digest.data(), &size, digest.size()) != 1) {
     throw std::bad_alloc();
   }
-  std::string text = "v1=";
-  for (const unsigned char byte : digest) {
-    text.push_back("0123456789abcdef"[byte >> 4]);
-    text.push_back("0123456789abcdef"[byte & 15]);
-  }
-  return text;
+  return "v1=" + to_hex(digest);
 }
 
 }  // namespace fieldgate::webhook

@@ -83,7 +83,7 @@ class CommandTest(CommandCase):
         answer = await asked
         self.assertEqual(answer.status, 200, answer)
         entry, epoch = self.check(answer.json), device.welcome.epoch
-        self.assertEqual((entry["id"], entry["state"], entry["final"], entry["source"]), (command.id, "succeeded", True, "api:commander"))
+        self.assertEqual((entry["id"], entry["state"], entry["final"], entry["source"]), (command.id, "succeeded", True, "token:commander"))
         self.assertEqual(entry["result"]["payload"], {"kwh": 12.5})
         self.assertEqual(entry["result"]["text"], "read")
         self.assertEqual(self.steps(entry), [("queued", 0), ("sent", epoch), ("acknowledged", epoch), ("succeeded", epoch)])

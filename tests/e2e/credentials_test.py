@@ -171,7 +171,7 @@ class JwtTest(GatewayTestCase):
         self.assertIn(self.api_status(token("fieldgate:admin"), "/api/v1/lanes/main/resume", "POST"), (200, 204))
         self.assertEqual(self.api_status(token("openid"), "/api/v1/nodes"), 401)
         self.assertEqual(self.api_status(token("admin", audience="fieldgate"), "/api/v1/nodes"), 401)
-        write = wait_for(lambda: self.gateway_.events("api_write", token="ci", outcome="done"), "the line of the write")
+        write = wait_for(lambda: self.gateway_.events("api_write", by="jwt:ci", outcome="done"), "the line of the write")
         self.assertEqual(write[-1]["path"], "/api/v1/lanes/main/resume")
 
 

@@ -361,7 +361,7 @@ class AdminTest(RegistryCase):
         gateway = self.gateway()
         self.make(gateway, "audited")
         line = wait_for(lambda: gateway.events("api_write", path="/api/v1/devices/audited"), "the line of the write")[0]
-        self.assertEqual((line["token"], line["outcome"], line["method"]), ("test", "done", "PUT"))
+        self.assertEqual((line["by"], line["outcome"], line["method"]), ("token:test", "done", "PUT"))
 
     def test_without_being_told_otherwise_nobody_outside_reaches_the_api_or_the_metrics(self):
         config = self.gateway(start=False).dir / "least.yaml"

@@ -231,12 +231,12 @@ class FakeControl final : public Registry, public Commands, public Twins, public
       return out;
     });
   }
-  void presence(const DeviceId& id, std::uint64_t after, std::size_t limit,
+  void presence(const DeviceId& id, std::uint64_t before, std::size_t limit,
                 Reply<std::vector<PresenceEvent>> reply) override {
     give(reply, [&]() -> Result<std::vector<PresenceEvent>> {
       std::vector<PresenceEvent> out;
-      for (const PresenceEvent& event : presence_) {
-        if (event.device == id && event.number > after && out.size() < limit) out.push_back(event);
+      for (auto at = presence_.rbegin(); at != presence_.rend() && out.size() < limit; ++at) {
+        if (at->device == id && (before == 0 || at->number < before)) out.push_back(*at);
       }
       return out;
     });

@@ -2,7 +2,7 @@
 //
 // Where it starts: sign-in or the frame with its page.
 
-import { overlays } from "./dialog.js";
+import { confirm, overlays } from "./dialog.js";
 import { pulse, startPulse, stopPulse } from "./pulse.js";
 import { link, parse } from "./router.js";
 import { session, signIn, signOut } from "./session.js";
@@ -41,7 +41,8 @@ function pageFor({ path, query }) {
   return ["missing", missing];
 }
 
-// "/#token=..." signs in once.
+// "/#token=..." signs in once. Whoever is signed in already is asked first: a link that somebody
+// else made is not to change in whose name things are done.
 function takeToken() {
   const found = /^#token=(.+)$/.exec(location.hash);
   if (!found) return;
@@ -50,8 +51,24 @@ function takeToken() {
   try {
     token = decodeURIComponent(found[1]);
   } catch {}  // a link that was cut short, in the middle of a %xx
-  if (/^[\x21-\x7e]+$/.test(token)) signIn(token);
+  const usable = /^[\x21-\x7e]+$/.test(token);
+  if (usable && session.token && session.token !== token) return askFor(token);
+  if (usable) signIn(token);
   else session.message = "The link that you followed has no token that could be used: was all of it copied?";
+}
+
+function askFor(token) {
+  confirm({
+    title: "Sign in with the link's token?",
+    text: `The link that you followed has a token in it, and you are signed in${session.name ? ` as ${session.name}` : ""} already. `
+      + "Go on with the link's token only if you know who made the link.",
+    verb: "Use the link's token",
+    act: async () => {
+      leaveAll();
+      signIn(token);
+      route();
+    },
+  });
 }
 
 function route() {

@@ -135,6 +135,21 @@ class DashboardTest(GatewayTestCase):
         browser.script("sessionStorage.setItem('fieldgate.token', 'withdrawn'); location.reload()")
         browser.see("not accepted any more")
 
+    def test_a_link_takes_nobodys_place_without_asking(self):
+        browser = self.browser
+        browser.open(token=API_TOKEN)
+        browser.see("Overview", css="h1")
+        token = browser.script("return sessionStorage.getItem('fieldgate.token')")
+        for press, after in (("Cancel", token), ("Use the link's token", READ_TOKEN)):
+            browser.script(f"location.hash = '#token={READ_TOKEN}'")
+            browser.see("Sign in with the link's token?", css="dialog h2")
+            self.assertNotIn("token=", browser.script("return location.href"))
+            self.assertEqual(browser.script("return sessionStorage.getItem('fieldgate.token')"), token)
+            browser.press(press)
+            browser.wait(lambda: not browser.all("dialog"), "the dialog to go")
+            self.assertEqual(browser.script("return sessionStorage.getItem('fieldgate.token')"), after)
+        browser.see("looker (read)")
+
     def test_a_link_that_was_cut_short_is_called_so(self):
         browser = self.browser
         for end in ("%E0%A4", "%", "two%20words"):

@@ -29,7 +29,7 @@ TEST_F(CommandDeskTest, TakesACommandAndSaysWhereToLook) {
   EXPECT_EQ(header(taken, "Location"), "/api/v1/commands/" + std::string(body.at("id").as_string()));
   EXPECT_EQ(body.at("state").as_string(), "queued");
   EXPECT_FALSE(body.at("final").as_bool());
-  EXPECT_EQ(body.at("source").as_string(), "api:app");
+  EXPECT_EQ(body.at("source").as_string(), "token:app");
   EXPECT_EQ(body.at("timeout_ms").to_number<int>(), 10'000);
   EXPECT_EQ(body.at("payload").at("big").to_number<std::int64_t>(), 9'007'199'254'740'993);
   EXPECT_EQ(body.at("payload_base64").as_string(), "eyJycG0iOjkwMCwiYmlnIjo5MDA3MTk5MjU0NzQwOTkzfQ==");
@@ -204,9 +204,12 @@ TEST_F(CommandDeskTest, TellsWhatHasHappenedPageByPage) {
   EXPECT_EQ(problem(ask("GET", "/api/v1/devices/pump-7/presence?cursor=" + cursor)), "/problems/invalid-cursor");
 
   const auto events = json(ask("GET", "/api/v1/devices/pump-7/presence?limit=2"));
-  EXPECT_EQ(events.at("events").as_array().at(0).at("number").to_number<int>(), 1);
+  EXPECT_EQ(events.at("events").as_array().at(0).at("number").to_number<int>(), 5);
   EXPECT_TRUE(events.at("events").as_array().at(0).at("reason").is_null());
-  EXPECT_FALSE(events.at("next_cursor").is_null());
+  const std::string older(events.at("next_cursor").as_string());
+  const auto rest = json(ask("GET", "/api/v1/devices/pump-7/presence?limit=3&cursor=" + older));
+  EXPECT_EQ(rest.at("events").as_array().at(0).at("number").to_number<int>(), 3);
+  EXPECT_TRUE(rest.at("next_cursor").is_null());
 
   const auto refusals = json(ask("GET", "/api/v1/refusals?limit=1"));
   EXPECT_EQ(refusals.at("refusals").as_array().at(0).at("detail").as_string(), "token: not known\xef\xbf\xbd");

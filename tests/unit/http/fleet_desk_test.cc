@@ -198,7 +198,7 @@ TEST(Audit, WritesALineOfEveryChangeWhateverBecomesOfIt) {
     loop->run();
     loop->let_time_pass();
   };
-  const std::string what = "token=ops method=PUT path=/api/v1/devices/a outcome=";
+  const std::string what = "by=token:ops method=PUT path=/api/v1/devices/a outcome=";
   change("{}");
   EXPECT_TRUE(log.has("api_write " + what + "done status=201 changed=1"));
   change("{");

@@ -363,7 +363,7 @@ TEST_F(LaneDeskTest, WritesOneAuditLineForEachWriteAndNoneForLooking) {
   const auto lines = audited();
   ASSERT_EQ(lines.size(), 3U);
   EXPECT_EQ(lines[0],
-            "api_write token=ops method=DELETE path=/api/v1/dead-letters?lane=main&limit=2 outcome=done status=200 "
+            "api_write by=token:ops method=DELETE path=/api/v1/dead-letters?lane=main&limit=2 outcome=done status=200 "
             "changed=2 peer=127.0.0.1:4000 id=cafe0000-1");
   EXPECT_NE(lines[1].find("outcome=refused status=404 changed=0"), std::string::npos) << lines[1];
   EXPECT_TRUE(lines[1].starts_with("api_write_refused ")) << lines[1];

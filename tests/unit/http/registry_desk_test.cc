@@ -50,7 +50,7 @@ TEST_F(RegistryDeskTest, RegistersADeviceAndSaysWhatItIsNow) {
   EXPECT_EQ(header(made, "ETag"), "\"r1\"");
   EXPECT_EQ(header(made, "Location"), "/api/v1/devices/pump-7");
   EXPECT_EQ(json(made).at("labels").at("site").as_string(), "berlin");
-  EXPECT_EQ(control.last_by, "api:ops");
+  EXPECT_EQ(control.last_by, "token:ops");
 
   const Response again = ask("PUT", "/api/v1/devices/pump-7", R"({"enabled":false})");
   EXPECT_EQ(again.status, 200U);
@@ -126,6 +126,27 @@ TEST_F(RegistryDeskTest, RefusesWhatIsNoJsonObjectAndSaysWhere) {
   }
   EXPECT_NE(ask("PUT", "/api/v1/devices/a", "{\"note\" 1}").body.find("at byte"), std::string::npos);
   EXPECT_NE(ask("PUT", "/api/v1/devices/a", deep).body.find("deeper than 32"), std::string::npos);
+}
+
+// Which of the two would count is nowhere said: neither does.
+TEST_F(RegistryDeskTest, RefusesAMemberThatIsThereTwiceAndSaysWhich) {
+  const auto refused = [this](const std::string& body) {
+    const Response response = ask("PUT", "/api/v1/devices/pump-7", body);
+    EXPECT_EQ(problem(response), "/problems/invalid-body") << response.body;
+    return response.body;
+  };
+  EXPECT_NE(refused(R"({"enabled":true,"note":"a","enabled":false})").find("the member /enabled is there twice"),
+            std::string::npos);
+  EXPECT_NE(refused(R"({"labels":{"a/b":"1","c":"2","a\u002fb":"3"}})").find("/labels/a~1b is there twice"),
+            std::string::npos);
+  EXPECT_NE(refused(R"({"x":[{},{"y":1},{"y":1,"y":1}]})").find("/x/2/y is there twice"), std::string::npos);
+  EXPECT_EQ(control.last_by, "");
+  // Of two objects each may have it.
+  EXPECT_EQ(ask("PUT", "/api/v1/devices/pump-7", R"({"note":"note","labels":{"note":"1"}})").status, 201U);
+  Request import = make("POST", "/api/v1/devices/import", "", {{"content-type", "application/x-ndjson"}});
+  import.stream = std::make_shared<Pieces>(std::vector<std::string>{"{\"id\":\"a\",\"id\":\"b\"}\n"});
+  EXPECT_NE(lines(drain(ask_with(import)))[0].at("error").as_string().find("the member /id is there twice"),
+            std::string::npos);
 }
 
 TEST_F(RegistryDeskTest, TakesJsonAloneForJson) {

@@ -62,7 +62,7 @@ export function timelineTab(context) {
   };
 }
 
-// All pages, oldest first; the last so many events.
+// The newest events, oldest first.
 async function presence(path, signal) {
   let cursor = "";
   let events = [];
@@ -70,9 +70,9 @@ async function presence(path, signal) {
     const answer = await get(`${path}/presence`, { limit: 500, cursor }, signal);
     events = events.concat(answer.events);
     cursor = answer.next_cursor;
-    if (!cursor) return { events, complete: true };
+    if (!cursor) return { events: events.reverse(), complete: true };
   }
-  return { events, complete: false };
+  return { events: events.reverse(), complete: false };
 }
 
 // [from, to, online] of consecutive events.
