@@ -55,10 +55,7 @@ class CommandLine {
   }
 
   int run(std::vector<std::string> arguments) {
-    if (!arguments.empty() && !arguments[0].starts_with('-') &&
-        std::ranges::find(commands_, arguments[0]) == commands_.end()) {
-      return unknown(arguments[0]);
-    }
+    if (const auto wrong = unknown_command(arguments)) return unknown(*wrong->first, wrong->second);
     std::ranges::reverse(arguments);  // as CLI11 wants them
     try {
       app_.parse(std::move(arguments));
@@ -83,16 +80,42 @@ class CommandLine {
   }
 
   // A command that has commands of its own.
-  CLI::App& group(const std::string& name, const std::string& what) {
-    commands_.push_back(name);
-    return *app_.add_subcommand(name, what);
+  CLI::App& group(const std::string& name, const std::string& what) { return *app_.add_subcommand(name, what); }
+
+  static std::vector<const CLI::App*> commands_of(const CLI::App& app) {
+    return app.get_subcommands([](const CLI::App*) { return true; });
   }
 
-  int unknown(const std::string& name) {
-    const std::string_view near = config::nearest_name(name, commands_);
-    context_.err << "fieldgate: unknown command " << config::quoted(name);
-    if (!near.empty()) context_.err << "; did you mean " << near << "?";
-    context_.err << "\nfieldgate: `fieldgate help` lists the commands\n";
+  // The first word that stands where a command is wanted and is none, and the app that it is
+  // none of. Words that belong to an option are passed over.
+  std::optional<std::pair<const std::string*, const CLI::App*>> unknown_command(
+      const std::vector<std::string>& arguments) const {
+    const CLI::App* app = &app_;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+      const std::string& word = arguments[i];
+      const std::vector<const CLI::App*> commands = commands_of(*app);
+      if (commands.empty() || word == "--") return std::nullopt;
+      if (word.starts_with('-')) {
+        const CLI::Option* option = app->get_option_no_throw(word);
+        if (option != nullptr && option->get_items_expected_max() > 0) ++i;
+        continue;
+      }
+      const auto found = std::ranges::find(commands, word, [](const CLI::App* one) { return one->get_name(); });
+      if (found == commands.end()) return std::pair(&word, app);
+      app = *found;
+    }
+    return std::nullopt;
+  }
+
+  int unknown(const std::string& name, const CLI::App* of) {
+    std::vector<std::string> names;
+    for (const CLI::App* one : commands_of(*of)) names.push_back(one->get_name());
+    std::string path;
+    for (const CLI::App* at = of; at != &app_; at = at->get_parent()) path = at->get_name() + " " + path;
+    const std::string_view near = config::nearest_name(name, names);
+    context_.err << "fieldgate: unknown command " << config::quoted(path + name);
+    if (!near.empty()) context_.err << "; did you mean " << path << near << "?";
+    context_.err << "\nfieldgate: `fieldgate " << (path.empty() ? "help" : path + "--help") << "` lists the commands\n";
     return k_exit_usage;
   }
 

@@ -159,6 +159,12 @@ TEST(CommandLine, HelpNamesEveryCommand) {
 TEST(CommandLine, SaysWhatIsWrongWithIt) {
   Fixture f;
   EXPECT_TRUE(contains(f.run({"serv"}).err, "unknown command \"serv\"; did you mean serve?"));
+  EXPECT_TRUE(contains(f.run({"device", "lsit"}).err, "unknown command \"device lsit\"; did you mean device list?"));
+  EXPECT_TRUE(contains(f.run({"device", "--api", "http://127.0.0.1:1", "--json", "craete", "pump-7"}).err,
+                       "unknown command \"device craete\"; did you mean device create?"));
+  EXPECT_TRUE(contains(f.run({"device", "credential", "ad", "pump-7"}).err, "did you mean device credential add?"));
+  EXPECT_TRUE(contains(f.run({"token", "nwe", "ops"}).err, "did you mean token new?"));
+  EXPECT_EQ(f.run({"token", "nwe"}).status, k_exit_usage);
   EXPECT_TRUE(contains(f.run({"serve"}).err, "give --config FILE or set FIELDGATE_CONFIG"));
   for (const auto& arguments : std::vector<std::vector<std::string>>{
            {}, {"serv"}, {"serve"}, {"serve", "--config"}, {"serve", "--konfig", "x"}, {"version", "extra"}}) {
