@@ -4,14 +4,14 @@
 #include <malloc.h>
 #include <openssl/crypto.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdlib>
-#include <utility>
 
 namespace fieldgate {
 namespace {
 
-// Requests of `from` to `bytes` get a block of `bytes`, or the spare one.
+// Requests of `from` to `bytes` get a block of `bytes`, or a spare one.
 struct Kind {
   std::size_t from;
   std::size_t bytes;
@@ -22,10 +22,29 @@ constexpr Kind k_record{16'384, 17'400};
 // malloc() may round up by this much.
 constexpr std::size_t k_rounding = 24;
 
+// Blocks of one kind.
+template <std::size_t most>
+class Spare {
+ public:
+  void* take(std::size_t bytes) noexcept { return count_ > 0 ? blocks_[--count_] : std::malloc(bytes); }
+  bool keep(void* block) noexcept {
+    if (count_ == most) return false;
+    blocks_[count_++] = block;
+    return true;
+  }
+  void free_all() noexcept {
+    while (count_ > 0) std::free(blocks_[--count_]);
+  }
+
+ private:
+  std::array<void*, most> blocks_{};
+  std::size_t count_ = 0;
+};
+
 struct Spares {
   bool kept = false;
-  void* header = nullptr;
-  void* record = nullptr;
+  Spare<4> headers;  // a record that is written nests them
+  Spare<1> records;
 };
 constinit thread_local Spares t_spares;
 
@@ -34,15 +53,11 @@ bool is_one(Kind kind, std::size_t usable) noexcept {
   return usable >= kind.bytes && usable <= kind.bytes + k_rounding;
 }
 
-void* take(void*& spare, Kind kind) noexcept {
-  return spare != nullptr ? std::exchange(spare, nullptr) : std::malloc(kind.bytes);
-}
-
 void* allocate(std::size_t bytes, const char*, int) noexcept {
   Spares& spares = t_spares;
   if (spares.kept) {
-    if (asks_for(k_header, bytes)) return take(spares.header, k_header);
-    if (asks_for(k_record, bytes)) return take(spares.record, k_record);
+    if (asks_for(k_header, bytes)) return spares.headers.take(k_header.bytes);
+    if (asks_for(k_record, bytes)) return spares.records.take(k_record.bytes);
   }
   return std::malloc(bytes);
 }
@@ -54,14 +69,8 @@ void give_back(void* block, const char*, int) noexcept {
   Spares& spares = t_spares;
   if (spares.kept && block != nullptr) {
     const std::size_t usable = ::malloc_usable_size(block);
-    if (spares.header == nullptr && is_one(k_header, usable)) {
-      spares.header = block;
-      return;
-    }
-    if (spares.record == nullptr && is_one(k_record, usable)) {
-      spares.record = block;
-      return;
-    }
+    if (is_one(k_header, usable) && spares.headers.keep(block)) return;
+    if (is_one(k_record, usable) && spares.records.keep(block)) return;
   }
   std::free(block);
 }
@@ -75,8 +84,8 @@ TlsMemoryKeeper::TlsMemoryKeeper() noexcept { t_spares.kept = true; }
 TlsMemoryKeeper::~TlsMemoryKeeper() {
   Spares& spares = t_spares;
   spares.kept = false;
-  std::free(std::exchange(spares.header, nullptr));
-  std::free(std::exchange(spares.record, nullptr));
+  spares.headers.free_all();
+  spares.records.free_all();
 }
 
 }  // namespace fieldgate

@@ -5,9 +5,10 @@ namespace fieldgate {
 
 // What OpenSSL takes and gives back for every record: with SSL_MODE_RELEASE_BUFFERS,
 // which is what keeps an idle connection small, the record's buffer of 17 KB, and the
-// 40 bytes with which it writes the record's header. On a thread that has a
-// TlsMemoryKeeper one block of each size is kept for the next record, so that a record
-// costs no allocation.
+// 40 bytes with which it writes headers, once or twice. On a thread that has a
+// TlsMemoryKeeper these are kept for the next record, so that a record costs no
+// allocation.
+// Bounds: one buffer and four of the small blocks for each such thread.
 
 // Has OpenSSL ask here for its memory. Once, before OpenSSL is used at all; false: it
 // was used before, and goes on as it was.
