@@ -46,6 +46,26 @@ void add_spool(const SpoolUsage& spool, std::vector<Readiness::Reason>& reasons)
   }
 }
 
+void add_pressure(Pressure pressure, std::vector<Readiness::Reason>& reasons) {
+  // No reason to be taken out of service: those who are connected would all have to come
+  // back somewhere, and that costs more.
+  switch (pressure) {
+    case Pressure::none: break;
+    case Pressure::memory:
+      reasons.push_back({"memory_high",
+                         "memory in use is above limits.memory_high: no device is let in until it is at "
+                         "limits.memory_low; more memory, or fewer devices or a smaller uplink.memory_bytes_max",
+                         false});
+      break;
+    case Pressure::descriptors:
+      reasons.push_back({"descriptors_high",
+                         "open file descriptors are above limits.descriptors_high: no device is let in until they are "
+                         "at limits.descriptors_low; raise LimitNOFILE or lower limits.sessions_max",
+                         false});
+      break;
+  }
+}
+
 std::uint64_t resident_bytes() {
   std::ifstream in("/proc/self/statm");  // made by the kernel for each read: no disk
   std::uint64_t size = 0;
@@ -94,7 +114,9 @@ Overview NodeState::overview() const {
 }
 
 Readiness NodeState::readiness() const {
-  return readiness(phase_.load(), uplink_.lanes(), uplink_.usage(), uplink_.level());
+  Readiness out = readiness(phase_.load(), uplink_.lanes(), uplink_.usage(), uplink_.level());
+  add_pressure(gateway_.pressure(), out.reasons);
+  return out;
 }
 
 Readiness NodeState::readiness(Phase phase, const std::vector<LaneStatus>& lanes, const SpoolUsage& spool,
@@ -103,6 +125,9 @@ Readiness NodeState::readiness(Phase phase, const std::vector<LaneStatus>& lanes
   switch (phase) {
     case Phase::starting: out.reasons.push_back({"starting", "not listening for devices yet", true}); break;
     case Phase::draining: out.reasons.push_back({"draining", "sending devices away, then stopping", true}); break;
+    case Phase::drained:
+      out.reasons.push_back({"drained", "all devices are gone; what they sent goes to the lanes, then it stops", true});
+      break;
     case Phase::running: break;
   }
   for (const LaneStatus& lane : lanes) add_lane(lane, out.reasons);
@@ -124,12 +149,14 @@ NodeInfo NodeState::node() const {
   return info;
 }
 
-bool NodeState::alive() {
-  const Monotonic now = clock_.now();
-  turns_.resize(gateway_.shards(), Turn{0, now});
+bool NodeState::Pulse::beats() {
+  if (state_.phase_.load() == Phase::drained) return true;
+  const net::Gateway& gateway = state_.gateway_;
+  const Monotonic now = state_.clock_.now();
+  turns_.resize(gateway.shards(), Turn{0, now});
   bool all = true;
-  for (std::uint32_t i = 0; i < gateway_.shards(); ++i) {
-    const std::uint64_t turns = gateway_.probe(i).loop_turns.get();
+  for (std::uint32_t i = 0; i < gateway.shards(); ++i) {
+    const std::uint64_t turns = gateway.probe(i).loop_turns.get();
     if (turns != turns_[i].turns) turns_[i] = {turns, now};
     // Looked at seldom, a shard is given the benefit of the doubt: it counts from
     // the last look.

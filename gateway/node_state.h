@@ -18,7 +18,8 @@ namespace fieldgate {
 // Thread: any, except where noted.
 class NodeState final : public NodeStatus {
  public:
-  enum class Phase : std::uint8_t { starting, running, draining };
+  // drained: the shards have stopped.
+  enum class Phase : std::uint8_t { starting, running, draining, drained };
 
   NodeState(NodeInfo info, const net::Gateway& gateway, const uplink::UplinkLog& uplink, const Clock& clock)
       : info_(std::move(info)), gateway_(gateway), uplink_(uplink), clock_(clock) {}
@@ -35,21 +36,28 @@ class NodeState final : public NodeStatus {
   std::vector<LaneStatus> lanes() const override { return uplink_.lanes(); }
   Overview overview() const override;
 
-  // Whether every shard has turned over within the last 10 s. One thread.
-  bool alive();
+  // Whether every shard has turned over within the last 10 s, or need not any more.
+  // Thread: the one that asks, each with a pulse of its own.
+  class Pulse {
+   public:
+    explicit Pulse(const NodeState& state) : state_(state) {}
+    bool beats();
 
- private:
-  struct Turn {
-    std::uint64_t turns = 0;
-    Monotonic seen;
+   private:
+    struct Turn {
+      std::uint64_t turns = 0;
+      Monotonic seen;
+    };
+    const NodeState& state_;
+    std::vector<Turn> turns_;
   };
 
+ private:
   NodeInfo info_;
   const net::Gateway& gateway_;
   const uplink::UplinkLog& uplink_;
   const Clock& clock_;
   std::atomic<Phase> phase_{Phase::starting};
-  std::vector<Turn> turns_;
 };
 
 }  // namespace fieldgate

@@ -3,17 +3,25 @@
 
 #include "adapters/http/admin_server.h"
 #include "adapters/http/api_server.h"
+#include "adapters/http/peer_detail.h"
 #include "adapters/identity/device_authenticator.h"
 #include "adapters/log/process_log.h"
 #include "adapters/prometheus/exporter.h"
 #include "adapters/wire/protobuf_wire.h"
+#include "gateway/config/binder.h"
+#include "gateway/config/environment.h"
 #include "gateway/config/print.h"
 #include "gateway/control_part.h"
 #include "gateway/net/epoch_source.h"
 #include "gateway/net/gateway.h"
 #include "gateway/node_state.h"
 #include "gateway/northbound_part.h"
-#include "gateway/ports/live_tap.h"
+#include "gateway/process/drain.h"
+#include "gateway/process/drain_door.h"
+#include "gateway/process/file_watch.h"
+#include "gateway/process/relays.h"
+#include "gateway/process/service_manager.h"
+#include "gateway/process/watermarks.h"
 
 #include <openssl/rand.h>
 #include <unistd.h>
@@ -33,7 +41,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds k_poll{50};
 constexpr std::chrono::seconds k_tick{1};
 constexpr milliseconds k_farewell_max{2'000};
 
@@ -58,42 +65,16 @@ Result<std::string> node_name(const Settings& settings) {
   return make_error(Errc::invalid_argument, "the host name '" + name + "' cannot serve as node name: set node.name");
 }
 
-// The gateway is made before those it tells about devices, for they ask the gateway.
-class FleetRelay final : public FleetSink {
- public:
-  // Before the gateway is opened.
-  void connect(FleetSink& to) { to_.push_back(&to); }
-  void changed(std::vector<DeviceSummary> devices) override { pass(std::move(devices), &FleetSink::changed); }
-  void seen(std::vector<SeenUpdate> updates) override { pass(std::move(updates), &FleetSink::seen); }
-
- private:
-  template <class T>
-  void pass(std::vector<T> news, void (FleetSink::*tell)(std::vector<T>)) {
-    for (std::size_t i = 0; i + 1 < to_.size(); ++i) (to_[i]->*tell)(news);
-    if (!to_.empty()) (to_.back()->*tell)(std::move(news));
-  }
-
-  std::vector<FleetSink*> to_;
-};
-
-// The same for those who watch devices live.
-class TapRelay final : public LiveTap {
- public:
-  void connect(LiveTap& to) { to_ = &to; }
-  void tapped(TappedRecord record) override {
-    if (to_ != nullptr) to_->tapped(std::move(record));
-  }
-
- private:
-  LiveTap* to_ = nullptr;
-};
-
 // The process: made once, run once. Members are destroyed in reverse, so each
 // stands above those that borrow it.
 class Process {
  public:
-  Process(Settings settings, std::function<Result<Settings>()> reload)
-      : settings_(std::move(settings)), reload_(std::move(reload)), log_(make_log(settings_.log)) {}
+  Process(Settings settings, std::string config_path, std::function<Result<Settings>()> reload)
+      : settings_(std::move(settings)),
+        limits_(settings_.limits),
+        config_path_(std::move(config_path)),
+        reload_(std::move(reload)),
+        log_(make_log(settings_.log)) {}
 
   int run();
 
@@ -109,32 +90,25 @@ class Process {
   void wait_signal();
   void on_signal(int number);
   void reload();
-  void drain();
-  void poll_drain();
-  void flush_uplink();
-  bool lanes_may_take_more() const;
+  void watch_files(const Settings& settings);
+  void look_at_resources();
+  void begin_drain(std::string_view asked_by);
+  void drained();
+  void end();
   void account_for_the_rest();
   void finish();
-  milliseconds until(Monotonic deadline) const {
-    return std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(deadline - clock_.now()));
-  }
-  template <class F>
-  void later(F f) {
-    timer_.expires_after(k_poll);
-    timer_.async_wait([f](error_code ec) {
-      if (!ec) f();
-    });
-  }
 
   Settings settings_;
+  LimitSettings limits_;  // as reloaded last
+  std::string config_path_;
   std::function<Result<Settings>()> reload_;
   SystemClock clock_;
   // Above all that takes time to end: a signal meanwhile must not end the process.
   boost::asio::io_context io_{1};
   boost::asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
   std::unique_ptr<ProcessLog> log_;
-  boost::asio::steady_timer timer_{io_};
   boost::asio::steady_timer tick_timer_{io_};
+  ServiceManager manager_{config::process_environment(), ::getpid()};
   std::unique_ptr<net::EpochSource> epochs_;
   std::unique_ptr<DeviceAuthenticator> authenticator_;
   std::unique_ptr<wire::ProtobufWire> wire_;
@@ -149,8 +123,12 @@ class Process {
   std::unique_ptr<http::ApiServer> api_;
   std::unique_ptr<metrics::Exporter> exporter_;
   std::unique_ptr<http::AdminServer> admin_;
-  Monotonic drain_end_;
-  bool draining_ = false;
+  std::unique_ptr<NodeState::Pulse> pulse_;
+  std::unique_ptr<Drain> drain_;
+  std::unique_ptr<DrainDoor> drain_door_;
+  std::unique_ptr<FileWatch> files_;
+  Watermarks watermarks_;
+  bool stop_asked_ = false;
   std::int64_t old_list_told_ = 0;  // the nextUpdate that was warned of last
   bool durable_ = false;            // the spool outlives the process
   int status_ = 0;
@@ -227,8 +205,17 @@ void Process::build_servers(NodeInfo info) {
   }
   exporter_ = std::make_unique<metrics::Exporter>(sources());
   admin_ = std::make_unique<http::AdminServer>(
-      settings_.admin, *state_, [this] { return exporter_->text(); }, [this] { return state_->alive(); }, clock_,
-      *log_);
+      settings_.admin, *state_, [this] { return exporter_->text(); },
+      [pulse = NodeState::Pulse(*state_)]() mutable { return pulse.beats(); }, clock_, *log_);
+  pulse_ = std::make_unique<NodeState::Pulse>(*state_);
+  drain_ = std::make_unique<Drain>(io_, settings_.node, durable_,
+                                   Drain::Parts{*gateway_, *uplink_, *state_, clock_, *log_}, [this] { drained(); });
+  drain_door_ = std::make_unique<DrainDoor>(
+      io_, *log_,
+      [this] {
+        if (!drain_->begun()) begin_drain("fieldgate drain");
+      },
+      [this] { return drain_->progress(); });
 }
 
 metrics::Sources Process::sources() {
@@ -236,6 +223,7 @@ metrics::Sources Process::sources() {
   for (std::uint32_t i = 0; i < gateway_->shards(); ++i) from.shards.push_back(&gateway_->probe(i));
   northbound_->describe_to(from);
   if (api_) from.http = &http_probe_;
+  if (control_) from.commands = &control_->command_probe();
   from.status = state_.get();
   from.certificates = [this]() -> std::vector<metrics::CertificateExpiry> {
     std::vector<metrics::CertificateExpiry> known;
@@ -276,6 +264,16 @@ Result<void> Process::open() {
     if (!port) return port.error();
     api_port = *port;
   }
+  if (const auto door = drain_door_->open(settings_.node.state_dir); !door) {
+    log_->warn("no_drain_requests", {{"error", door.error().detail}, {"hint", "SIGTERM drains as well"}});
+  }
+  if (settings_.node.reload_on_change) {
+    files_ = std::make_unique<FileWatch>(io_, *log_, FileWatch::Pace{}, [this] {
+      log_->info("files_changed");
+      reload();
+    });
+    watch_files(settings_);
+  }
   gateway_->accept();
   state_->enter(NodeState::Phase::running);
   if (!settings_.devices.tls.enabled) {
@@ -304,6 +302,7 @@ int Process::run() {
   }
   wait_signal();
   tick();
+  manager_.ready();
   io_.run();
   return status_;
 }
@@ -321,13 +320,28 @@ void Process::warn_of_an_old_list() {
 void Process::tick() {
   uplink_->tick();
   warn_of_an_old_list();
+  look_at_resources();
+  if (pulse_->beats()) manager_.alive();
   tick_timer_.expires_after(k_tick);
   tick_timer_.async_wait([this](error_code ec) {
     if (!ec) tick();
   });
 }
 
-// --- signals
+// The memory and the descriptors that are left decide whether anybody is let in.
+void Process::look_at_resources() {
+  watermarks_.look(resource_use(), limits_);
+  const Pressure now = watermarks_.memory()        ? Pressure::memory
+                       : watermarks_.descriptors() ? Pressure::descriptors
+                                                   : Pressure::none;
+  if (now == gateway_->pressure()) return;
+  gateway_->set_pressure(now);
+  if (now == Pressure::none) return log_->info("admission_resumed");
+  log_->warn("admission_paused", {{"why", now == Pressure::memory ? "memory" : "descriptors"},
+                                  {"hint", "who is connected stays; /readyz says which limit it is"}});
+}
+
+// --- signals, changed files, requests
 
 void Process::wait_signal() {
   signals_.async_wait([this](error_code ec, int number) {
@@ -340,21 +354,33 @@ void Process::wait_signal() {
 
 void Process::on_signal(int number) {
   if (number == SIGHUP) {
-    if (!draining_) reload();
-  } else if (!draining_) {
-    log_->info("draining", {{"signal", number}, {"period_s", settings_.node.drain_period.count()}});
-    drain();
-  } else {
-    log_->warn("drain_cut_short", {{"signal", number}});
-    drain_end_ = clock_.now();
+    if (drain_->begun()) return;
+    if (files_) files_->seen();
+    return reload();
   }
+  const bool again = std::exchange(stop_asked_, true);
+  if (drain_->over()) return end();
+  if (!drain_->begun()) return begin_drain(number == SIGINT ? "SIGINT" : "SIGTERM");
+  if (!again) return;  // another one has begun it
+  log_->warn("drain_cut_short", {{"signal", number}});
+  drain_->cut_short();
+}
+
+void Process::watch_files(const Settings& settings) {
+  if (!files_) return;
+  std::vector<std::string> files = config::named_files(settings_);
+  const std::vector<std::string> more = config::named_files(settings);
+  files.insert(files.end(), more.begin(), more.end());
+  files.push_back(config_path_);
+  files_->watch(std::move(files));
 }
 
 void Process::reload() {
+  manager_.reloading();
   const auto fresh = reload_();
   if (!fresh) {
     log_->error("reload_refused", {{"error", fresh.error().detail}, {"hint", "nothing was changed"}});
-    return;
+    return manager_.ready();
   }
   bool failed = false;
   const auto note = [&](std::string_view what, const Result<void>& result) {
@@ -366,6 +392,8 @@ void Process::reload() {
     if (!change.taken_over) log_->warn("reload_needs_restart", {{"key", change.path}});
   }
   log_->set_level(fresh->log.level);
+  limits_ = fresh->limits;
+  watch_files(*fresh);
   // Before the gateway, which then looks at every session anew.
   note("tokens", authenticator_->reload(settings_.tokens));
   if (api_) note("api", api_->reload());
@@ -373,44 +401,35 @@ void Process::reload() {
   taken.devices.tls = settings_.devices.tls;
   note("devices", gateway_->reload(taken));
   if (!failed) log_->info("reloaded");
+  manager_.ready();
 }
 
 // --- drain: devices first, then what they sent, then the farewells, then the spool
 
-void Process::drain() {
-  draining_ = true;
-  state_->enter(NodeState::Phase::draining);
-  drain_end_ = clock_.now() + settings_.node.drain_period;
-  // Goodbyes take half of the period; the rest is for closing and flushing.
-  gateway_->drain(std::chrono::duration_cast<milliseconds>(settings_.node.drain_period) / 2);
-  poll_drain();
+void Process::begin_drain(std::string_view asked_by) {
+  log_->info("draining", {{"asked_by", asked_by},
+                          {"delay_s", settings_.node.drain_delay.count()},
+                          {"period_s", settings_.node.drain_period.count()}});
+  if (files_) files_->stop();
+  if (stop_asked_) manager_.stopping(drain_->patience() + 2 * k_farewell_max);
+  manager_.status("draining");
+  drain_->begin();
 }
 
-void Process::poll_drain() {
-  if (gateway_->connections() > 0 && until(drain_end_) > settings_.node.drain_period / 4) {
-    return later([this] { poll_drain(); });
-  }
-  gateway_->stop();
-  flush_uplink();
+// Asked for by `fieldgate drain`, it goes on without devices until it is told to stop: who
+// asked hears that it is drained, and decides what comes next.
+void Process::drained() {
+  if (stop_asked_) return end();
+  log_->info("drained", {{"hint", "no device is here any more, and none is let in; SIGTERM ends the process"}});
+  manager_.status("drained");
 }
 
-// With a spool on disk nothing need be waited for, but whatever the lanes can still
-// take need not wait for the next start.
-void Process::flush_uplink() {
-  if (uplink_->pending() > 0 && until(drain_end_) > milliseconds(0) && lanes_may_take_more()) {
-    return later([this] { flush_uplink(); });
-  }
+void Process::end() {
   finish();
   account_for_the_rest();
   log_->info("stopped", {{"status", status_}});
   tick_timer_.cancel();
   signals_.cancel();
-}
-
-bool Process::lanes_may_take_more() const {
-  if (!durable_) return true;
-  const auto lanes = uplink_->lanes();
-  return std::ranges::any_of(lanes, [](const LaneStatus& lane) { return !lane.held && lane.pending_records > 0; });
 }
 
 // Once the spool is closed: what is in it survives, and what is neither there nor
@@ -435,6 +454,8 @@ void Process::account_for_the_rest() {
 }
 
 void Process::finish() {
+  if (drain_door_) drain_door_->close();
+  if (files_) files_->stop();
   if (api_) api_->stop();
   if (gateway_) gateway_->stop();
   if (uplink_ != nullptr) uplink_->stop(k_farewell_max);
@@ -445,10 +466,9 @@ void Process::finish() {
 }  // namespace
 
 int serve(Settings settings, const std::string& config_path, std::function<Result<Settings>()> reload) {
-  static_cast<void>(config_path);
   // A peer that has gone is an error of that write, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
-  return Process(std::move(settings), std::move(reload)).run();
+  return Process(std::move(settings), config_path, std::move(reload)).run();
 }
 
 }  // namespace fieldgate

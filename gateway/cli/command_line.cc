@@ -3,6 +3,7 @@
 
 #include "gateway/cli/device_command.h"
 #include "gateway/cli/load.h"
+#include "gateway/cli/process_command.h"
 #include "gateway/cli/token_command.h"
 #include "gateway/config/print.h"
 
@@ -25,10 +26,11 @@ constexpr const char* k_about =
 
 constexpr const char* k_exit_statuses =
     "Exit status: 0 done; 1 check-config found problems, serve ended with records that were neither\n"
-    "forwarded nor on disk, or device was refused what it asked for; 64 wrong command line; 66 a\n"
-    "file (the configuration, a key) cannot be read; 69 serve could not start, or device cannot\n"
-    "reach the API; 70 a bug; 73 a file cannot be written; 77 the API does not allow it; 78 the\n"
-    "configuration has problems.";
+    "forwarded nor on disk, drain was not done in time, the gateway is not in health, or device was\n"
+    "refused what it asked for; 64 wrong command line; 66 a file (the configuration, a key) cannot be\n"
+    "read; 69 serve could not start, drain and health found no gateway, or device cannot reach the\n"
+    "API; 70 a bug; 73 a file cannot be written; 77 the API does not allow it; 78 the configuration\n"
+    "has problems.";
 
 class CommandLine {
  public:
@@ -42,6 +44,9 @@ class CommandLine {
                         &CommandLine::check_config));
     with_config(command("print-config", "Print the configuration as it takes effect, secrets as ***",
                         &CommandLine::print_config));
+    with_drain_options(
+        command("drain", "Have the running gateway send its devices away, and wait until it has", &CommandLine::drain));
+    with_health_options(command("health", "Ask the running gateway whether it is well", &CommandLine::health));
     command("config-schema", "Print the JSON Schema of the configuration", &CommandLine::config_schema);
     command("config-sample", "Print a configuration with every key at its default, commented",
             &CommandLine::config_sample);
@@ -124,6 +129,23 @@ class CommandLine {
         ->type_name("FILE");
   }
 
+  void with_drain_options(CLI::App& command) {
+    with_config(command);
+    command.add_option("--state-dir", drain_.state_dir, "Its state folder, instead of a configuration")
+        ->type_name("DIR");
+    command
+        .add_option("--timeout", drain_.timeout,
+                    "How long to wait: 90s, 5m; else its drain_delay, drain_period and 10s")
+        ->type_name("TIME");
+  }
+
+  void with_health_options(CLI::App& command) {
+    with_config(command);
+    command.add_flag("--ready", health_.ready, "Ask whether it takes new devices, not only whether it lives");
+    command.add_option("--admin", health_.admin, "Its admin listener, http://HOST:PORT, instead of a configuration")
+        ->type_name("URL");
+  }
+
   // Says why not, and sets `status_`, if there is none.
   std::optional<config::Bound> load() {
     if (config_path_.empty()) {
@@ -197,6 +219,24 @@ class CommandLine {
     return k_exit_ok;
   }
 
+  int drain() {
+    if (drain_.state_dir.empty()) {
+      const auto settings = load_settings();
+      if (!settings) return status_;
+      drain_.from(*settings);
+    }
+    return run_drain(drain_, context_);
+  }
+
+  int health() {
+    if (health_.admin.empty()) {
+      const auto settings = load_settings();
+      if (!settings) return status_;
+      health_.from(*settings);
+    }
+    return run_health(health_, context_);
+  }
+
   int config_schema() { return print(config::json_schema()); }
   int config_sample() { return print(config::sample_yaml()); }
   int config_reference() { return print(config::reference_markdown()); }
@@ -211,8 +251,9 @@ class CommandLine {
   const ServeFunction& serve_;
   CLI::App app_{k_about};
   std::string help_;
-  std::vector<std::string> commands_;
   std::string config_path_;
+  DrainRequest drain_;
+  HealthRequest health_;
   std::function<int()> chosen_;
   const TokenCommand::Choose choose_ = [this](std::function<int()> chosen) { chosen_ = std::move(chosen); };
   std::optional<TokenCommand> token_;

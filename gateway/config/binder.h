@@ -50,4 +50,7 @@ Bound bind(Entry written, const Environment& environment);
 // this process can read.
 std::vector<Problem> check_files(const Settings& settings, const Places& places);
 
+// The files that `settings` name, as written.
+std::vector<std::string> named_files(const Settings& settings);
+
 }  // namespace fieldgate::config

@@ -44,6 +44,7 @@ class Checker {
     listeners();
     device_tls();
     session();
+    watermarks();
     uplink();
     for (std::size_t i = 0; i < s_.mqtt.size(); ++i) broker(s_.mqtt[i], "mqtt[" + std::to_string(i) + "]");
     for (std::size_t i = 0; i < s_.webhooks.size(); ++i) webhook(s_.webhooks[i], "webhooks[" + std::to_string(i) + "]");
@@ -139,6 +140,16 @@ class Checker {
     if (session.ack_every_frames > session.credit_frames) {
       warning("session.ack_every_frames", "is above session.credit_frames: a busy device waits for session.ack_every",
               {"session.credit_frames"});
+    }
+  }
+
+  void watermarks() {
+    const LimitSettings& limits = s_.limits;
+    if (limits.memory_low > limits.memory_high) {
+      error("limits.memory_low", "must not be above limits.memory_high", {"limits.memory_high"});
+    }
+    if (limits.descriptors_low > limits.descriptors_high) {
+      error("limits.descriptors_low", "must not be above limits.descriptors_high", {"limits.descriptors_high"});
     }
   }
 

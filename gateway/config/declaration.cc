@@ -33,10 +33,23 @@ void describe(Visitor& v, NodeSettings& s) {
   v.value({"state_dir", "Folder for what must survive a restart, such as the boot generation. It must be writable."},
           Text(s.state_dir, 4'096, must_be_absolute_path));
   v.value({"shards", "Threads that carry device connections. 0: one per core."}, Number(s.shards, 0, 256));
+  v.value({"drain_delay",
+           "At shutdown, how long devices are still let in and served while /readyz says no already, so that load "
+           "balancers look elsewhere first."},
+          Duration(s.drain_delay, seconds(0), hours(1)));
   v.value({"drain_period",
-           "How long the Goodbyes to the devices are spread at shutdown. Keep it well below the supervisor's grace "
-           "period."},
+           "Then: the Goodbyes to the devices are spread over the first half of this time, the rest is for closing and "
+           "for what they sent. Keep drain_delay and drain_period together well below the supervisor's grace period."},
           Duration(s.drain_period, seconds(0), hours(1)));
+  v.value(
+      {"drain_rate",
+       "Goodbyes per second, what the other nodes can admit; but no slower than that half of drain_period asks for. "
+       "0: spread evenly over it."},
+      Number(s.drain_rate, 0, 1'000'000));
+  v.value({"reload_on_change",
+           "Reload, as on SIGHUP, when the configuration file or a file that it names has changed or been replaced, as "
+           "Kubernetes does with mounted Secrets and ConfigMaps."},
+          Flag(s.reload_on_change));
 }
 
 void describe(Visitor& v, LogSettings& s) {
@@ -86,6 +99,11 @@ void describe(Visitor& v, DeviceListenerSettings& s) {
            "Origins whose browsers may connect as devices. Empty: a request with an Origin header is refused.",
            Reload::value},
           TextList(s.allowed_origins, 64, must_be_origin));
+  v.texts({"proxy_trusted",
+           "Networks such as 10.0.0.0/8 of load balancers that speak PROXY protocol version 2: a connection from there "
+           "must begin with it, and its address counts; from anywhere else it must not. Empty: nobody may.",
+           Reload::value},
+          TextList(s.proxy_trusted, 64, must_be_network));
   v.enter({"tls", "TLS towards devices."});
   describe(v, s.tls);
   v.leave();
@@ -134,6 +152,11 @@ void describe(Visitor& v, SessionSettings& s) {
           Size(s.outbox_bytes_max, 1 * k_kib, 64 * k_mib));
   v.value({"last_values_bytes_max", "Memory for the last values of one device's metrics. 0: keep none.", Reload::value},
           Size(s.last_values_bytes_max, 0, 1 * k_mib));
+  v.value(
+      {"age_max",
+       "A connection that old is sent away with a Goodbye, to connect anew at once: so new nodes get their share of "
+       "the fleet. Up to a fifth sooner or later, so that not all go at once. 0s: never."},
+      Duration(s.age_max, seconds(0), hours(24 * 14)));
   v.value({"inactive_after", "A connected device without data for this long is listed as inactive."},
           Duration(s.inactive_after, seconds(1), hours(24 * 30)));
   v.enter({"deadlines", "How long each phase of a connection may take."});
@@ -169,6 +192,23 @@ void describe(Visitor& v, LimitSettings& s) {
           Number(s.handshakes_per_second, 1, 100'000));
   v.value({"takeovers_per_minute", "How often one device id may move to a newer connection."},
           Number(s.takeovers_per_minute, 1, 10'000));
+  v.value({"memory_bytes_max",
+           "Memory of this process that the two watermarks below are a share of. 0: what its control group may use; "
+           "where that has no limit, memory is not watched.",
+           Reload::value},
+          Size(s.memory_bytes_max, 0, 1'024 * k_gib));
+  v.value({"memory_high", "Percent of memory in use, above which no device is let in. 100: never.", Reload::value},
+          Number(s.memory_high, 10, 100));
+  v.value({"memory_low", "Percent of memory in use, at which devices are let in again.", Reload::value},
+          Number(s.memory_low, 1, 100));
+  v.value({"descriptors_high",
+           "Percent of the file descriptors in use (`ulimit -n`), above which no device is let in. 100: when there is "
+           "none left.",
+           Reload::value},
+          Number(s.descriptors_high, 10, 100));
+  v.value(
+      {"descriptors_low", "Percent of the file descriptors in use, at which devices are let in again.", Reload::value},
+      Number(s.descriptors_low, 1, 100));
 }
 
 void describe(Visitor& v, SpoolSettings& s) {
@@ -275,6 +315,10 @@ void describe_lane(Visitor& v, MqttLaneSettings& s) {
   v.value({"will_delay", "How long the broker waits before it announces this node's loss."},
           Duration(s.will_delay, seconds(0), hours(1)));
   v.value({"presence_retained", "Keep each device's presence as a retained message."}, Flag(s.presence_retained));
+  v.value({"inbox",
+           "With a PostgreSQL store: messages between the nodes may go over this broker. The first lane that allows it "
+           "carries them."},
+          Flag(s.inbox));
   v.value({"commands", "Take commands from this broker, as MQTT 5 requests to PREFIX/devices/DEVICE/commands/NAME."},
           Flag(s.commands));
   v.texts({"response_topics",

@@ -49,4 +49,22 @@ std::vector<Problem> check_files(const Settings& settings, const Places& places)
   return problems;
 }
 
+std::vector<std::string> named_files(const Settings& settings) {
+  class Collector final : public FlatVisitor {
+   public:
+    Collector() : FlatVisitor(Lists::elements) {}
+    std::vector<std::string> files;
+
+   private:
+    void on_value(const std::string& /*path*/, const Key& /*key*/, Value& value) override {
+      if (value.info().shape == Shape::file && !value.show().empty()) files.push_back(value.show());
+    }
+    void on_texts(const std::string& /*path*/, const Key& /*key*/, TextList& /*texts*/) override {}
+  };
+  Settings copy = settings;
+  Collector collector;
+  describe(collector, copy);
+  return std::move(collector.files);
+}
+
 }  // namespace fieldgate::config

@@ -17,7 +17,9 @@ enum class EndReason : std::uint8_t {
   sessions_max,          // all session slots in use
   address_sessions_max,  // this address has its share
   handshakes_max,        // too many handshakes at once
-  descriptors,           // out of file descriptors
+  descriptors,           // out of file descriptors, or nearly
+  memory,                // too much memory in use
+  proxy_protocol,        // no PROXY header, or not a sound one, from a trusted balancer
   tls_timeout,           // TLS not done in time
   tls_failed,            // TLS alert or garbage
   certificate_rejected,  // client certificate missing or not trusted
@@ -57,6 +59,7 @@ enum class EndReason : std::uint8_t {
   taken_over,
   kicked,
   drain,
+  age_max,  // connected for long enough: to spread the fleet
   internal,
   // The device's doing.
   bye,            // Bye, or Close 1000 / 1001

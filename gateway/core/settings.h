@@ -47,6 +47,9 @@ struct DeviceListenerSettings {
   // Browsers' origins that may connect as devices; empty: every request with an
   // Origin header is refused.
   std::vector<std::string> allowed_origins;
+  // Networks, as CIDR, of balancers that say by PROXY protocol version 2 whom they speak
+  // for: their connections must begin with it, all others must not. Empty: nobody's.
+  std::vector<std::string> proxy_trusted;
 };
 
 // How long each phase of a connection may take.
@@ -69,6 +72,8 @@ struct SessionSettings {
   std::uint64_t outbox_bytes_max = 65'536;
   // The retained last values of one device, in bytes of memory.
   std::uint32_t last_values_bytes_max = 4'096;
+  // A connection that old is sent away to reconnect, give or take a fifth; 0: none is.
+  seconds age_max{0};
   // Connected, but no data for this long: listed as inactive.
   seconds inactive_after{300};
 };
@@ -89,6 +94,14 @@ struct LimitSettings {
   std::uint32_t handshakes_max = 512;          // at once
   std::uint32_t handshakes_per_second = 1'000;
   std::uint32_t takeovers_per_minute = 12;  // per device id
+  // Watermarks in percent. Above the high one no device is let in, until the use is at or
+  // below the low one. Memory is what is resident, of memory_bytes_max (0: of what the
+  // cgroup allows; without such a limit, none).
+  std::uint64_t memory_bytes_max = 0;
+  std::uint32_t memory_high = 90;
+  std::uint32_t memory_low = 80;
+  std::uint32_t descriptors_high = 95;
+  std::uint32_t descriptors_low = 90;
 };
 
 enum class JwtAlgorithm : std::uint8_t { rs256, es256, eddsa };
@@ -234,6 +247,9 @@ struct MqttLaneSettings {
   // Topic filters that a Response Topic must match, outside the prefix.
   std::vector<std::string> response_topics;
   bool presence_retained = true;
+  // Messages between nodes on PREFIX/nodes/NODE/inbox. With StoreKind::postgres the first
+  // lane that allows it carries them.
+  bool inbox = true;
   std::vector<RouteSettings>
       routes;  // empty: telemetry, state, opaque and command_reply in batches, the rest per device
 };
@@ -325,7 +341,12 @@ struct NodeSettings {
   std::string name;  // empty: the host name
   std::string state_dir = "/var/lib/fieldgate";
   std::uint32_t shards = 0;  // 0: one per core
-  seconds drain_period{20};
+  // A drain: not ready at once, but serving for this long, so that balancers notice.
+  seconds drain_delay{0};
+  seconds drain_period{20};      // then: Goodbyes in the first half of it
+  std::uint32_t drain_rate = 0;  // Goodbyes per second; 0: spread over that half
+  // Reload when the configuration file, or one that it names, has changed.
+  bool reload_on_change = true;
 };
 
 struct Settings {

@@ -242,9 +242,17 @@ std::uint32_t DeviceSession::due_ms(std::uint32_t now) const {
       if (throttle_pending_) due = std::min(due, remaining(throttle_since_, heartbeat_ms_ * 3 / 2, now));
       due = std::min(due, remaining(credential_asked_, k_credential_ms, now));
       if (credential_expires_unix_ms_ != 0) due = std::min(due, credential_left_ms());
+      if (config.session.age_max > seconds(0)) due = std::min(due, age_left_ms(now));
       break;
   }
   return now + static_cast<std::uint32_t>(std::max(due, std::int32_t{0}));
+}
+
+// A fifth less or more than age_max, for each connection its own.
+std::int32_t DeviceSession::age_left_ms(std::uint32_t now) const {
+  const std::uint64_t age_max = to_ms(shard_.config().session.age_max);
+  const std::uint64_t mixed = ((std::uint64_t{ref_.generation} << 32 | ref_.slot) ^ accepted_) * 0x9E3779B97F4A7C15U;
+  return remaining(accepted_, static_cast<std::uint32_t>(age_max * (800 + (mixed >> 32) % 401) / 1'000), now);
 }
 
 void DeviceSession::refile() { shard_.file_deadline(*this, due_ms(shard_.now_ms())); }

@@ -23,7 +23,7 @@ Gateway::Gateway(const Settings& settings, GatewayIdentity identity, std::unique
     : settings_(settings), identity_(std::move(identity)), tls_(std::move(tls)) {
   if (settings_.node.shards == 0) settings_.node.shards = std::max(1U, std::thread::hardware_concurrency());
   const SessionConfigPtr config = config_from(settings_);
-  const ShardEnv env{std::move(ports), addresses_, connections_};
+  const ShardEnv env{std::move(ports), addresses_, connections_, &pressure_};
   std::vector<Shard*> all;
   for (std::uint32_t i = 0; i < settings_.node.shards; ++i) {
     shards_.push_back(std::make_unique<Shard>(i, env, config));
@@ -40,7 +40,11 @@ SessionConfigPtr Gateway::config_from(const Settings& settings) const {
   config->limits = settings.limits;
   // What the decoders were made with holds until a restart.
   config->limits.frame_bytes_max = settings_.limits.frame_bytes_max;
+  // Or a reload that turns it on would send all who are older away at once.
+  config->session.age_max = settings_.session.age_max;
   config->allowed_origins = settings.devices.allowed_origins;
+  // The configuration has been checked; of one that has not, nobody is trusted.
+  if (auto trusted = NetworkSet::parse(settings.devices.proxy_trusted)) config->proxy_trusted = std::move(*trusted);
   if (tls_) config->tls = tls_->current();
   config->node = identity_.node;
   config->boot_id = identity_.boot_id;
@@ -92,7 +96,11 @@ Result<void> Gateway::reload(const Settings& settings) {
   return {};
 }
 
-void Gateway::drain(std::chrono::milliseconds period) {
+void Gateway::drain(std::chrono::milliseconds period, std::uint32_t rate) {
+  if (rate > 0) {
+    const std::uint64_t at_rate = std::uint64_t{connections()} * 1'000 / rate;
+    period = std::min(period, std::chrono::milliseconds(at_rate));
+  }
   for (const auto& shard : shards_) shard->post([s = shard.get(), period] { s->drain(period); });
 }
 

@@ -23,6 +23,7 @@ using boost::asio::ip::tcp;
 constexpr int k_accepts_per_turn = 64;
 constexpr std::chrono::milliseconds k_budget_pause{10};
 constexpr std::chrono::milliseconds k_descriptor_pause{500};
+constexpr std::chrono::milliseconds k_pressure_pause{100};
 
 Result<tcp::endpoint> resolve(const Endpoint& endpoint) {
   error_code ec;
@@ -65,7 +66,13 @@ Result<void> check_unused(const Endpoint& endpoint) {
 }
 
 Listener::Listener(Shard& shard)
-    : shard_(shard), acceptor_(shard.io()), resume_(shard.io()), budget_(shard.now_ms(), 1.0) {}
+    : shard_(shard),
+      acceptor_(shard.io()),
+      resume_(shard.io()),
+      budget_(shard.now_ms(), 1.0),
+      door_(
+          shard.io(), shard.probe().handshakes, [this](int fd, const tcp::endpoint& device) { let_in(fd, device); },
+          [this](int fd, const tcp::endpoint& peer, std::string_view why) { refuse_proxied(fd, peer, why); }) {}
 
 Result<std::uint16_t> Listener::open(const Endpoint& endpoint) {
   auto where = resolve(endpoint);
@@ -93,6 +100,7 @@ void Listener::close() {
   error_code ignored;
   acceptor_.close(ignored);
   resume_.cancel();
+  door_.close();
 }
 
 void Listener::wait() {
@@ -101,7 +109,21 @@ void Listener::wait() {
   });
 }
 
+std::optional<EndReason> Listener::pressure() const {
+  const auto* const now = shard_.env().pressure;
+  switch (now != nullptr ? now->load(std::memory_order_relaxed) : Pressure::none) {
+    case Pressure::none: break;
+    case Pressure::memory: return EndReason::memory;
+    case Pressure::descriptors: return EndReason::descriptors;
+  }
+  return std::nullopt;
+}
+
 void Listener::accept_ready() {
+  if (const auto reason = pressure()) {
+    shed(*reason, 0);
+    return pause(k_pressure_pause);
+  }
   const LimitSettings& limits = shard_.config().limits;
   const double rate = static_cast<double>(limits.handshakes_per_second) / shard_.config().shards;
   const double burst = std::max(1.0, rate / 20.0);  // 50 ms worth
@@ -133,27 +155,43 @@ void Listener::accept_ready() {
     shard_.probe().accepts.add();
     tcp::endpoint peer;
     std::memcpy(peer.data(), &from, std::min<std::size_t>(length, peer.capacity()));
-    if (admit(fd, peer)) shard_.adopt(fd, peer);
+    admit(fd, peer);
   }
   wait();
 }
 
-bool Listener::admit(int fd, const tcp::endpoint& peer) {
-  const LimitSettings& limits = shard_.config().limits;
-  ShardEnv& env = shard_.env();
-  if (env.connections.fetch_add(1, std::memory_order_relaxed) >= limits.sessions_max) {
-    env.connections.fetch_sub(1, std::memory_order_relaxed);
-    reset(fd, EndReason::sessions_max);
-    return false;
-  }
-  if (!env.addresses.enter(peer.address(), limits.sessions_per_address_max)) {
-    env.connections.fetch_sub(1, std::memory_order_relaxed);
-    reset(fd, EndReason::address_sessions_max);
-    return false;
+void Listener::admit(int fd, const tcp::endpoint& peer) {
+  const SessionConfig& config = shard_.config();
+  if (shard_.env().connections.fetch_add(1, std::memory_order_relaxed) >= config.limits.sessions_max) {
+    return turn_away(fd, EndReason::sessions_max);
   }
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  return true;
+  if (config.proxy_trusted.contains(peer.address())) {
+    return door_.take(fd, peer, config.session.deadlines.tls);
+  }
+  let_in(fd, peer);
+}
+
+void Listener::let_in(int fd, const tcp::endpoint& device) {
+  if (!shard_.env().addresses.enter(device.address(), shard_.config().limits.sessions_per_address_max)) {
+    return turn_away(fd, EndReason::address_sessions_max);
+  }
+  shard_.adopt(fd, device);
+}
+
+void Listener::turn_away(int fd, EndReason reason) {
+  shard_.env().connections.fetch_sub(1, std::memory_order_relaxed);
+  reset(fd, reason);
+}
+
+void Listener::refuse_proxied(int fd, const tcp::endpoint& peer, std::string_view why) {
+  shard_.env().log.warn(
+      "proxied_connection_refused",
+      {{"balancer", peer.address().to_string()},
+       {"why", why},
+       {"hint", "devices.proxy_trusted names the balancers that send PROXY protocol version 2, and no others"}});
+  turn_away(fd, EndReason::proxy_protocol);
 }
 
 void Listener::reset(int fd, EndReason reason) {
@@ -162,12 +200,15 @@ void Listener::reset(int fd, EndReason reason) {
 }
 
 void Listener::shed_overflow(EndReason reason) {
+  shed(reason, std::max<std::uint32_t>(
+                   16, shard_.config().limits.handshakes_per_second * k_queue_seconds / shard_.config().shards));
+}
+
+void Listener::shed(EndReason reason, std::uint32_t keep) {
   // On a listening socket Linux reports the accept queue's length here.
   tcp_info state{};
   socklen_t length = sizeof(state);
   if (::getsockopt(acceptor_.native_handle(), IPPROTO_TCP, TCP_INFO, &state, &length) != 0) return;
-  const auto keep = std::max<std::uint32_t>(
-      16, shard_.config().limits.handshakes_per_second * k_queue_seconds / shard_.config().shards);
   for (std::uint32_t queued = state.tcpi_unacked; queued > keep; --queued) {
     const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return;

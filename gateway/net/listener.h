@@ -5,12 +5,15 @@
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
 #include "gateway/core/token_bucket.h"
+#include "gateway/net/proxy_door.h"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 namespace fieldgate::net {
 
@@ -23,7 +26,8 @@ class Shard;
 // say no before it: so accepts are paced by the handshake budget. What waits in
 // the kernel's queue beyond k_queue_seconds of that budget is reset: a device that
 // is told at once backs off with jitter, one that times out does so in step with
-// the others.
+// the others. While memory or descriptors are short (ShardEnv::pressure) all of it is.
+// Connections of trusted balancers pass the ProxyDoor before they are sessions.
 // Shard:  every member.
 // Bounds: at most handshakes_max / shards handshakes at once.
 class Listener {
@@ -43,14 +47,23 @@ class Listener {
   void wait();
   void accept_ready();
   void pause(std::chrono::milliseconds delay);
+  // Why nobody may come in now.
+  std::optional<EndReason> pressure() const;
+  // Resets what waits in the kernel's queue beyond `keep`.
+  void shed(EndReason reason, std::uint32_t keep);
   void shed_overflow(EndReason reason);
-  bool admit(int fd, const boost::asio::ip::tcp::endpoint& peer);
+  void admit(int fd, const boost::asio::ip::tcp::endpoint& peer);
+  // `device`: its address, as far as it is known.
+  void let_in(int fd, const boost::asio::ip::tcp::endpoint& device);
+  void turn_away(int fd, EndReason reason);
+  void refuse_proxied(int fd, const boost::asio::ip::tcp::endpoint& peer, std::string_view why);
   void reset(int fd, EndReason reason);
 
   Shard& shard_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer resume_;
   TokenBucket budget_;
+  ProxyDoor door_;
   bool accepting_ = false;
 };
 

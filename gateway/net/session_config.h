@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/core/settings.h"
+#include "gateway/net/network_set.h"
 #include "gateway/net/tls_context.h"
 
 #include <cstddef>
@@ -18,6 +19,7 @@ struct SessionConfig {
   SessionSettings session;
   LimitSettings limits;
   std::vector<std::string> allowed_origins;
+  NetworkSet proxy_trusted;               // balancers that must speak PROXY protocol
   std::shared_ptr<const TlsContext> tls;  // nullptr: plain text
   std::string node;
   std::string boot_id;

@@ -19,7 +19,6 @@ constexpr milliseconds k_drain_step{50};
 // Credit is given back to all over this many steps: about two seconds.
 constexpr milliseconds k_give_back_step{50};
 constexpr std::size_t k_give_back_steps = 40;
-constexpr std::uint32_t k_drain_reconnect_ms = 2'000;
 
 OwnershipLimits ownership_limits(const SessionConfig& config) {
   OwnershipLimits limits;
@@ -373,8 +372,9 @@ void Shard::drain_step() {
     DeviceSession* session = slots_[drain_slot_].session.get();
     if (session == nullptr || !session->open()) continue;
     --quota;
-    with_session(session->ref(),
-                 [](DeviceSession& s) { s.dismiss(GoodbyeReason::drain, k_drain_reconnect_ms, EndReason::drain); });
+    with_session(session->ref(), [](DeviceSession& s) {
+      s.dismiss(GoodbyeReason::drain, DeviceSession::k_move_reconnect_ms, EndReason::drain);
+    });
   }
   drain_timer_.expires_after(k_drain_step);
   drain_timer_.async_wait([this](error_code ec) {

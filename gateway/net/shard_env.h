@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/core/pressure.h"
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -42,7 +44,8 @@ struct GatewayPorts {
 // What every shard shares: the above, and what the gateway keeps for all of them.
 struct ShardEnv : GatewayPorts {
   AddressBook& addresses;
-  std::atomic<std::uint32_t>& connections;  // open device sockets, over all shards
+  std::atomic<std::uint32_t>& connections;          // open device sockets, over all shards
+  const std::atomic<Pressure>* pressure = nullptr;  // nullptr: there is never any
 };
 
 }  // namespace fieldgate::net

@@ -22,6 +22,7 @@ ARROWS = [
     ("gateway/uplink/", ("gateway/core/", "gateway/ports/")),
     ("gateway/control/", ("gateway/core/", "gateway/ports/")),
     ("gateway/asio/", ()),
+    ("gateway/process/", ("gateway/core/", "gateway/ports/", "gateway/net/", "gateway/uplink/", "gateway/node_state.h")),
     # The rooms that put the parts together.
     ("gateway/cli/", ("gateway/", "adapters/")),
     ("gateway/main.cc", ("gateway/", "adapters/")),

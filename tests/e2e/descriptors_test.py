@@ -19,6 +19,7 @@ class DescriptorsTest(GatewayTestCase):
     @unittest.skipIf(BLIND_SANITIZER, "UBSan's check of virtual tables needs a descriptor itself")
     async def test_accepting_pauses_without_spinning_and_goes_on_when_sessions_leave(self):
         gateway = self.gateway({"node": {"shards": 1}, "log": {"level": "info"},
+                                "limits": {"descriptors_high": 100},  # when there is none left
                                 "session": {"deadlines": {"tls": "1m", "upgrade": "1m", "hello": "1m"}}}, start=False,
                                prefix=("prlimit", f"--nofile={LIMIT}:{LIMIT}"))
         names = [f"meter-{number}" for number in range(LIMIT)]

@@ -262,7 +262,8 @@ class Gateway:
         for name, source in (("server.pem", pki.server), ("server-key.pem", pki.server_key), ("ca.pem", pki.ca)):
             shutil.copy(source, self.dir / name)
         self.settings = merged({
-            "node": {"name": "gw", "state_dir": str(self.dir / "state"), "shards": 2, "drain_period": "4s"},
+            "node": {"name": "gw", "state_dir": str(self.dir / "state"), "shards": 2, "drain_period": "4s",
+                     "reload_on_change": False},
             "log": {"format": "json", "level": "debug"},
             "devices": {"listen": f"127.0.0.1:{self.port}", "tls": {
                 "certificate_file": str(self.dir / "server.pem"), "key_file": str(self.dir / "server-key.pem"),

@@ -77,5 +77,58 @@ TEST(DeviceSessionTime, AMessageBegunBehindAnotherHasADeadlineOfItsOwn) {
   EXPECT_EQ(bench.ended(EndReason::assembly_timeout), 1U);
 }
 
+TEST(DeviceSessionTime, ConnectionsOfTheAgeAreSentAwayToComeBackButNotAllAtOnce) {
+  ShardBench bench(1, [](net::SessionConfig& config) { config.session.age_max = 100s; });
+  std::vector<std::unique_ptr<TestDevice>> devices;
+  for (int i = 0; i < 50; ++i) {
+    devices.push_back(std::make_unique<TestDevice>(bench));
+    devices.back()->answer_pings(true);
+    devices.back()->connect("meter-" + std::to_string(i));
+  }
+  const auto pass = [&](std::chrono::seconds time) {
+    for (auto left = time; left > 0s; left -= 5s) {
+      bench.pass(5s);
+      for (auto& device : devices) device->all();
+    }
+  };
+  pass(80s);
+  EXPECT_EQ(bench.ended(EndReason::age_max), 0U);
+  pass(20s);
+  const std::uint64_t half = bench.ended(EndReason::age_max);
+  EXPECT_GT(half, 10U);
+  EXPECT_LT(half, 40U);
+  pass(25s);
+  EXPECT_EQ(bench.ended(EndReason::age_max), devices.size());
+  EXPECT_EQ(devices[0]->close_code(), 1001);
+}
+
+TEST(DeviceSessionTime, WithoutAnAgeToReachTheyStay) {
+  ShardBench bench;
+  TestDevice device(bench);
+  device.answer_pings(true);
+  device.connect("meter-1");
+  for (int i = 0; i < 600; ++i) {
+    bench.pass(10s);
+    device.all();
+  }
+  EXPECT_EQ(bench.ended(EndReason::age_max), 0U);
+  EXPECT_FALSE(device.close_code());
+}
+
+TEST(DeviceSessionTime, WhoIsSentAwayForAgeIsToldToComeBackSoon) {
+  ShardBench bench(1, [](net::SessionConfig& config) {
+    config.session.age_max = 10s;
+    config.session.heartbeat = 60s;
+  });
+  TestDevice device(bench);
+  device.connect("meter-1");
+  bench.pass(13s);
+  const auto frames = device.all();
+  ASSERT_FALSE(frames.empty());
+  EXPECT_EQ(frames.back().goodbye().reason(), v1::GOODBYE_REASON_DRAIN);
+  EXPECT_GT(frames.back().goodbye().reconnect_after_ms(), 0U);
+  EXPECT_LE(frames.back().goodbye().reconnect_after_ms(), 5'000U);
+}
+
 }  // namespace
 }  // namespace fieldgate::test
