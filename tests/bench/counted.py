@@ -210,9 +210,10 @@ def bare_server(who: str, *options, callgrind: bool = False):
 
 
 @contextlib.contextmanager
-def gateway(devices: int, callgrind: bool = False, shards: int = 1, settings: dict | None = None):
+def gateway(devices: int, callgrind: bool = False, shards: int = 1, settings: dict | None = None, wrap: tuple = ()):
     """The real one, with a broker behind it."""
-    with stage(devices, shards=shards, wrap=CALLGRIND if callgrind else (), tokens=devices,
+    wrap = CALLGRIND if callgrind else wrap
+    with stage(devices, shards=shards, wrap=wrap, tokens=devices,
                settings=merged(GATEWAY_SETTINGS, settings or {})) as run:
         process = next(process for name, process in run.processes if name == "gateway")
         server = Server("gateway", process, run.devices, run.folder, run)
@@ -221,7 +222,7 @@ def gateway(devices: int, callgrind: bool = False, shards: int = 1, settings: di
         finally:
             for load in server.loads:
                 load.stop()
-            if callgrind:
+            if wrap:
                 process.kill()  # its farewells to all would take minutes
 
 
