@@ -27,6 +27,9 @@ Result<void> FleetFollower::start(const ControlLinks& links, std::function<void(
     last_ = std::move(look.events);
     known_ = true;
   }
+  if (links_.peers != nullptr) {
+    links_.peers->serve(k_peer_presence_look, [this](const PeerMessage&, const Peers::Answer&) { this->look(); });
+  }
   worker_.after(limits_.poll, [this] { poll_again(); });
   worker_.after(limits_.sweep_step, [this] { sweep_again(); });
   return {};
