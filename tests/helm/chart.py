@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the chart share: its values files, what they are known to render to, and Helm where it is there."""
 
+import hashlib
 import pathlib
 import re
 import subprocess
@@ -96,6 +97,14 @@ def configuration(found: list[Document]) -> dict:
 
 def golden(name: str) -> list[Document]:
     return documents((GOLDEN / f"{name}.yaml").read_text())
+
+
+def fingerprint() -> str:
+    """Of everything that golden/ is made of: so that it is noticed without Helm, too, if it is not current."""
+    sources = [CHART / "Chart.yaml", CHART / "values.yaml", *(path for part in ("ci", "files", "templates")
+                                                             for path in (CHART / part).rglob("*") if path.is_file())]
+    lines = (f"{path.relative_to(CHART)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in sorted(sources))
+    return hashlib.sha256("".join(lines).encode()).hexdigest() + "\n"
 
 
 def seconds(duration: str) -> float:

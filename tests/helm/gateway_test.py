@@ -21,6 +21,7 @@ if "FIELDGATE_BIN" not in os.environ:
     raise unittest.SkipTest("no FIELDGATE_BIN: where the gateway was built; ctest says it")
 sys.path.insert(0, str(chart.ROOT / "tests/e2e"))
 from gateway_fixture import BIN, FIELDGATE, PATIENCE, Broker, Pki, Process, Subscriber, folder, free_port, wait_for  # noqa: E402
+from store_outage_test import PASSWORD, PROGRAMS, Postgres  # noqa: E402
 
 API_TOKEN = "the-api-token-of-this-test"
 READ_TOKEN = "the-token-that-may-only-look"
@@ -77,21 +78,29 @@ class Configuration(unittest.TestCase):
             with self.subTest(values=name):
                 pod = Pod(pki, chart.golden(name))
                 command, *rest = pod.arguments()
-                self.assertEqual(command, "serve")
+                self.assertEqual((pod.container["command"], command), (["fieldgate"], "serve"))
                 done = subprocess.run([FIELDGATE, "check-config", *rest], env=pod.environment, capture_output=True, text=True, check=False)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
-class RoundTrip(unittest.TestCase):
+class RoundTrip:
     """`helm test`, its script as the test pod has it, against a gateway as the chart starts it: only addresses differ."""
+
+    values: str
+
+    @classmethod
+    def place_store(cls) -> None:
+        """Makes the store that the configuration wants, and says where it is."""
 
     @classmethod
     def setUpClass(cls):
         cls.pki, cls.broker = Pki(), Broker()
-        cls.pod = Pod(cls.pki, chart.golden("nodeport"))
+        cls.pod = Pod(cls.pki, chart.golden(cls.values))
+        cls.place_store()
         cls.ports = {"devices": free_port(), "api": free_port(), "admin": free_port()}
         for section, port in cls.ports.items():
             cls.pod.settings[section]["listen"] = f"127.0.0.1:{port}"
+        cls.pod.settings["node"]["drain_period"] = "1s"
         cls.pod.settings["mqtt"][0].update(host="127.0.0.1", port=cls.broker.port)
         cls.pod.write()
         cls.gateway = Process("fieldgate", [FIELDGATE, *cls.pod.arguments()], cls.pod.root / "log", cls.pod.environment)
@@ -100,10 +109,12 @@ class RoundTrip(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        # As Kubernetes ends it; whatever the tests sent has been forwarded.
+        """As Kubernetes ends a pod: the preStop hook, then SIGTERM."""
+        stop = [part.replace("/var/lib/fieldgate", str(cls.pod.state)) for part in cls.pod.container["lifecycle"]["preStop"]["exec"]["command"]]
+        drained = subprocess.run([FIELDGATE, *stop[1:]], capture_output=True, text=True, check=False)
         status = cls.gateway.terminate()
         cls.broker.kill()
-        assert status == 0, f"exit status {status}: {cls.gateway.log()}"
+        assert (stop[0], drained.returncode, status) == ("fieldgate", 0, 0), f"{drained} {status}: {cls.gateway.log()}"
 
     def round_trip(self, **over: str) -> subprocess.CompletedProcess:
         pod = chart.only(self.pod.found, "Pod")
@@ -144,12 +155,33 @@ class RoundTrip(unittest.TestCase):
         done = self.round_trip(FIELDGATE_API_TOKEN=READ_TOKEN)
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertIn("does not take a device", done.stderr)
+        self.assertEqual(self.registered(), [])
 
     def test_probes_ask_what_the_gateway_answers(self):
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             path = self.pod.container[probe]["httpGet"]["path"]
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}{path}", timeout=PATIENCE) as answer:
                 self.assertEqual(answer.status, 200, path)
+
+
+class OneSite(RoundTrip, unittest.TestCase):
+    values = "nodeport"
+
+
+@unittest.skipUnless((PROGRAMS / "postgres").exists(), "PostgreSQL is missing: install Debian's package postgresql-15")
+class Tryout(RoundTrip, unittest.TestCase):
+    """What the README's four commands install."""
+
+    values = "tryout"
+
+    @classmethod
+    def place_store(cls) -> None:
+        postgres = Postgres()
+        cls.addClassCleanup(postgres.stop)
+        store = cls.pod.settings["store"]
+        assert store["kind"] == "postgres"
+        store["connection"] = postgres.connection(postgres.make_database())
+        (cls.pod.etc / "store-password/password").write_text(PASSWORD)
 
 
 if __name__ == "__main__":

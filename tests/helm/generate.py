@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes values.schema.json and the table in the README of helm/fieldgate, from the comments in its values.yaml and
-the gateway's own schema, config/fieldgate.schema.json.
+"""Makes, for helm/fieldgate: values.schema.json and the table in its README, from the comments in values.yaml and the
+gateway's own schema, config/fieldgate.schema.json; files/reload.json, from the reference in docs/configuration.md.
 
 Usage: generate.py [--check]    --check: write nothing, exit 1 if something is not current
 """
@@ -39,7 +39,7 @@ class Key:
 
 
 def keys_of(text: str) -> list[Key]:
-    """The keys of `text` as a tree. What it takes for granted, and test_helm checks: two blanks for each level, every
+    """The keys of `text` as a tree. What it takes for granted: two blanks for each level, every
     key on a line of its own, comments right above their key."""
     tree: list[Key] = []
     stack: list[Key] = []
@@ -124,6 +124,21 @@ def table_of(keys: list[Key]) -> str:
     return "\n".join(lines[1:])
 
 
+def reloadable(reference: str) -> list[str]:
+    """The keys whose changed values a running gateway takes over, as its reference says."""
+    out, section = [], ""
+    for line in reference.splitlines():
+        heading = re.match(r"^### `([\w.\[\]]+)`", line)
+        row = re.match(r"^\| `(\w+)` \| [^|]* \| [^|]* \| yes \|", line)
+        if heading:
+            section = heading[1]
+        elif row:
+            out.append(f"{section}.{row[1]}")
+    if not out or any("[" in key for key in out):
+        raise ValueError("docs/configuration.md no longer says what a reload takes over, or says it of lists")
+    return out
+
+
 def products() -> dict[pathlib.Path, str]:
     """What each made file must hold."""
     keys = keys_of((CHART / "values.yaml").read_text())
@@ -131,7 +146,9 @@ def products() -> dict[pathlib.Path, str]:
     readme = (CHART / "README.md").read_text()
     before, rest = readme.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
+    keys_reloaded = reloadable((ROOT / "docs/configuration.md").read_text())
     return {
+        CHART / "files/reload.json": json.dumps(keys_reloaded, indent=1) + "\n",
         CHART / "values.schema.json": json.dumps(values_schema(keys, config), indent=1, ensure_ascii=False) + "\n",
         CHART / "README.md": f"{before}{BEGIN}\n\n{table_of(keys)}\n\n{END}{after}",
     }

@@ -139,6 +139,21 @@ class EveryManifest:
         for file in files_in(chart.configuration(found)):
             self.assertIn(file.rsplit("/", 1)[0], folders)
 
+    def test_of_each_secret_only_what_is_needed_is_mounted_and_all_that_is_needed(self):
+        """A Secret may hold the token itself beside its hash; the gateway needs the hash."""
+        volumes = {volume["name"]: volume for volume in chart.workload(self.found)["spec"]["template"]["spec"]["volumes"]}
+        text = json.dumps(chart.configuration(self.found))
+        for mount in chart.gateway(self.found)["volumeMounts"]:
+            source = volumes.get(mount["name"], {})
+            source = source.get("secret") or source.get("configMap")
+            if not source or not mount["mountPath"].startswith("/etc/fieldgate/") or mount["name"] == "config" or mount["name"].startswith("file-"):
+                continue
+            self.assertTrue(source["items"], mount["name"])
+            for item in source["items"]:
+                self.assertIn(f"{mount['mountPath']}/{item['path']}", text)
+            if "secretName" in source:
+                self.assertEqual(source["defaultMode"], 0o440, mount["name"])
+
     def test_the_configuration_fits_the_gateways_schema(self):
         schema = json.loads((chart.ROOT / "config/fieldgate.schema.json").read_text())
         found = self.found
@@ -154,13 +169,13 @@ class EveryManifest:
         self.assertEqual("api" in ports, bool(chart.of_kind(found, "Service") and any(
             one["metadata"]["name"].endswith("-api") for one in chart.of_kind(found, "Service"))))
 
-    def test_the_grace_period_covers_pre_stop_drain_and_ten_seconds(self):
-        found = self.found
-        spec = chart.workload(found)["spec"]["template"]["spec"]
-        drain = chart.seconds(chart.configuration(found).get("node", {}).get("drain_period", "20s"))
-        stop = chart.gateway(found).get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["sleep", "0"])
-        self.assertEqual(stop[0], "sleep")
-        self.assertGreaterEqual(spec["terminationGracePeriodSeconds"], int(stop[1]) + drain + 10)
+    def test_the_grace_period_covers_the_whole_drain_and_ten_seconds(self):
+        spec = chart.workload(self.found)["spec"]["template"]["spec"]
+        node = chart.configuration(self.found)["node"]
+        drain = chart.seconds(node["drain_delay"]) + chart.seconds(node.get("drain_period", "20s"))
+        self.assertGreaterEqual(spec["terminationGracePeriodSeconds"], drain + 10)
+        self.assertEqual(chart.gateway(self.found)["lifecycle"]["preStop"]["exec"]["command"],
+                         ["fieldgate", "drain", "--state-dir", node["state_dir"], "--timeout", f"{spec['terminationGracePeriodSeconds']}s"])
 
     def test_state_that_must_outlive_a_pod_is_on_a_volume_whose_template_never_changes(self):
         found = self.found
@@ -199,6 +214,10 @@ class Sources(unittest.TestCase):
     def test_values_have_manifests_and_manifests_have_values(self):
         self.assertGreaterEqual(len(chart.NAMES), 6)
         self.assertEqual(chart.NAMES, sorted(path.stem for path in chart.GOLDEN.glob("*.yaml")))
+
+    def test_golden_manifests_are_of_the_chart_as_it_is(self):
+        self.assertEqual((chart.GOLDEN / "fingerprint").read_text(), chart.fingerprint(),
+                         "the chart has changed: UPDATE_GOLDEN=1 tests/helm/render_test.py, with helm (`./dev check chart`)")
 
     def test_made_files_are_current(self):
         for path, text in generate.products().items():
@@ -246,7 +265,7 @@ class Sources(unittest.TestCase):
         for wrong in ({"config": {"limits": {"session_max": 1}}}, {"config": {"limits": {"sessions_max": 0}}}, {"config": {"limit": {}}},
                       {"services": {"devices": {"prt": 443}}}, {"services": {"devices": {"type": "ExternalName"}}},
                       {"tls": {"secret": "x"}}, {"replicaCount": "two"}, {"replicaCount": -1}, {"image": {"digest": "latest"}},
-                      {"drain": {"marginSeconds": 0}}, {"files": [{"name": "Up/er"}]}, {"alerts": {"disabled": ["Other"]}},
+                      {"drainMarginSeconds": 0}, {"files": [{"name": "Up/er"}]}, {"alerts": {"disabled": ["Other"]}},
                       {"persistence": {"accessModes": ["ReadWriteMany"]}}, {"tests": {"gateway": "no-port"}}):
             with self.subTest(wrong=wrong), self.assertRaises(jsonschema.ValidationError):
                 jsonschema.validate(wrong, schema)

@@ -34,6 +34,9 @@ class Chart(unittest.TestCase):
                     path.write_text(text)
                 self.assertEqual(path.read_text(), text, "golden is not current: UPDATE_GOLDEN=1 tests/helm/render_test.py, and look at the diff")
 
+        if UPDATE:
+            (chart.GOLDEN / "fingerprint").write_text(chart.fingerprint())
+
     def test_helm_lint_has_no_complaint(self):
         for name in chart.NAMES:
             with self.subTest(values=name):
@@ -86,10 +89,15 @@ class Refusals(unittest.TestCase):
 
     def test_a_grace_period_that_is_too_short_for_the_drain(self):
         self.refused("at least 40 are needed", terminationGracePeriodSeconds=39)
-        self.refused("at least 140 are needed", terminationGracePeriodSeconds=139, config={"node": {"drain_period": "2m"}})
-        self.refused("at least 52 are needed", terminationGracePeriodSeconds=51, drain={"preStopSeconds": 1, "marginSeconds": 50},
-                     config={"node": {"drain_period": "500ms"}})
-        self.refused("drain_period is .{PERIOD}: the chart must know", config={"node": {"drain_period": "${PERIOD}"}})
+        self.refused("at least 141 are needed", terminationGracePeriodSeconds=140, config={"node": {"drain_period": "2m", "drain_delay": "5500ms"}})
+        self.refused("at least 51 are needed", terminationGracePeriodSeconds=50, drainMarginSeconds=50,
+                     config={"node": {"drain_period": "500ms", "drain_delay": "0s"}})
+        for key in ("drain_period", "drain_delay"):
+            self.refused(f"{key} is .{{TIME}}: the chart must know", config={"node": {key: "${TIME}"}})
+
+    def test_load_balancers_that_are_everybody(self):
+        for network in ("0.0.0.0/0", "::/0"):
+            self.refused("is everybody", config={"devices": {"proxy_trusted": ["10.0.0.0/8", network]}})
 
     def test_several_gateways_without_one_store(self):
         self.refused("replicaCount: 2 with config.store.kind: sqlite", replicaCount=2)
@@ -158,19 +166,30 @@ class Templates(unittest.TestCase):
             with self.subTest(values=values):
                 self.assertEqual(bool(of_kind(self.found(**values), "Service", "fieldgate-api")), there)
 
-    def test_a_changed_configuration_is_a_rollout_and_other_values_are_none(self):
-        def template(**values) -> dict:
-            return workload(self.found(**values))["spec"]["template"]
-        plain = template()
-        self.assertNotEqual(template(config={"log": {"level": "debug"}})["metadata"], plain["metadata"])
-        self.assertEqual(template(services={"devices": {"port": 8443}}, alerts={"enabled": True}, replicaCount=0), plain)
+    def template(self, **values) -> dict:
+        return workload(self.found(**values))["spec"]["template"]
+
+    def test_a_rollout_is_what_a_running_gateway_cannot_take_over(self):
+        plain = self.template()
+        for config in ({"log": {"format": "logfmt"}}, {"session": {"inactive_after": "1m"}}, {"node": {"drain_period": "19s"}},
+                       {"mqtt": [{"host": "b"}]}, {"devices": {"tls": {"allow_common_name": True}}}):
+            self.assertNotEqual(self.template(config=config)["metadata"], plain["metadata"], config)
+        for config in ({"log": {"level": "debug"}}, {"session": {"heartbeat": "1m", "deadlines": {"tls": "5s"}}}, {"limits": {"sessions_max": 5}},
+                       {"devices": {"proxy_trusted": ["10.0.0.0/8"]}}, {"limits": {}, "session": None}):
+            self.assertEqual(self.template(config=config), plain, config)
+        self.assertEqual(self.template(services={"devices": {"port": 8443}}, alerts={"enabled": True}, replicaCount=0), plain)
+
+    def test_every_change_is_a_rollout_where_the_gateway_is_not_to_reload(self):
+        still = {"node": {"reload_on_change": False}}
+        self.assertNotEqual(self.template(config={**still, "log": {"level": "debug"}}), self.template(config=still))
 
     def test_the_grace_period_is_the_sum_unless_it_is_given(self):
         def grace(**values) -> int:
-            return workload(self.found(**values))["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            return self.template(**values)["spec"]["terminationGracePeriodSeconds"]
         self.assertEqual(grace(), 5 + 20 + 15)
         self.assertEqual(grace(config={"node": {"drain_period": "1h"}}), 5 + 3600 + 15)
-        self.assertEqual(grace(config={"node": {"drain_period": "1500ms"}}), 5 + 2 + 15)
+        self.assertEqual(grace(config={"node": {"drain_delay": "2m", "drain_period": "1500ms"}}), 120 + 2 + 15)
+        self.assertEqual(grace(drainMarginSeconds=60), 5 + 20 + 60)
         self.assertEqual(grace(terminationGracePeriodSeconds=100), 100)
 
     def test_shards_follow_the_requested_cpus_unless_they_are_given(self):
@@ -204,6 +223,14 @@ class Templates(unittest.TestCase):
         self.assertFalse(of_kind(found, "Issuer"))
         volumes = workload(found)["spec"]["template"]["spec"]["volumes"]
         self.assertIn(made["secretName"], [volume["secret"]["secretName"] for volume in volumes if volume["name"] == "tls"])
+
+    def test_an_authority_of_its_own_signs_the_certificate_and_not_the_certificate_itself(self):
+        found = self.found(tls={"certManager": {"enabled": True, "selfSigned": True}})
+        leaf, authority = only(found, "Certificate", "fieldgate")["spec"], only(found, "Certificate", "fieldgate-ca")["spec"]
+        self.assertEqual((leaf["issuerRef"]["name"], authority["issuerRef"]["name"]), ("fieldgate-ca", "fieldgate-self-signed"))
+        self.assertEqual(only(found, "Issuer", "fieldgate-ca")["spec"], {"ca": {"secretName": authority["secretName"]}})
+        self.assertTrue(authority["isCA"] and "isCA" not in leaf)
+        self.assertEqual(leaf["secretName"], "fieldgate-tls")
 
     def test_tls_route_takes_the_version_that_the_cluster_has(self):
         for arguments, values, version in (((), {}, "v1alpha2"), (("--api-versions", "gateway.networking.k8s.io/v1/TLSRoute"), {}, "v1"),

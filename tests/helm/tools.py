@@ -91,50 +91,52 @@ def sum_of(archive: zipfile.ZipFile) -> str:
     return "h1:" + base64.b64encode(hashlib.sha256(listing.encode()).digest()).decode()
 
 
-def fetched_go() -> str:
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
+def fetched_go(folder: pathlib.Path) -> str:
+    """Go from the proxy, unpacked into `folder`."""
+    machine = {"x86_64": "amd64"}.get(platform.machine(), "")
     if machine not in GO_SUMS:
         raise Unavailable(f"no Go {GO_NEEDED[0]}.{GO_NEEDED[1]} on PATH, and none to fetch for {platform.machine()}")
     version = GO + machine
-    folder = TOOLS / version
-    go = folder / "bin/go"
-    if not go.exists():
-        print(f"fetching {version}", flush=True)
-        with tempfile.TemporaryFile() as file:
-            try:
-                with urllib.request.urlopen(f"{PROXY}/golang.org/toolchain/@v/{version}.zip", timeout=30) as answer:
-                    shutil.copyfileobj(answer, file)
-            except (OSError, urllib.error.URLError) as why:
-                raise Unavailable(f"no Go {GO_NEEDED[0]}.{GO_NEEDED[1]} on PATH, and none from {PROXY}: {why}") from why
-            with zipfile.ZipFile(file) as archive:
-                if sum_of(archive) != GO_SUMS[machine]:
-                    raise Unavailable(f"what {PROXY} gives as {version} is not what sum.golang.org knows")
-                with tempfile.TemporaryDirectory(dir=TOOLS) as work:
-                    archive.extractall(work)
-                    tree = pathlib.Path(work) / f"golang.org/toolchain@{version}"
-                    for path in (*tree.glob("bin/*"), *tree.glob("pkg/tool/*/*")):
-                        path.chmod(0o755)
-                    tree.rename(folder)
-    return str(go)
+    print(f"fetching {version}", flush=True)
+    with tempfile.TemporaryFile() as file:
+        try:
+            with urllib.request.urlopen(f"{PROXY}/golang.org/toolchain/@v/{version}.zip", timeout=30) as answer:
+                shutil.copyfileobj(answer, file)
+        except (OSError, urllib.error.URLError) as why:
+            raise Unavailable(f"no Go {GO_NEEDED[0]}.{GO_NEEDED[1]} on PATH, and none from {PROXY}: {why}") from why
+        with zipfile.ZipFile(file) as archive:
+            if sum_of(archive) != GO_SUMS[machine]:
+                raise Unavailable(f"what {PROXY} gives as {version} is not what sum.golang.org knows")
+            archive.extractall(folder)
+    tree = folder / f"golang.org/toolchain@{version}"
+    for path in (*tree.glob("bin/*"), *tree.glob("pkg/tool/*/*")):
+        path.chmod(0o755)
+    return str(tree / "bin/go")
 
 
-def find_go() -> str:
+def find_go(folder: pathlib.Path) -> str:
     for go in filter(None, (shutil.which("go"), "/usr/local/go/bin/go")):
         if pathlib.Path(go).exists() and go_version(go) >= GO_NEEDED:
             return go
-    return fetched_go()
+    return fetched_go(folder)
 
 
 class Modules:
-    """The go command, with caches that go when this does."""
+    """The go command, with caches that go when this does, and the command itself if it had to be fetched."""
 
     def __init__(self):
-        self.go = find_go()
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="go-", dir=TOOLS))
         self.environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "CGO_ENABLED": "0", "GOWORK": "off",
                             "GOPATH": str(self.work), "GOMODCACHE": str(self.work / "mod"), "GOCACHE": str(self.work / "cache")}
 
     def __enter__(self) -> "Modules":
+        try:
+            self.go = find_go(self.work)
+            module, _, version = PROGRAMS["kubeconform"]
+            self.run("list", "-m", f"{module}@{version}", seconds=60)  # soon, if there is no network
+        except Unavailable:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_) -> None:
@@ -147,12 +149,12 @@ class Modules:
         except subprocess.TimeoutExpired as late:
             raise Unavailable(f"go {' '.join(arguments)}: not done after {seconds} s") from late
         if done.returncode != 0:
-            raise Unavailable(f"go {' '.join(arguments)}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+            why = json.loads(done.stdout)["Error"] if done.stdout.startswith("{") else done.stderr.strip().splitlines()[-1]
+            raise Unavailable(f"go {' '.join(arguments)}: {why}")
         return done.stdout
 
     def install(self, name: str) -> None:
         module, package, version = PROGRAMS[name]
-        self.run("list", "-m", f"{module}@{version}", seconds=60)  # soon, if there is no network
         print(f"building {name} {version}", flush=True)
         with tempfile.TemporaryDirectory(dir=TOOLS) as out:
             self.run("install", "-trimpath", "-ldflags=-s -w", f"{module}/{package}@{version}", seconds=SECONDS, GOBIN=out)
@@ -256,7 +258,8 @@ def main() -> int:
                 except Unavailable as why:
                     print(f"no schemas of Kubernetes {kubernetes}, their checks will be skipped: {why}")
     except Unavailable as why:
-        print(f"no {', '.join(missing + bare)}; the checks that need them will be skipped: {why}")
+        wanted = missing + [f"schemas of Kubernetes {kubernetes}" for kubernetes in bare]
+        print(f"no {', '.join(wanted)}; the checks that need them will be skipped: {why}")
     return 0
 
 

@@ -64,13 +64,22 @@ What fits together ill is refused here, all of it at once, before anything reach
 {{- if and $v.autoscaling.enabled (gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas)) }}
 - autoscaling.minReplicas is above autoscaling.maxReplicas.
 {{- end -}}
-{{- $drain := include "fieldgate.drainPeriod" . -}}
-{{- if not (include "fieldgate.seconds" $drain) }}
-- config.node.drain_period is {{ $drain }}: the chart must know how long it is. Write it out, such as 20s.
-{{- else if $v.terminationGracePeriodSeconds -}}
+{{- $node := (include "fieldgate.config" . | fromYaml).node -}}
+{{- $period := $node.drain_period | default "20s" -}}
+{{- range $key, $value := dict "drain_delay" $node.drain_delay "drain_period" $period -}}
+{{- if not (include "fieldgate.seconds" $value) }}
+- config.node.{{ $key }} is {{ $value }}: the chart must know how long it is. Write it out, such as 20s.
+{{- end -}}
+{{- end -}}
+{{- if $v.terminationGracePeriodSeconds -}}
 {{- $needed := include "fieldgate.gracePeriodNeeded" . | int64 -}}
 {{- if lt (int64 $v.terminationGracePeriodSeconds) $needed }}
-- terminationGracePeriodSeconds is {{ $v.terminationGracePeriodSeconds }}, but at least {{ $needed }} are needed: drain.preStopSeconds {{ $v.drain.preStopSeconds }} + config.node.drain_period {{ $drain }} + drain.marginSeconds {{ $v.drain.marginSeconds }}. A shorter one would end in SIGKILL while records are still on their way.
+- terminationGracePeriodSeconds is {{ $v.terminationGracePeriodSeconds }}, but at least {{ $needed }} are needed: config.node.drain_delay {{ $node.drain_delay }} + config.node.drain_period {{ $period }} + drainMarginSeconds {{ $v.drainMarginSeconds }}. A shorter one would end in SIGKILL while records are still on their way.
+{{- end -}}
+{{- end -}}
+{{- range ($c.devices | default dict).proxy_trusted -}}
+{{- if hasSuffix "/0" (toString .) }}
+- config.devices.proxy_trusted: {{ . }} is everybody, and everybody could claim any address. Name the networks of your load balancers.
 {{- end -}}
 {{- end -}}
 {{- if and $v.tlsRoute.enabled (not $v.tlsRoute.parentRefs) }}

@@ -19,6 +19,8 @@ mounts are set where config does not name another.
 {{- $_ := set $c.api "listen" (printf "%s:8080" $any) -}}
 {{- $_ := set $c.admin "listen" (printf "%s:9090" $any) -}}
 {{- $_ := set $c.node "state_dir" "/var/lib/fieldgate" -}}
+{{- /* Until every node has heard that the pod is no endpoint any more. */ -}}
+{{- if not (hasKey $c.node "drain_delay") }}{{ $_ := set $c.node "drain_delay" "5s" }}{{ end -}}
 {{- if not (hasKey $c.log "format") }}{{ $_ := set $c.log "format" "json" }}{{ end -}}
 {{- $tls := $c.devices.tls -}}
 {{- if not (hasKey $tls "certificate_file") }}{{ $_ := set $tls "certificate_file" "/etc/fieldgate/tls/tls.crt" }}{{ end -}}
@@ -51,7 +53,7 @@ mounts are set where config does not name another.
 {{- $_ := set $c "mqtt" (list (dict "name" "tryout" "host" (printf "%s-tryout-mosquitto" (include "fieldgate.fullname" .)))) -}}
 {{- end -}}
 {{- range $section, $keys := $c -}}
-{{- if and (kindIs "map" $keys) (not $keys) }}{{ $_ := unset $c $section }}{{ end -}}
+{{- if or (kindIs "invalid" $keys) (and (kindIs "map" $keys) (not $keys)) }}{{ $_ := unset $c $section }}{{ end -}}
 {{- end -}}
 {{- toYaml $c -}}
 {{- end -}}
@@ -92,15 +94,39 @@ mounts are set where config does not name another.
 {{- end -}}
 {{- end -}}
 
-{{- define "fieldgate.drainPeriod" -}}
-{{- ((.Values.config | default dict).node | default dict).drain_period | default "20s" -}}
-{{- end -}}
-
 {{/* What a pod needs between being told to end and the end. */}}
 {{- define "fieldgate.gracePeriodNeeded" -}}
-{{- add .Values.drain.preStopSeconds (include "fieldgate.seconds" (include "fieldgate.drainPeriod" .) | default "0" | int64) .Values.drain.marginSeconds -}}
+{{- $node := (include "fieldgate.config" . | fromYaml).node -}}
+{{- $delay := include "fieldgate.seconds" $node.drain_delay | default "0" | int64 -}}
+{{- $period := include "fieldgate.seconds" ($node.drain_period | default "20s") | default "0" | int64 -}}
+{{- add $delay $period .Values.drainMarginSeconds -}}
 {{- end -}}
 
 {{- define "fieldgate.gracePeriod" -}}
 {{- .Values.terminationGracePeriodSeconds | default (include "fieldgate.gracePeriodNeeded" .) -}}
+{{- end -}}
+
+{{/*
+config without what a running gateway takes over by itself, when the kubelet has put the changed file in
+place: a change of the rest is a rollout.
+*/}}
+{{- define "fieldgate.restartConfig" -}}
+{{- $c := include "fieldgate.config" . | fromYaml -}}
+{{- if not (and (hasKey $c.node "reload_on_change") (not $c.node.reload_on_change)) -}}
+{{- range .Files.Get "files/reload.json" | fromJsonArray -}}
+{{- $parts := splitList "." . -}}
+{{- $section := get $c (first $parts) -}}
+{{- if and (kindIs "map" $section) (eq (len $parts) 3) }}{{ $section = get $section (index $parts 1) }}{{ end -}}
+{{- if kindIs "map" $section }}{{ $_ := unset $section (last $parts) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $section := $c -}}
+{{- if kindIs "map" $section -}}
+{{- range $inner, $keys := $section -}}
+{{- if and (kindIs "map" $keys) (not $keys) }}{{ $_ := unset $section $inner }}{{ end -}}
+{{- end -}}
+{{- if not $section }}{{ $_ := unset $c $name }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $c -}}
 {{- end -}}

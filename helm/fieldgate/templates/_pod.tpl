@@ -14,8 +14,9 @@ metadata:
     {{- end }}
   annotations:
     kubectl.kubernetes.io/default-container: fieldgate
-    # A changed configuration is a rollout. What the Secrets hold is not in it.
-    checksum/config: {{ include "fieldgate.config" . | sha256sum }}
+    # What a running gateway cannot take over by itself: a change of it is a rollout. Neither what it can, nor
+    # what the Secrets hold, is in it: that reaches the gateway through the mounted folders.
+    checksum/config: {{ include "fieldgate.restartConfig" . | sha256sum }}
     {{- with merge (deepCopy $v.podAnnotations) $v.commonAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -42,6 +43,7 @@ spec:
     - name: fieldgate
       image: {{ include "fieldgate.image" . }}
       imagePullPolicy: {{ $v.image.pullPolicy }}
+      command: [fieldgate]
       args: [serve, --config, /etc/fieldgate/config/fieldgate.yaml]
       env:
         - name: FIELDGATE_NODE_NAME
@@ -80,13 +82,12 @@ spec:
         {{- include "fieldgate.probe" (list $v.probes.readiness "/readyz") | nindent 8 }}
       livenessProbe:
         {{- include "fieldgate.probe" (list $v.probes.liveness "/livez") | nindent 8 }}
-      {{- if $v.drain.preStopSeconds }}
       lifecycle:
         preStop:
-          # It still takes devices meanwhile: a node that has not heard of its end sends them here.
+          # SIGTERM then finds nothing left to do; where this fails, it does the same. By the state folder, for
+          # the mounted configuration may be one that the process has not taken over.
           exec:
-            command: [sleep, {{ $v.drain.preStopSeconds | quote }}]
-      {{- end }}
+            command: [fieldgate, drain, --state-dir, /var/lib/fieldgate, --timeout, {{ include "fieldgate.gracePeriod" . }}s]
       resources:
         {{- toYaml $v.resources | nindent 8 }}
       securityContext:
@@ -127,6 +128,13 @@ spec:
         # The gateway's group reads it, nobody else.
         defaultMode: 0440
       {{- end }}
+        {{- with .keys }}
+        items:
+          {{- range . }}
+          - key: {{ . }}
+            path: {{ . }}
+          {{- end }}
+        {{- end }}
     {{- end }}
     {{- with $v.extraVolumes }}
     {{- toYaml . | nindent 4 }}
@@ -134,42 +142,43 @@ spec:
 {{- end -}}
 
 {{/*
-What is mounted for the gateway to read: whole folders and no single files, so that a changed Secret or
-ConfigMap reaches the pod.
+What is mounted for the gateway to read: folders and no single files, so that a changed Secret or ConfigMap
+reaches the pod, but of each only the keys that it needs.
 */}}
 {{- define "fieldgate.mounts" -}}
 {{- $v := .Values -}}
 - {name: config, path: /etc/fieldgate/config, configMap: {{ include "fieldgate.fullname" . }}}
-- {name: tls, path: /etc/fieldgate/tls, secret: {{ include "fieldgate.tlsSecretName" . }}}
+- {name: tls, path: /etc/fieldgate/tls, secret: {{ include "fieldgate.tlsSecretName" . }}, keys: [tls.crt, tls.key]}
 {{- with $v.tls.clientCa }}
+{{- if or .secretName .configMapName }}
+- name: client-ca
+  path: /etc/fieldgate/client-ca
+  {{ ternary "secret" "configMap" (ne .secretName "") }}: {{ .secretName | default .configMapName }}
+  keys: {{ list .key .crlKey | compact | toJson }}
+{{- end }}
+{{- end }}
+{{- with $v.deviceTokens }}
 {{- if .secretName }}
-- {name: client-ca, path: /etc/fieldgate/client-ca, secret: {{ .secretName }}}
-{{- else if .configMapName }}
-- {name: client-ca, path: /etc/fieldgate/client-ca, configMap: {{ .configMapName }}}
+- {name: device-tokens, path: /etc/fieldgate/device-tokens, secret: {{ .secretName }}, keys: [{{ .key }}]}
 {{- end }}
 {{- end }}
-{{- with $v.deviceTokens.secretName }}
-- {name: device-tokens, path: /etc/fieldgate/device-tokens, secret: {{ . }}}
+{{- with $v.apiTokens }}
+{{- if .secretName }}
+- {name: api-tokens, path: /etc/fieldgate/api-tokens, secret: {{ .secretName }}, keys: [{{ .key }}]}
 {{- end }}
-{{- with $v.apiTokens.secretName }}
-- {name: api-tokens, path: /etc/fieldgate/api-tokens, secret: {{ . }}}
 {{- end }}
 {{- with $v.apiTls.secretName }}
-- {name: api-tls, path: /etc/fieldgate/api-tls, secret: {{ . }}}
+- {name: api-tls, path: /etc/fieldgate/api-tls, secret: {{ . }}, keys: [tls.crt, tls.key]}
 {{- end }}
 {{- if $v.storePassword.secretName }}
-- {name: store-password, path: /etc/fieldgate/store-password, secret: {{ $v.storePassword.secretName }}}
+- {name: store-password, path: /etc/fieldgate/store-password, secret: {{ $v.storePassword.secretName }}, keys: [{{ $v.storePassword.key }}]}
 {{- else if $v.tryout.postgresql.enabled }}
-- {name: store-password, path: /etc/fieldgate/store-password, secret: {{ include "fieldgate.fullname" . }}-tryout-postgresql}
+- {name: store-password, path: /etc/fieldgate/store-password, secret: {{ include "fieldgate.fullname" . }}-tryout-postgresql, keys: [password]}
 {{- end }}
 {{- range $v.files }}
 - name: file-{{ .name }}
   path: /etc/fieldgate/files/{{ .name }}
-  {{- if .secretName }}
-  secret: {{ .secretName }}
-  {{- else }}
-  configMap: {{ .configMapName }}
-  {{- end }}
+  {{ ternary "secret" "configMap" (not (empty .secretName)) }}: {{ .secretName | default .configMapName }}
 {{- end }}
 {{- end -}}
 
