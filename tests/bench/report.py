@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TEMPLATE, RESULTS, PAGE = HERE / "benchmarks.md.in", HERE / "results", ROOT / "docs/benchmarks.md"
 HEAD = ("bench", "command", "quick", "date", "revision", "machine", "figures")
+CHOICE = re.compile(r"^\{\{if (\w+)\}\}\n(.*?)(?:^\{\{else\}\}\n(.*?))?^\{\{end\}\}\n", re.M | re.S)
 SLOT = re.compile(r"\{\{(.*?)\}\}")
 OPERATORS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b}
 
@@ -97,7 +98,8 @@ def page(template: str, results: dict[str, dict]) -> str:
             faults.append(f"{found[0]}: {fault}")
             return ""
 
-    made = SLOT.sub(fill, template)
+    chosen = CHOICE.sub(lambda found: found[2] if found[1] in results else found[3] or "", template)
+    made = re.sub(r"\n{3,}", "\n\n", SLOT.sub(fill, chosen))
     if faults:
         raise Fault("\n".join(faults))
     return made

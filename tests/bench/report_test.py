@@ -36,6 +36,10 @@ class Page(unittest.TestCase):
     def test_says_what_was_run_and_where(self):
         self.assertEqual(self.fill("{{cpu @machine}} {{cpu @command}}"), "M ./dev bench cpu")
 
+    def test_shows_a_section_where_its_bench_was_run(self):
+        template = "a\n{{if %s}}\nnew {{cpu b.x}}\n{{else}}\nold\n{{end}}\nz\n"
+        self.assertEqual((self.fill(template % "cpu"), self.fill(template % "memory")), ("a\nnew 6,500\nz\n", "a\nold\nz\n"))
+
     def test_is_not_made_without_each_figure(self):
         for wrong in ("{{cpu c.x}}", "{{memory a.x}}", "{{cpu a.x /}}", "{{cpu a.x ? b.x}}", "{{cpu @else}}", "{{cpu}}",
                       "{{cpu small spread}}"):
