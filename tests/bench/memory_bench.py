@@ -18,7 +18,7 @@ from heap import MASSIF, by_owner, snapshot
 from stage import Figures, arguments
 
 SLABS = ("TCP", "TCPv6", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq", "ep_head",
-         "request_sock_TCP", "tw_sock_TCP")
+         "request_sock_TCP")
 SETTLE_S = 4
 PACE = 4_000  # frames a second
 

@@ -95,6 +95,10 @@ class Stage(demo.Run):
             time.sleep(0.2)
 
 
+# A bench that is told to end takes with it what it started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 @contextlib.contextmanager
 def stage(devices: int, **options):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-bench-"))
