@@ -185,7 +185,7 @@ class ProxyProtocolTest(GatewayTestCase):
         plain.setblocking(False)
         await loop.sock_connect(plain, ("127.0.0.1", gateway.port))
         await loop.sock_sendall(plain, before)
-        return await Device.connect(gateway, "pump-1", socket_options={"sock": plain})
+        return await Device.connect(gateway, "pump-1", socket_options={"sock": plain, "server_hostname": "localhost"})
 
     async def test_a_trusted_balancer_says_for_whom_it_speaks(self):
         gateway = self.gateway({"devices": {"proxy_trusted": ["127.0.0.0/8"]}})
@@ -218,7 +218,7 @@ class MemoryTest(GatewayTestCase):
             await Device.connect(gateway, "pump-2")
         self.assertGreaterEqual(await asyncio.to_thread(gateway.ended, "memory"), 1)
         await device.ask_time()
-        gateway.write_config({"limits": {"memory_bytes_max": "1TiB"}})
+        gateway.write_config({"limits": {"memory_bytes_max": "64GiB"}})
         await asyncio.to_thread(gateway.reload)
         await asyncio.to_thread(gateway.wait_event, "admission_resumed")
         await (await Device.connect(gateway, "pump-2")).close()
