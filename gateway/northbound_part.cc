@@ -60,10 +60,13 @@ Result<void> NorthboundPart::build(const Settings& settings, const std::string& 
     MqttLanePart& part = mqtt_.emplace_back();
     part.name = of.name;
     part.probe = std::make_unique<MqttLaneProbe>();
+    // One way between nodes is enough, and by two a message would come twice.
+    const bool carries = settings.store.kind == StoreKind::postgres && peers_ == nullptr && of.inbox;
     auto lane = mqtt::make_mqtt_lane(of, {node, boot_id, FIELDGATE_VERSION, clock.unix_ms()}, clock, log, *part.probe,
-                                     *dead_letters_, commands);
+                                     *dead_letters_, commands, carries ? &peer_probe_ : nullptr);
     if (!lane) return of_lane(of.name, lane.error());
     part.lane = std::move(*lane);
+    if (carries) peers_ = part.lane->peers();
     if (of.commands) control_sinks_.push_back(part.lane.get());
     if (of.presence_retained) presence_views_.push_back(part.lane.get());
     if (auto added = add(*part.lane, of); !added) return added;
@@ -87,6 +90,7 @@ Result<void> NorthboundPart::build(const Settings& settings, const std::string& 
 void NorthboundPart::describe_to(metrics::Sources& sources) const {
   for (const MqttLanePart& part : mqtt_) sources.lanes.push_back({part.name, part.probe.get()});
   for (const WebhookLanePart& part : webhooks_) sources.lanes.push_back({part.name, part.probe.get()});
+  if (peers_ != nullptr) sources.peers = &peer_probe_;
   sources.spool = [this] { return uplink_->usage(); };
   sources.uplink_level = [this] { return uplink_->level(); };
   sources.dead_letters = [this] { return dead_letters_->usage(); };

@@ -9,6 +9,7 @@
 #include "gateway/ports/control.h"
 #include "gateway/ports/dead_letters.h"
 #include "gateway/ports/log.h"
+#include "gateway/ports/peers.h"
 #include "gateway/ports/presence_view.h"
 #include "gateway/ports/probes.h"
 #include "gateway/ports/spool.h"
@@ -44,6 +45,8 @@ class NorthboundPart {
   const std::vector<PresenceView*>& presence_views() const noexcept { return presence_views_; }
   // The lanes that take commands hear here what becomes of them.
   const std::vector<ControlSink*>& control_sinks() const noexcept { return control_sinks_; }
+  // The way to other nodes; nullptr: the store is this node's own, or no lane may carry it.
+  Peers* peers() const noexcept { return peers_; }
   void describe_to(metrics::Sources& sources) const;
 
  private:
@@ -65,10 +68,12 @@ class NorthboundPart {
   std::unique_ptr<DeadLetterStore> own_dead_letters_;  // where the spool has none
   DeadLetterStore* dead_letters_ = nullptr;
   const SpoolProbe* spool_probe_ = nullptr;  // of a spool on disk
+  PeerProbe peer_probe_;
   std::vector<MqttLanePart> mqtt_;
   std::vector<WebhookLanePart> webhooks_;
   std::vector<PresenceView*> presence_views_;
   std::vector<ControlSink*> control_sinks_;
+  Peers* peers_ = nullptr;  // a lane's
   std::unique_ptr<uplink::UplinkLog> uplink_;
 };
 

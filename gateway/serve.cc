@@ -195,10 +195,13 @@ Result<void> Process::build_parts(const NodeInfo& info) {
 
 void Process::build_servers(NodeInfo info) {
   state_ = std::make_unique<NodeState>(std::move(info), *gateway_, *uplink_, clock_);
+  // Also where this node has no API itself.
+  if (Peers* peers = northbound_->peers(); peers != nullptr) http::serve_details(*peers, *gateway_);
   if (settings_.api.enabled) {
     http::ApiPorts ports{*gateway_, *state_, *uplink_, clock_, *log_, http_probe_};
     if (control_) ports.control = control_->ports();
     ports.downlink = gateway_.get();
+    ports.peers = northbound_->peers();
     api_ = std::make_unique<http::ApiServer>(settings_.api, settings_.session.inactive_after, std::move(ports));
     fleet_.connect(*api_);
     tap_.connect(*api_);
@@ -243,7 +246,9 @@ Result<void> Process::start_control() {
   if (!control_) return {};
   control::ControlLinks links;
   links.downlink = gateway_.get();
+  links.owners = gateway_.get();
   links.sinks = northbound_->control_sinks();
+  links.peers = northbound_->peers();
   links.sinks.push_back(authenticator_.get());
   if (api_) links.sinks.push_back(api_.get());
   return control_->start(std::move(links));

@@ -80,6 +80,16 @@ void spool_counter(const Snapshot& in, Samples& out) {
   if (in.sources.spool_probe != nullptr) out.add(static_cast<double>((in.sources.spool_probe->*cell).get()));
 }
 
+template <Cell CommandProbe::*cell>
+void command_counter(const Snapshot& in, Samples& out) {
+  if (in.sources.commands != nullptr) out.add(static_cast<double>((in.sources.commands->*cell).get()));
+}
+
+template <Cell PeerProbe::*cell>
+void peer_counter(const Snapshot& in, Samples& out) {
+  if (in.sources.peers != nullptr) out.add(static_cast<double>((in.sources.peers->*cell).get()));
+}
+
 template <auto ProcessStats::*value>
 void process(const Snapshot& in, Samples& out) {
   out.add(static_cast<double>(in.process.*value));
@@ -111,6 +121,9 @@ void spool_undurable(const Snapshot& in, Samples& out);
 void spool_uncheckpointed(const Snapshot& in, Samples& out);
 void spool_file_bytes(const Snapshot& in, Samples& out);
 void spool_commit_time(const Snapshot& in, Samples& out);
+void command_time(const Snapshot& in, Samples& out);
+void peer_drops(const Snapshot& in, Samples& out);
+void peer_answer_time(const Snapshot& in, Samples& out);
 void http_responses(const Snapshot& in, Samples& out);
 void http_request_time(const Snapshot& in, Samples& out);
 void http_connections(const Snapshot& in, Samples& out);

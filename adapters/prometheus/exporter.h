@@ -40,6 +40,8 @@ struct Sources {
   std::vector<const ShardProbe*> shards;
   std::vector<LaneProbe> lanes;
   const HttpProbe* http = nullptr;
+  const CommandProbe* commands = nullptr;
+  const PeerProbe* peers = nullptr;
   const NodeStatus* status = nullptr;
   std::function<SpoolUsage()> spool;
   // A spool on disk only.

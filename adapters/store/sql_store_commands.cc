@@ -12,10 +12,28 @@
   "response_topic, correlation_data, state, steps, sends, first_sent_unix_ms, cancel_wanted, result_text, "     \
   "result_payload"
 
+// The same without payloads, which may be large.
+#define FIELDGATE_COMMAND_OUTLINE                                                                            \
+  "id, device_id, name, substr(payload, 1, 0), created_unix_ms, expires_unix_ms, timeout_ms, at_most_once, " \
+  "idempotency_key, source, response_topic, correlation_data, state, steps, sends, first_sent_unix_ms, "     \
+  "cancel_wanted, result_text, substr(result_payload, 1, 0)"
+
+// As the index commands_due has it.
+#define FIELDGATE_COMMAND_DUE \
+  "(CASE WHEN first_sent_unix_ms > 0 THEN first_sent_unix_ms + timeout_ms ELSE expires_unix_ms END)"
+
 namespace fieldgate::store {
 
-const Statement k_open_commands{"SELECT " FIELDGATE_COMMAND_COLUMNS
-                                " FROM commands WHERE ended_unix_ms = 0 AND number > $1 ORDER BY number LIMIT $2"};
+const Statement k_open_commands{"SELECT " FIELDGATE_COMMAND_OUTLINE
+                                " FROM commands WHERE ended_unix_ms = 0 AND device_id = $1 AND id > $2 "
+                                "ORDER BY id LIMIT $3"};
+const Statement k_open_refs{
+    "SELECT id, device_id FROM commands WHERE ended_unix_ms = 0 AND id > $1 ORDER BY id LIMIT $2"};
+const Statement k_overdue_commands{"SELECT " FIELDGATE_COMMAND_OUTLINE
+                                   " FROM commands WHERE ended_unix_ms = 0 AND " FIELDGATE_COMMAND_DUE
+                                   " <= $1 ORDER BY " FIELDGATE_COMMAND_DUE " LIMIT $2"};
+const Statement k_queued_commands{
+    "SELECT COUNT(*) FROM commands WHERE ended_unix_ms = 0 AND device_id = $1 AND state = 'queued'"};
 const Statement k_device_commands{"SELECT " FIELDGATE_COMMAND_COLUMNS
                                   " FROM commands WHERE device_id = $1 AND number < $2 "
                                   "ORDER BY number DESC LIMIT $3"};
@@ -30,6 +48,7 @@ namespace {
 
 constexpr Statement k_command{"SELECT " FIELDGATE_COMMAND_COLUMNS " FROM commands WHERE id = $1"};
 constexpr Statement k_command_locked{"SELECT " FIELDGATE_COMMAND_COLUMNS " FROM commands WHERE id = $1", true};
+constexpr Statement k_open_count{"SELECT COUNT(*) FROM commands WHERE ended_unix_ms = 0"};
 constexpr Statement k_number{"SELECT number FROM commands WHERE id = $1"};
 constexpr Statement k_insert{
     "INSERT INTO commands (" FIELDGATE_COMMAND_COLUMNS
@@ -81,8 +100,14 @@ Result<CommandEntry> read_command(const RowView& row) {
                       .result_payload = bytes(18)};
 }
 
-// False: may_follow() does not allow it.
+bool is_handed_to(const CommandEntry& command, Epoch epoch) {
+  return command.state == CommandState::queued &&
+         (command.steps.empty() ? Epoch{} : command.steps.back().epoch) == epoch;
+}
+
+// False: may_follow() does not allow it, or the condition does not hold.
 bool take_step(CommandEntry& command, const CommandAdvance& advance) {
+  if (advance.while_handed_to && !is_handed_to(command, *advance.while_handed_to)) return false;
   if (advance.cancel_wanted) {
     if (is_final(command.state)) return false;
     command.cancel_wanted = true;
@@ -182,13 +207,45 @@ Result<std::uint64_t> SqlStore::number_of(std::string_view command_id) {
   return **found;
 }
 
-Result<std::vector<CommandEntry>> SqlStore::open_commands(std::string_view after, std::size_t limit) {
+Result<std::vector<CommandEntry>> SqlStore::open_commands(const DeviceId& device, std::string_view after,
+                                                          std::size_t limit) {
   return alone([&]() -> Result<std::vector<CommandEntry>> {
-    const auto from = after.empty() ? Result<std::uint64_t>(0) : number_of(after);
+    const auto from = key_text(after, "a command's id");
     if (!from) return from.error();
-    return list<CommandEntry>(k_open_commands, {number(*from), number(limit)}, read_command);
+    return list<CommandEntry>(k_open_commands, {device.str(), *from, number(limit)}, read_command);
   });
 }
+
+Result<std::vector<CommandRef>> SqlStore::open_command_refs(std::string_view after, std::size_t limit) {
+  return alone([&]() -> Result<std::vector<CommandRef>> {
+    const auto from = key_text(after, "a command's id");
+    if (!from) return from.error();
+    return list<CommandRef>(k_open_refs, {*from, number(limit)}, [](const RowView& row) -> Result<CommandRef> {
+      auto device = decode_device(row.text(1));
+      if (!device) return device.error();
+      return CommandRef{row.string(0), std::move(*device)};
+    });
+  });
+}
+
+Result<std::vector<CommandEntry>> SqlStore::overdue_commands(std::int64_t unix_ms, std::size_t limit) {
+  return alone([&] { return list<CommandEntry>(k_overdue_commands, {unix_ms, number(limit)}, read_command); });
+}
+
+Result<std::size_t> SqlStore::counted(const Statement& statement, const Params& params) {
+  return alone([&]() -> Result<std::size_t> {
+    const auto found = find<std::uint64_t>(statement, params,
+                                           [](const RowView& row) -> Result<std::uint64_t> { return row.number(0); });
+    if (!found) return found.error();
+    return static_cast<std::size_t>(found->value_or(0));
+  });
+}
+
+Result<std::size_t> SqlStore::queued_commands(const DeviceId& device) {
+  return counted(k_queued_commands, {device.str()});
+}
+
+Result<std::size_t> SqlStore::open_command_count() { return counted(k_open_count, {}); }
 
 Result<std::vector<CommandEntry>> SqlStore::commands(const DeviceId& device, std::string_view before,
                                                      std::size_t limit) {
@@ -207,3 +264,5 @@ Result<std::size_t> SqlStore::trim_commands(std::int64_t unix_ms, std::size_t li
 }  // namespace fieldgate::store
 
 #undef FIELDGATE_COMMAND_COLUMNS
+#undef FIELDGATE_COMMAND_OUTLINE
+#undef FIELDGATE_COMMAND_DUE

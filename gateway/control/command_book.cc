@@ -22,11 +22,6 @@ void CommandBook::tidy(DeviceLine& line) {
   if (!line.online && line.empty()) lines_.erase(DeviceId(line.device));
 }
 
-std::size_t CommandBook::queued(const DeviceId& device) const {
-  const auto at = lines_.find(device);
-  return at == lines_.end() ? 0 : at->second.queued;
-}
-
 OpenCommand& CommandBook::add(const std::string& id, const DeviceId& device, CommandState state) {
   OpenCommand& command = open_[id];
   assert(command.line == nullptr);
@@ -40,7 +35,6 @@ OpenCommand& CommandBook::add(const std::string& id, const DeviceId& device, Com
   }
   const auto older = [](const OpenCommand* a, const OpenCommand* b) { return a->id < b->id; };
   line.waiting.insert(std::ranges::upper_bound(line.waiting, &command, older), &command);
-  if (state == CommandState::queued) ++line.queued;
   return command;
 }
 
@@ -48,8 +42,8 @@ void CommandBook::set_state(OpenCommand& command, CommandState state) {
   if (state <= command.state) return;
   DeviceLine& line = *command.line;
   if (command.state == CommandState::queued) {
-    --line.queued;
-    command.begun = command.maybe_sent = false;
+    command.begun = {};
+    command.maybe_sent = false;
   }
   command.state = state;
   if (state == CommandState::acknowledged) {
@@ -61,7 +55,6 @@ void CommandBook::set_state(OpenCommand& command, CommandState state) {
 void CommandBook::erase(OpenCommand& command) {
   DeviceLine& line = *command.line;
   if (line.running.erase(&command) == 0) std::erase(line.waiting, &command);
-  if (command.state == CommandState::queued) --line.queued;
   if (line.handing == &command) line.handing = nullptr;
   open_.erase(std::string(command.id));
 }

@@ -34,8 +34,8 @@ struct OpenCommand : TimerNode {
   CommandState state = CommandState::queued;
   std::size_t steps = 0;  // of the ledger's, those that were told
   bool cancel_wanted = false;
-  bool begun = false;                       // queued, and the ledger says that it is being handed over
-  bool maybe_sent = false;                  // queued, but a process before this one may have handed it over
+  Epoch begun{};                            // queued, and the ledger says that it is being handed to that connection
+  bool maybe_sent = false;                  // that is another process's affair, or was: a device may have it
   bool given_up = false;                    // its steps are used up: it is not handed over any more
   Epoch epoch{};                            // it was last handed to
   Epoch refused_epoch{};                    // whose connection cannot take it, although an earlier one could
@@ -50,15 +50,17 @@ struct OpenCommand : TimerNode {
   bool out() const noexcept { return state != CommandState::queued || maybe_sent; }
 };
 
-// The open commands of one device, and where it is.
+// The open commands of one device, if it is connected here: else those of which something
+// is still to be written.
 struct DeviceLine : TimerNode {
   explicit DeviceLine(DeviceId of) : device(std::move(of)) {}
   DeviceId device;
   Epoch epoch{};
   bool online = false;
+  bool known = false;                        // all that the ledger has open for this connection is here
   std::vector<OpenCommand*> waiting;         // queued and sent ones, by id: oldest first
   std::unordered_set<OpenCommand*> running;  // acknowledged ones
-  std::size_t queued = 0;                    // of `waiting`
+  std::vector<std::string> askers;           // nodes that want to hear when one of them ends
   OpenCommand* handing = nullptr;            // read from the ledger, or with the downlink
   Monotonic retry_at;                        // nothing is handed over before
   std::chrono::milliseconds backoff{0};
@@ -66,13 +68,14 @@ struct DeviceLine : TimerNode {
   bool empty() const noexcept { return waiting.empty() && running.empty(); }
 };
 
-// The commands that have not ended, by id and by device, in order.
+// Commands that have not ended, by id and by device, in order.
 // Thread: one.
 // Owns:   all of it. Pointers hold until erase(), those to lines while a device is
 //         online or has commands.
 class CommandBook {
  public:
   OpenCommand* find(const std::string& id);
+  bool has(const std::string& id) const { return open_.contains(id); }
   DeviceLine* line(const DeviceId& device);
   DeviceLine& make_line(const DeviceId& device);
   // Drops the line if nothing is in it and the device is not online.
@@ -90,8 +93,6 @@ class CommandBook {
   // most `window` in flight.
   static OpenCommand* next(const DeviceLine& line, Monotonic now, std::size_t window) noexcept;
 
-  std::size_t size() const noexcept { return open_.size(); }
-  std::size_t queued(const DeviceId& device) const;
   // `visit` adds and erases nothing.
   template <class Visit>
   void each(Visit&& visit) {

@@ -3,6 +3,7 @@
 
 #include "gateway/control/command_id.h"
 #include "gateway/control/plain_text.h"
+#include "gateway/control/tell_owner.h"
 #include "gateway/core/error.h"
 
 #include <algorithm>
@@ -18,6 +19,7 @@ using std::chrono::seconds;
 constexpr std::size_t k_source_bytes_max = 256;
 constexpr std::size_t k_topic_bytes_max = 1'024;
 constexpr std::size_t k_correlation_bytes_max = 1'024;
+constexpr std::size_t k_peer_id_bytes_max = 128;  // of devices and commands
 
 std::string too_many_bytes(std::string_view what, std::size_t is, std::size_t max) {
   return std::string(what) + " has " + std::to_string(is) + " bytes; at most " + std::to_string(max) + " are taken";
@@ -39,7 +41,7 @@ bool is_same_request(const CommandEntry& a, const CommandEntry& b) {
 struct CommandDesk::Intake {
   CommandEntry wanted;
   bool no_wait = false;
-  bool counted = false;  // in coming_in_
+  bool counted = false;  // in open_
   // Set anew by each run of the job.
   std::optional<DeviceStore::Inserted> inserted;
   std::optional<Error> problem;
@@ -61,15 +63,33 @@ CommandDesk::CommandDesk(StoreWorker& worker, const Clock& clock, Log& log, cons
       clock_(clock),
       log_(log),
       started_(clock.now()),
-      load_at_(started_),
+      look_at_(started_),
+      round_at_(started_),
       trim_at_(started_),
-      inbox_(worker, [this](const DeviceInbox::Words& words) { heard(words); }) {}
+      inbox_(worker, [this](const DeviceInbox::Words& words) { heard(words); }),
+      looks_(worker, [this](const NudgeBox::Nudges& devices) { nudged(devices); }),
+      news_(worker, [this](const NudgeBox::Nudges& ids) { news(ids); }) {}
 
 void CommandDesk::start(ControlLinks links) {
   links_ = std::move(links);
   worker_.on_available([this] { store_is_back(); });
   worker_.after(k_tick, [this] { tick(); });
-  load();
+  // What is not counted now, for the store is away, is with the first round.
+  static_cast<void>(worker_.run_now([this](DeviceStore& store) -> Result<void> {
+    const auto open = store.open_command_count();
+    if (!open) return open.error();
+    open_ = *open;
+    return {};
+  }));
+  if (links_.peers == nullptr) return;
+  const auto takes = [this](std::string_view kind, NudgeBox& box) {
+    links_.peers->serve(kind, [&box](PeerMessage message, const Peers::Answer& answer) {
+      if (message.body.size() <= k_peer_id_bytes_max) box.nudge(std::move(message.body), std::move(message.from));
+      if (answer) answer(make_error(Errc::unsupported, "this is not a question"));
+    });
+  };
+  takes(k_peer_command_look, looks_);
+  takes(k_peer_command_news, news_);
 }
 
 CommandDesk::~CommandDesk() = default;
@@ -160,24 +180,21 @@ Result<void> CommandDesk::insert(DeviceStore& store, Intake& intake) {
     intake.problem = make_error(Errc::not_found, "no such device is registered: " + wanted.device.str());
     return {};
   }
-  const auto coming = coming_in_.find(wanted.device);
-  const std::size_t queued = book_.queued(wanted.device) + (coming == coming_in_.end() ? 0 : coming->second);
-  if (!intake.counted) {
-    if (queued >= settings_.queued_per_device_max) {
-      return if_repeated(store, intake,
-                         "the device has " + std::to_string(queued) + " commands queued, as many as it may have");
-    }
-    if (book_.size() + coming_in_all_ >= settings_.open_max) {
-      return if_repeated(store, intake,
-                         "as many commands are open as there may be: " + std::to_string(settings_.open_max));
-    }
+  const auto queued = store.queued_commands(wanted.device);
+  if (!queued) return queued.error();
+  if (*queued >= settings_.queued_per_device_max) {
+    return if_repeated(store, intake,
+                       "the device has " + std::to_string(*queued) + " commands queued, as many as it may have");
+  }
+  if (!intake.counted && open_ >= settings_.open_max) {
+    return if_repeated(store, intake,
+                       "as many commands are open as there may be: " + std::to_string(settings_.open_max));
   }
   auto inserted = store.insert_command(wanted);
   if (!inserted) return inserted.error();
   if (inserted->fresh && !intake.counted) {
     intake.counted = true;
-    ++coming_in_[wanted.device];
-    ++coming_in_all_;
+    ++open_;
   }
   intake.inserted = std::move(*inserted);
   return {};
@@ -200,11 +217,8 @@ Result<void> CommandDesk::if_repeated(DeviceStore& store, Intake& intake, std::s
 }
 
 void CommandDesk::inserted(Intake& intake, const Result<void>& outcome, const Reply<Accepted>& reply) {
-  if (intake.counted) {
-    const auto coming = coming_in_.find(intake.wanted.device);
-    if (--coming->second == 0) coming_in_.erase(coming);
-    --coming_in_all_;
-  }
+  const bool kept = outcome && !intake.problem && intake.inserted->fresh;
+  if (intake.counted && !kept && open_ > 0) --open_;
   if (!outcome) return reply(outcome.error());
   if (intake.problem) return reply(*intake.problem);
   const CommandEntry& entry = intake.inserted->command;
@@ -212,14 +226,20 @@ void CommandDesk::inserted(Intake& intake, const Result<void>& outcome, const Re
     if (is_same_request(entry, intake.wanted)) return reply(Accepted{entry, false});
     return reply(make_error(Errc::conflict, "the idempotency key stands for another request, command " + entry.id));
   }
-  adopt(entry);
-  tell(entry, 0);
+  tell(entry);
+  const bool here = book_.line(entry.device) != nullptr && book_.line(entry.device)->online;
   reply(Accepted{entry, true});
-  if (OpenCommand* command = book_.find(entry.id)) {
-    command->no_wait = intake.no_wait;
-    if (command->no_wait && !command->line->online) return expire(*command);
-    pump(*command->line);
+  if (here) {
+    OpenCommand& command = adopt(entry);
+    command.no_wait = intake.no_wait;
+    return pump(*command.line);
   }
+  tell_owner(worker_, links_, k_peer_command_look, entry.device, [this, entry, no_wait = intake.no_wait] {
+    if (!no_wait || book_.find(entry.id) != nullptr) return;
+    OpenCommand& command = adopt(entry);
+    command.no_wait = true;
+    expire(command);
+  });
 }
 
 // --- get, wait, list, cancel
@@ -273,30 +293,33 @@ Result<void> CommandDesk::cancel_in(DeviceStore& store, Cancelling& job) const {
         make_error(Errc::conflict, "the command has ended already: " + std::string(to_string((*entry)->state)));
     return {};
   }
-  CommandAdvance advance;
-  advance.id = job.id;
-  if (is_not_handed_over(**entry)) {
-    advance.step = {CommandState::cancelled, clock_.unix_ms(), {}, "by " + job.by + ", before it was sent"};
-  } else {
-    advance.cancel_wanted = true;
+  CommandAdvance cancelled{.id = job.id};
+  cancelled.step = {CommandState::cancelled, clock_.unix_ms(), {}, "by " + job.by + ", before it was sent"};
+  cancelled.while_handed_to = Epoch{};
+  CommandAdvance wish{.id = job.id};
+  wish.cancel_wanted = true;
+  for (const CommandAdvance* advance : {&cancelled, &wish}) {
+    auto advanced = store.advance_command(*advance);
+    if (!advanced) return advanced.error();
+    if (!advanced->has_value()) continue;
+    job.entry = std::move(**advanced);
+    return {};
   }
-  auto advanced = store.advance_command(advance);
-  if (!advanced) return advanced.error();
-  job.entry = advanced->has_value() ? std::move(**advanced) : std::move(**entry);
+  job.problem = make_error(Errc::conflict, "the command has just ended");
   return {};
 }
 
 void CommandDesk::cancelled(const Cancelling& job, const Result<void>& outcome, const Reply<CommandEntry>& reply) {
   if (!outcome) return reply(outcome.error());
   if (job.problem) return reply(*job.problem);
-  absorb(*job.entry);
+  follow(*job.entry, true);
   reply(*job.entry);
   OpenCommand* command = book_.find(job.id);
-  if (command == nullptr || command->line->handing == command) return;
-  if (command->out()) return ask_to_cancel(*command);
-  if (!command->unwritten) {
-    write(*command, CommandState::cancelled, {}, "by " + job.by + ", before it was sent");
+  if (command == nullptr) {
+    if (!is_final(job.entry->state)) tell_owner(worker_, links_, k_peer_command_look, job.entry->device, [] {});
+    return;
   }
+  heed_wish(*command, "by " + job.by + ", before it was sent");
 }
 
 }  // namespace fieldgate::control

@@ -6,6 +6,7 @@
 #include "gateway/control/device_inbox.h"
 #include "gateway/control/journal_lane.h"
 #include "gateway/control/links.h"
+#include "gateway/control/nudge_box.h"
 #include "gateway/control/store_worker.h"
 #include "gateway/core/device_summary.h"
 #include "gateway/core/settings.h"
@@ -14,17 +15,20 @@
 #include "gateway/ports/control.h"
 #include "gateway/ports/downlink.h"
 #include "gateway/ports/log.h"
+#include "gateway/ports/probes.h"
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace fieldgate::control {
@@ -48,11 +52,21 @@ namespace fieldgate::control {
 // at most in_flight_per_device without CommandAck. What the device says comes through
 // the journal. The ledger alone decides which step may follow which; this follows it.
 //
+// Of several nodes on one store, the one that a device is connected to has its open
+// commands in memory, read from the ledger as it connects, and hands them over. One that
+// takes a command for a device elsewhere writes it down and nudges that node; the news come
+// back the same way. Nudges may be lost: every node walks what is open, a portion a second,
+// for commands of its devices that it does not have, and reads those again that are waited
+// for here. What is overdue is ended by whoever sees it first. Where two would write, the
+// ledger takes one (CommandAdvance::while_handed_to); who has written a step tells the sinks
+// and the timeline of it, nobody else. docs/adr/0013 has the reasons.
+//
 // Thread:  Commands and devices_changed() any. The rest: the store's, or before that starts.
 // Borrows: worker, clock, log and what is linked, which outlive this; this outlives the
 //          threads of the worker and the downlink.
-// Bounds:  queued_per_device_max, open_max, CommandWaiters::k_max. Memory per open
-//          command is its id and times; payloads stay in the store.
+// Bounds:  queued_per_device_max, open_max (both may be passed by as many as there are nodes),
+//          CommandWaiters::k_max. Memory per open command of a connected device is its id and
+//          times; payloads stay in the store.
 // Errors:  a store that is not there begins nothing: no send, no timeout, no expiry; each
 //          is made up for when it is back.
 class CommandDesk final : public Commands, public JournalSink {
@@ -61,15 +75,22 @@ class CommandDesk final : public Commands, public JournalSink {
   // How long a command with ttl 0 may be queued if the device is online.
   static constexpr std::chrono::milliseconds k_no_wait{2'000};
   static constexpr std::size_t k_page = 200;
+  static constexpr std::size_t k_writes_max = 1'024;     // steps on their way to the store at once
+  static constexpr std::size_t k_look_devices = 64;      // looked at in one transaction
+  static constexpr std::size_t k_look_commands = 2'000;  // after which it ends
+  static constexpr std::chrono::milliseconds k_round{1'000};
+  static constexpr std::size_t k_round_refs = 500;
+  static constexpr std::size_t k_round_waiters = 200;
+  static constexpr std::size_t k_askers_max = 8;  // per device
 
   // `commands_kept`: how long after their end.
   CommandDesk(StoreWorker& worker, const Clock& clock, Log& log, const CommandSettings& settings,
               std::chrono::seconds commands_kept);
   ~CommandDesk() override;
 
-  // Takes up the commands that the ledger has open; waits. After the worker's open(), before
-  // its start(); where the store is not there yet, it is done once it is.
+  // Counts what is open; waits. After the worker's open(), before its start().
   void start(ControlLinks links);
+  const CommandProbe& probe() const noexcept { return probe_; }
   // In order per device; an older epoch than was heard of is passed over.
   void devices_changed(std::span<const DeviceSummary> devices);
 
@@ -88,6 +109,8 @@ class CommandDesk final : public Commands, public JournalSink {
   struct Intake;      // a command on its way into the ledger
   struct Cancelling;  // the wish that one be cancelled
   struct HandOver;    // a command on its way to the downlink
+  struct Look;        // what the ledger has open for some devices
+  struct Round;       // what is overdue, and what was missed
 
   // command_desk.cc: what callers want.
   template <class T>
@@ -104,19 +127,20 @@ class CommandDesk final : public Commands, public JournalSink {
   // command_ledger.cc: memory follows the ledger.
   // True if no connection has it: of a queued one, that no handing over is under way.
   static bool is_not_handed_over(const CommandEntry& entry) noexcept;
+  static std::string timed_out_detail(bool maybe_sent, std::int64_t timeout_ms);
   void store_is_back();
-  void load();
-  void load_page(std::string after);
-  void take_page(const std::vector<CommandEntry>& page);
-  void loaded();
   OpenCommand& adopt(const CommandEntry& entry);
   void take_over(OpenCommand& command, const CommandEntry& entry) const;
-  void absorb(const CommandEntry& entry);
+  void follow(const CommandEntry& entry, bool ours);
+  void absorb(const CommandEntry& entry, bool ours);
+  void let_go(DeviceLine& line);
   void forget(const std::string& id);
   void ended(OpenCommand& command, const Result<CommandEntry>& outcome);
-  void tell(const CommandEntry& entry, std::size_t steps_told);
+  void tell(const CommandEntry& entry);
+  void count(const CommandEntry& entry);
   void write(OpenCommand& command, CommandState state, Epoch epoch, std::string detail, bool sent = false);
   void flush(OpenCommand& command);
+  void flush_more();
   void file(OpenCommand& command);
   void tick();
   void due(OpenCommand& command);
@@ -124,6 +148,20 @@ class CommandDesk final : public Commands, public JournalSink {
   void trim();
   Monotonic at(std::int64_t unix_ms) const;
   std::uint32_t tick_of(Monotonic when) const;
+
+  // command_fleet.cc: what other nodes, or earlier ones, have left in the ledger.
+  void look(DeviceLine& line);
+  void look_next();
+  void look_again(std::span<const DeviceId> devices);
+  Result<void> look_in(DeviceStore& store, Look& job);
+  void looked(Look& job, const Result<void>& outcome);
+  void round();
+  Result<void> round_in(DeviceStore& store, Round& job);
+  std::optional<CommandAdvance> overdue(const CommandEntry& entry) const;
+  void rounded(Round& job, const Result<void>& outcome);
+  void read_again(std::vector<std::string> ids);
+  void nudged(const NudgeBox::Nudges& devices);
+  void news(const NudgeBox::Nudges& ids);
 
   // command_sending.cc: devices.
   void heard(const DeviceInbox::Words& words);
@@ -135,6 +173,7 @@ class CommandDesk final : public Commands, public JournalSink {
   void taken(OpenCommand& command, Epoch epoch);
   void not_taken(OpenCommand& command);
   void cannot_take(OpenCommand& command, std::string detail);
+  void heed_wish(OpenCommand& command, std::string detail);
   void ask_to_cancel(OpenCommand& command);
   void retry_later(DeviceLine& line);
 
@@ -146,20 +185,29 @@ class CommandDesk final : public Commands, public JournalSink {
   const Monotonic started_;
   ControlLinks links_;
 
+  CommandProbe probe_;
   CommandBook book_;
   TimerWheel commands_wheel_{0};
   TimerWheel lines_wheel_{0};
   CommandWaiters waiters_{0};
-  // Counted as if they were in the book: jobs of one transaction do not see each other there.
-  std::unordered_map<DeviceId, std::size_t> coming_in_;
-  std::size_t coming_in_all_ = 0;
-  bool loaded_ = false;
-  bool load_wanted_ = true;  // there may be open commands in the ledger that are not here
-  bool loading_ = false;
-  Monotonic load_at_;  // not before, if it could not be read
+  std::size_t open_ = 0;               // in the ledger, as counted last, and those that came and went since
+  std::size_t writes_ = 0;             // on their way
+  std::deque<std::string> unflushed_;  // ids of those that wait for one of these
+  std::deque<DeviceId> to_look_;
+  std::unordered_set<DeviceId> look_wanted_;   // the same
+  std::size_t look_devices_ = k_look_devices;  // one, if it could not be read
+  bool looking_ = false;
+  Monotonic look_at_;  // not before, if it could not be read
+  bool rounding_ = false;
+  Monotonic round_at_;
+  std::string round_after_;    // an id: what is open up to there was walked
+  std::string waiters_after_;  // the same of those that are waited for
   Monotonic trim_at_;
-  std::vector<CommandEntry> journalled_;
+  // What devices said that is news, or was in the ledger already, as after a commit of which nobody knows.
+  std::vector<std::pair<CommandEntry, bool>> journalled_;
   DeviceInbox inbox_;
+  NudgeBox looks_;
+  NudgeBox news_;
 };
 
 }  // namespace fieldgate::control

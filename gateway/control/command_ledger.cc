@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/command_desk.h"
 
+#include "gateway/control/tell_owner.h"
+
 #include <algorithm>
 #include <cassert>
 #include <limits>
@@ -15,7 +17,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr milliseconds k_write_again{1'000};
-constexpr seconds k_load_again{5};
 constexpr seconds k_trim_every{60};
 constexpr std::size_t k_trim_rows = 500;
 
@@ -31,6 +32,13 @@ std::string in_seconds(std::int64_t ms) {
 }
 
 }  // namespace
+
+std::string CommandDesk::timed_out_detail(bool maybe_sent, std::int64_t timeout_ms) {
+  const std::string timeout = in_seconds(timeout_ms);
+  if (!maybe_sent) return "no result within " + timeout + " of sending it";
+  return "the gateway ended while it was handing it over, and there was no result within " + timeout +
+         ": whether the device has it is not known";
+}
 
 bool CommandDesk::is_not_handed_over(const CommandEntry& entry) noexcept {
   return entry.state == CommandState::queued && (entry.steps.empty() || entry.steps.back().epoch == Epoch{});
@@ -48,26 +56,6 @@ std::uint32_t CommandDesk::tick_of(Monotonic when) const {
 
 // --- what the ledger has open
 
-void CommandDesk::load() {
-  std::string after;
-  for (;;) {
-    std::vector<CommandEntry> page;
-    const auto outcome = worker_.run_now([&](DeviceStore& store) -> Result<void> {
-      auto read = store.open_commands(after, k_page);
-      if (!read) return read.error();
-      page = std::move(*read);
-      return {};
-    });
-    if (!outcome) {
-      log_.warn("commands_not_loaded", {{"error", outcome.error().detail}});
-      return;
-    }
-    take_page(page);
-    if (page.size() < k_page) return loaded();
-    after = page.back().id;
-  }
-}
-
 // What was written as it went down may or may not be in the ledger: what is open there is
 // read again.
 void CommandDesk::store_is_back() {
@@ -75,49 +63,10 @@ void CommandDesk::store_is_back() {
     command.write_at = clock_.now();
     flush(command);
   });
-  load_wanted_ = true;
-  if (!loading_) load_page({});
-}
-
-void CommandDesk::load_page(std::string after) {
-  auto page = std::make_shared<std::vector<CommandEntry>>();
-  loading_ = worker_.submit(
-      [page, after = std::move(after)](DeviceStore& store) -> Result<void> {
-        auto read = store.open_commands(after, k_page);
-        if (!read) return read.error();
-        *page = std::move(*read);
-        return {};
-      },
-      [this, page](const Result<void>& outcome) {
-        if (!outcome) {
-          log_.warn("commands_not_loaded", {{"error", outcome.error().detail}});
-          loading_ = false;
-          load_at_ = clock_.now() + k_load_again;
-          return;
-        }
-        take_page(*page);
-        if (page->size() == k_page) return load_page(page->back().id);
-        loaded();
-      });
-  if (!loading_) load_at_ = clock_.now() + k_load_again;
-}
-
-void CommandDesk::take_page(const std::vector<CommandEntry>& page) {
-  for (const CommandEntry& entry : page) {
-    if (book_.find(entry.id) != nullptr) {
-      absorb(entry);
-    } else {
-      OpenCommand& command = adopt(entry);
-      take_over(command, entry);
-      file(command);
-    }
-  }
-}
-
-void CommandDesk::loaded() {
-  loading_ = load_wanted_ = false;
-  loaded_ = true;
-  book_.each_line([this](DeviceLine& line) { pump(line); });
+  look_at_ = round_at_ = clock_.now();
+  book_.each_line([this](DeviceLine& line) {
+    if (line.online) look(line);
+  });
 }
 
 OpenCommand& CommandDesk::adopt(const CommandEntry& entry) {
@@ -131,13 +80,20 @@ OpenCommand& CommandDesk::adopt(const CommandEntry& entry) {
   return command;
 }
 
-// A command that another process left. What it was handing over, a device may have.
+// A command that another process has, or had. What it is handing over, a device may have.
 void CommandDesk::take_over(OpenCommand& command, const CommandEntry& entry) const {
   const milliseconds timeout(entry.timeout_ms);
-  if (is_not_handed_over(entry)) return;
+  command.begun = {};
+  command.maybe_sent = false;
+  if (is_not_handed_over(entry)) {
+    command.epoch = {};
+    command.timeout_at = Monotonic::max();
+    return;
+  }
   if (entry.state == CommandState::queued) {
     const CommandStep& begun = entry.steps.back();
-    command.begun = command.maybe_sent = true;
+    command.begun = begun.epoch;
+    command.maybe_sent = true;
     command.epoch = begun.epoch;
     command.timeout_at = at(begun.unix_ms) + timeout;
     return;
@@ -151,30 +107,60 @@ void CommandDesk::take_over(OpenCommand& command, const CommandEntry& entry) con
 
 // --- what has been committed
 
-void CommandDesk::absorb(const CommandEntry& entry) {
+// `ours`: its last step was written here, and is to be told.
+void CommandDesk::follow(const CommandEntry& entry, bool ours) {
+  if (book_.find(entry.id) != nullptr) return absorb(entry, ours);
+  if (ours) tell(entry);
+  if (!is_final(entry.state)) return;
+  if (ours && open_ > 0) --open_;
+  waiters_.ended(entry.id, entry);
+}
+
+void CommandDesk::absorb(const CommandEntry& entry, bool ours) {
   OpenCommand* command = book_.find(entry.id);
   if (command == nullptr) return;
-  const std::size_t told = std::exchange(command->steps, entry.steps.size());
-  const bool wish = entry.cancel_wanted && !std::exchange(command->cancel_wanted, entry.cancel_wanted);
-  if (is_final(entry.state)) {
-    tell(entry, told);
-    return ended(*command, entry);
-  }
+  command->steps = entry.steps.size();
+  command->cancel_wanted = command->cancel_wanted || entry.cancel_wanted;
+  if (ours) tell(entry);
+  if (is_final(entry.state)) return ended(*command, entry);
+  DeviceLine& line = *command->line;
+  const bool in_hand = line.handing == command || command->unwritten;
   if (entry.state > command->state) {
+    const bool foreign = command->epoch == Epoch{} || command->maybe_sent;
     book_.set_state(*command, entry.state);
+    if (foreign && !in_hand) take_over(*command, entry);
     if (command->timeout_at == Monotonic::max()) {
       command->timeout_at = clock_.now() + milliseconds(command->timeout_ms);
     }
+  } else if (!in_hand && entry.state == CommandState::queued && command->state == CommandState::queued) {
+    // Of a connection here that is busy, it is still its turn.
+    const bool mine = command->begun != Epoch{} && !command->maybe_sent && command->begun == entry.steps.back().epoch;
+    if (!mine) take_over(*command, entry);
   }
-  if (told < entry.steps.size() || wish) tell(entry, told);
   file(*command);
-  pump(*command->line);
+  pump(line);
+  if (!line.online) let_go(line);
+}
+
+// The device is not connected here: its commands are no affair of this node any more, but
+// for what it still has to write of them.
+void CommandDesk::let_go(DeviceLine& line) {
+  line.known = false;
+  std::vector<OpenCommand*> all(line.waiting);
+  all.insert(all.end(), line.running.begin(), line.running.end());
+  for (OpenCommand* command : all) {
+    if (!command->unwritten && line.handing != command) book_.erase(*command);
+  }
+  book_.tidy(line);
 }
 
 void CommandDesk::ended(OpenCommand& command, const Result<CommandEntry>& outcome) {
   const std::string id = command.id;
   DeviceLine& line = *command.line;
   book_.erase(command);
+  if (open_ > 0) --open_;
+  for (const std::string& node : line.askers) links_.peers->tell(node, k_peer_command_news, id);
+  if (line.empty()) line.askers.clear();
   pump(line);
   book_.tidy(line);
   waiters_.ended(id, outcome);
@@ -187,21 +173,27 @@ void CommandDesk::forget(const std::string& id) {
   ended(*command, make_error(Errc::not_found, "the command went with its device"));
 }
 
-void CommandDesk::tell(const CommandEntry& entry, std::size_t steps_told) {
+void CommandDesk::count(const CommandEntry& entry) {
+  if (entry.steps.size() == 1) probe_.issued.add();
+  if (!is_final(entry.state)) return;
+  const std::int64_t ms = std::max<std::int64_t>(entry.steps.back().unix_ms - entry.created_unix_ms, 0);
+  probe_.ended[static_cast<std::size_t>(entry.state)].observe(static_cast<std::uint64_t>(ms) * 1'000);
+}
+
+void CommandDesk::tell(const CommandEntry& entry) {
+  if (!entry.steps.empty()) count(entry);
   const auto shared = std::make_shared<const CommandEntry>(entry);
   for (ControlSink* sink : links_.sinks) sink->command_changed(shared);
-  if (links_.recorder == nullptr) return;
-  for (std::size_t i = steps_told; i < entry.steps.size(); ++i) {
-    const CommandStep& step = entry.steps[i];
-    // What was asked for, and what became of it: the rest is in the ledger, and a device's
-    // timeline has room for other things than its commands.
-    if (i > 0 && !is_final(step.state)) continue;
-    TimelineEntry line{.device = entry.device, .kind = TimelineKind::command, .unix_ms = step.unix_ms};
-    line.epoch = step.epoch;
-    line.fields = {{"id", entry.id}, {"name", entry.name}, {"state", std::string(to_string(step.state))}};
-    if (!step.detail.empty()) line.fields.emplace_back("detail", step.detail);
-    links_.recorder->record(std::move(line));
-  }
+  if (links_.recorder == nullptr || entry.steps.empty()) return;
+  // What was asked for, and what became of it: the rest is in the ledger, and a device's
+  // timeline has room for other things than its commands.
+  const CommandStep& step = entry.steps.back();
+  if (entry.steps.size() > 1 && !is_final(step.state)) return;
+  TimelineEntry line{.device = entry.device, .kind = TimelineKind::command, .unix_ms = step.unix_ms};
+  line.epoch = step.epoch;
+  line.fields = {{"id", entry.id}, {"name", entry.name}, {"state", std::string(to_string(step.state))}};
+  if (!step.detail.empty()) line.fields.emplace_back("detail", step.detail);
+  links_.recorder->record(std::move(line));
 }
 
 // --- what is to be written
@@ -212,6 +204,8 @@ void CommandDesk::write(OpenCommand& command, CommandState state, Epoch epoch, s
   advance.id = command.id;
   advance.step = {state, clock_.unix_ms(), epoch, std::move(detail)};
   advance.sent_again = sent;
+  // What is so only if no device has it, or as long as nobody knows.
+  if (!sent && command.state == CommandState::queued) advance.while_handed_to = command.begun;
   command.unwritten = std::move(advance);
   command.write_at = clock_.now();
   flush(command);
@@ -223,21 +217,34 @@ void CommandDesk::flush(OpenCommand& command) {
     command.write_at = clock_.now() + k_write_again;
     return file(command);
   }
+  if (writes_ >= k_writes_max) {
+    command.write_at = clock_.now() + k_write_again;
+    unflushed_.push_back(command.id);
+    return file(command);
+  }
   struct Write {
     CommandAdvance advance;
-    std::optional<CommandEntry> now;  // set anew by each run of the job
+    // Set anew by each run of the job.
+    std::optional<CommandEntry> now;
+    bool ours = false;
   };
-  auto job = std::make_shared<Write>(Write{*command.unwritten, {}});
+  auto job = std::make_shared<Write>(Write{*command.unwritten, {}, false});
   command.writing = worker_.submit(
       [job](DeviceStore& store) -> Result<void> {
         auto advanced = store.advance_command(job->advance);
-        // Something else has come before: what it was, the ledger knows.
-        if (advanced && !advanced->has_value()) advanced = store.command(job->advance.id);
+        job->ours = advanced && advanced->has_value();
+        // Something else has come before, or the same, by a commit of which nobody knew: what it
+        // was, the ledger knows.
+        if (advanced && !job->ours) advanced = store.command(job->advance.id);
         if (!advanced) return advanced.error();
         job->now = std::move(*advanced);
+        const bool known = job->now && !job->now->steps.empty();
+        job->ours = job->ours || (known && job->now->steps.back() == job->advance.step);
         return {};
       },
       [this, job](const Result<void>& outcome) {
+        --writes_;
+        flush_more();
         OpenCommand* written = book_.find(job->advance.id);
         if (written == nullptr) return;
         written->writing = false;
@@ -247,10 +254,24 @@ void CommandDesk::flush(OpenCommand& command) {
         }
         written->unwritten.reset();
         if (!job->now) return forget(job->advance.id);
-        absorb(*job->now);
+        // Whom the device has gone to does not know yet that nobody took it here.
+        const bool passed_on = job->advance.step.state == CommandState::queued && !written->line->online;
+        if (passed_on) tell_owner(worker_, links_, k_peer_command_look, job->now->device, [] {});
+        absorb(*job->now, job->ours);
       });
+  if (command.writing) ++writes_;
   if (!command.writing) command.write_at = clock_.now() + k_write_again;
   file(command);
+}
+
+void CommandDesk::flush_more() {
+  while (writes_ < k_writes_max && !unflushed_.empty()) {
+    OpenCommand* command = book_.find(unflushed_.front());
+    unflushed_.pop_front();
+    if (command == nullptr || !command->unwritten || command->writing) continue;
+    command->write_at = clock_.now();
+    flush(*command);
+  }
 }
 
 void CommandDesk::expire(OpenCommand& command) {
@@ -285,7 +306,8 @@ void CommandDesk::tick() {
   commands_wheel_.advance(current, [this](TimerNode& node) { due(static_cast<OpenCommand&>(node)); });
   lines_wheel_.advance(current, [this](TimerNode& node) { pump(static_cast<DeviceLine&>(node)); });
   for (auto& impatient : waiters_.advance(current)) get(impatient.id, std::move(impatient.reply));
-  if (load_wanted_ && !loading_ && now >= load_at_ && worker_.available()) load_page({});
+  look_next();
+  if (now >= round_at_) round();
   if (now >= trim_at_) trim();
 }
 
@@ -296,12 +318,7 @@ void CommandDesk::due(OpenCommand& command) {
   if (line.handing == &command) return commands_wheel_.file(command, commands_wheel_.now() + 1);
   if (!command.out()) return now >= command.expires_at ? expire(command) : file(command);
   if (now >= command.timeout_at) {
-    const std::string timeout = in_seconds(command.timeout_ms);
-    return write(command, CommandState::timed_out, {},
-                 command.maybe_sent
-                     ? "the gateway ended while it was handing it over, and there was no result within " + timeout +
-                           ": whether the device has it is not known"
-                     : "no result within " + timeout + " of sending it");
+    return write(command, CommandState::timed_out, {}, timed_out_detail(command.maybe_sent, command.timeout_ms));
   }
   pump(line);
   file(command);
@@ -358,17 +375,19 @@ Result<void> CommandDesk::apply(DeviceStore& store, const JournalRecord& record)
   }
   auto advanced = store.advance_command(advance);
   if (!advanced) return advanced.error();
-  if (advanced->has_value()) journalled_.push_back(std::move(**advanced));
+  const bool news = advanced->has_value();
+  journalled_.emplace_back(news ? std::move(**advanced) : std::move(**before), news);
   return {};
 }
 
 void CommandDesk::committed() {
-  for (const CommandEntry& entry : journalled_) {
-    if (book_.find(entry.id) != nullptr) {
-      absorb(entry);
-    } else {
-      tell(entry, entry.steps.size() - 1);  // a result that came late, or another node's command
-      if (is_final(entry.state)) waiters_.ended(entry.id, entry);
+  for (const auto& [entry, news] : journalled_) {
+    const OpenCommand* command = book_.find(entry.id);
+    // What is no news to the ledger may be some to who did not hear of the commit.
+    if (news) {
+      follow(entry, true);
+    } else if (command != nullptr && command->steps < entry.steps.size()) {
+      absorb(entry, true);
     }
   }
   journalled_.clear();

@@ -20,7 +20,7 @@ struct CommandDesk::HandOver {
   std::string id;
   std::optional<CommandAdvance> begin;  // it is the first time: the ledger is to say so
   // Set anew by each run of the job.
-  bool begun = false;
+  bool begun = false;  // by this connection
   std::optional<CommandEntry> entry;
 };
 
@@ -34,21 +34,23 @@ void CommandDesk::heard(const DeviceInbox::Words& words) {
     if (fresh) {
       line->retry_at = {};
       line->backoff = {};
+      line->known = false;
       for (OpenCommand* command : line->waiting) ask_to_cancel(*command);
       for (OpenCommand* command : line->running) ask_to_cancel(*command);
-      pump(*line);
+      look(*line);
     } else if (!word.online) {
       const auto waiting = line->waiting;
       for (OpenCommand* command : waiting) {
         if (command->no_wait && !command->out()) expire(*command);
       }
-      book_.tidy(*line);
+      line->askers.clear();
+      let_go(*line);
     }
   }
 }
 
 void CommandDesk::pump(DeviceLine& line) {
-  if (!line.online || line.handing != nullptr || !loaded_ || links_.downlink == nullptr) return;
+  if (!line.online || line.handing != nullptr || !line.known || links_.downlink == nullptr) return;
   const Monotonic now = clock_.now();
   if (now < line.retry_at) return lines_wheel_.file(line, tick_of(line.retry_at));
   if (OpenCommand* command = CommandBook::next(line, now, settings_.in_flight_per_device)) prepare(line, *command);
@@ -64,9 +66,10 @@ void CommandDesk::retry_later(DeviceLine& line) {
 void CommandDesk::prepare(DeviceLine& line, OpenCommand& command) {
   auto job = std::make_shared<HandOver>();
   job->id = command.id;
-  if (!command.begun && !command.out()) {
+  if (command.begun == Epoch{} && !command.out()) {
     job->begin.emplace().id = command.id;
     job->begin->step = {CommandState::queued, clock_.unix_ms(), line.epoch, "being handed to the device's connection"};
+    job->begin->while_handed_to = Epoch{};
   }
   line.handing = &command;
   const bool taken = worker_.submit(
@@ -78,13 +81,16 @@ void CommandDesk::prepare(DeviceLine& line, OpenCommand& command) {
           if (!advanced) return advanced.error();
           if (advanced->has_value()) {
             job->entry = std::move(**advanced);
-            job->begun = job->entry->steps.back() == job->begin->step;
+            job->begun = true;
             return {};
           }
         }
         auto entry = store.command(job->id);
         if (!entry) return entry.error();
         job->entry = std::move(*entry);
+        // By a commit of which nobody knew: nothing was handed over after it.
+        job->begun = job->begin && job->entry && job->entry->state == CommandState::queued &&
+                     job->entry->steps.back().epoch == job->begin->step.epoch;
         return {};
       },
       [this, job](const Result<void>& outcome) { prepared(*job, outcome); });
@@ -99,20 +105,23 @@ void CommandDesk::prepared(HandOver& job, const Result<void>& outcome) {
   DeviceLine& line = *command->line;
   if (!outcome) {
     line.handing = nullptr;
-    return retry_later(line);
+    return line.online ? retry_later(line) : let_go(line);
   }
   if (!job.entry) return forget(job.id);
-  absorb(*job.entry);
+  absorb(*job.entry, job.begun);
   command = book_.find(job.id);
   if (command == nullptr) return;
   const Monotonic now = clock_.now();
   if (job.begin) {
-    command->begun = job.begun;
+    command->begun = job.begun ? job.begin->step.epoch : Epoch{};
+    // Another node is at it, or its steps are used up.
+    if (!job.begun && !command->out()) take_over(*command, *job.entry);
     command->given_up = !job.begun && !command->out();
   }
   const bool out = command->out();
   const bool too_late = now >= (out ? command->timeout_at : command->expires_at);
-  if (too_late || command->cancel_wanted || command->given_up) {
+  const bool must_not = out && command->at_most_once;
+  if (too_late || must_not || command->cancel_wanted || command->given_up) {
     line.handing = nullptr;
     if (!out && command->cancel_wanted) {
       not_taken(*command);
@@ -165,9 +174,12 @@ void CommandDesk::answered(const std::string& id, Delivery delivery, Epoch epoch
   }
   if (OpenCommand* still = book_.find(id); still != nullptr && !still->writing) file(*still);
   pump(line);
+  if (!line.online) let_go(line);
 }
 
 void CommandDesk::taken(OpenCommand& command, Epoch epoch) {
+  probe_.sent.add();
+  if (command.out()) probe_.sent_again.add();
   command.epoch = epoch;
   const Monotonic now = clock_.now();
   command.resend_at = now + settings_.resend_after;
@@ -182,7 +194,6 @@ void CommandDesk::taken(OpenCommand& command, Epoch epoch) {
 // No connection has it, for sure: unless one had it before.
 void CommandDesk::not_taken(OpenCommand& command) {
   if (command.out()) return;
-  command.begun = false;
   if (command.cancel_wanted) {
     write(command, CommandState::cancelled, {}, "as was wished, before it was sent");
   } else if (command.no_wait) {
@@ -190,6 +201,7 @@ void CommandDesk::not_taken(OpenCommand& command) {
   } else {
     write(command, CommandState::queued, {}, "the device's connection ended before it could take it");
   }
+  command.begun = {};
 }
 
 void CommandDesk::cannot_take(OpenCommand& command, std::string detail) {
@@ -198,6 +210,13 @@ void CommandDesk::cannot_take(OpenCommand& command, std::string detail) {
   } else {
     write(command, CommandState::rejected, {}, std::move(detail));
   }
+}
+
+// It is to be cancelled: at once, where no connection has it; else the device is asked.
+void CommandDesk::heed_wish(OpenCommand& command, std::string detail) {
+  if (command.line->handing == &command) return;  // as it is known what came of that
+  if (command.out()) return ask_to_cancel(command);
+  if (!command.unwritten) write(command, CommandState::cancelled, {}, std::move(detail));
 }
 
 // Once per connection, if the device has it or may have.

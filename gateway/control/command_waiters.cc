@@ -16,6 +16,15 @@ void CommandWaiters::add(const std::string& id, std::uint32_t tick, Reply<Comman
   waiters_.emplace(id, std::move(waiter));
 }
 
+std::vector<std::string> CommandWaiters::some(const std::string& after, std::size_t limit) const {
+  std::vector<std::string> ids;
+  for (auto at = waiters_.upper_bound(after); at != waiters_.end() && ids.size() < limit;) {
+    ids.push_back(at->first);
+    at = waiters_.upper_bound(at->first);
+  }
+  return ids;
+}
+
 void CommandWaiters::ended(const std::string& id, const Result<CommandEntry>& outcome) {
   std::vector<Reply<CommandEntry>> replies;
   const auto [first, last] = waiters_.equal_range(id);

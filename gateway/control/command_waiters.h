@@ -6,9 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace fieldgate::control {
@@ -21,6 +21,9 @@ class CommandWaiters {
 
   explicit CommandWaiters(std::uint32_t tick) : wheel_(tick) {}
   bool full() const noexcept { return waiters_.size() >= k_max; }
+  bool has(const std::string& id) const { return waiters_.contains(id); }
+  // Commands that are waited for, by id after `after`, at most `limit`.
+  std::vector<std::string> some(const std::string& after, std::size_t limit) const;
   // Precondition: not full. `tick`: when its patience ends.
   void add(const std::string& id, std::uint32_t tick, Reply<CommandEntry> reply);
   // Answers those who wait for it.
@@ -39,7 +42,7 @@ class CommandWaiters {
     Reply<CommandEntry> reply;
   };
   TimerWheel wheel_;
-  std::unordered_multimap<std::string, std::unique_ptr<Waiter>> waiters_;
+  std::multimap<std::string, std::unique_ptr<Waiter>> waiters_;
 };
 
 }  // namespace fieldgate::control

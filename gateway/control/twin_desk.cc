@@ -2,8 +2,10 @@
 #include "gateway/control/twin_desk.h"
 
 #include "gateway/control/merge_patch.h"
+#include "gateway/control/tell_owner.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace fieldgate::control {
@@ -13,6 +15,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds k_backoff_min{500};
 constexpr milliseconds k_backoff_max{10'000};
+// A device of another node that has not acknowledged: that node is told again after these.
+constexpr std::array<milliseconds, 3> k_told_again{milliseconds(2'000), milliseconds(10'000), milliseconds(60'000)};
 
 namespace json = boost::json;
 
@@ -61,9 +65,16 @@ TwinDesk::TwinDesk(StoreWorker& worker, const Clock& clock, const TwinSettings& 
     : worker_(worker),
       clock_(clock),
       settings_(settings),
-      inbox_(worker, [this](const auto& words) { heard(words); }) {}
+      inbox_(worker, [this](const auto& words) { heard(words); }),
+      looks_(worker, [this](const NudgeBox::Nudges& devices) { nudged(devices); }) {}
 
-void TwinDesk::start(ControlLinks links) { links_ = std::move(links); }
+void TwinDesk::start(ControlLinks links) {
+  links_ = std::move(links);
+  if (links_.peers == nullptr) return;
+  links_.peers->serve(k_peer_twin_look, [this](PeerMessage message, const Peers::Answer&) {
+    if (DeviceId::parse(message.body)) looks_.nudge(std::move(message.body), std::move(message.from));
+  });
+}
 
 // --- what callers want
 
@@ -152,7 +163,9 @@ void TwinDesk::wish_taken(Wish& wish, const Result<void>& outcome, const Reply<T
   write_down(std::move(entry));
   const bool has_the_one_before = twin->acknowledged_version + 1 == twin->desired_version &&
                                   twin->acknowledged_error.empty() && twin->desired_version > 1;
-  if (has_the_one_before && wish.delta) {
+  if (!online_.contains(twin->device)) {
+    push_elsewhere(twin->device, 0);
+  } else if (has_the_one_before && wish.delta) {
     push(twin->device, {twin->desired_version, to_text(*wish.delta), false});
   } else {
     push_whole(*twin);
@@ -321,6 +334,54 @@ void TwinDesk::retry_later(const DeviceId& device, Epoch epoch) {
   worker_.after(online.backoff, [this, device, epoch] {
     if (const auto at = online_.find(device); at != online_.end() && at->second.epoch == epoch) look_for({device});
   });
+}
+
+// --- devices of other nodes
+
+void TwinDesk::nudged(const NudgeBox::Nudges& devices) {
+  std::vector<DeviceId> here;
+  for (const auto& [what, from] : devices) {
+    const auto device = DeviceId::parse(what);
+    if (device && online_.contains(*device)) here.push_back(*device);
+    if (here.size() == k_devices_per_job) look_for(std::exchange(here, {}));
+  }
+  if (!here.empty()) look_for(std::move(here));
+}
+
+void TwinDesk::push_elsewhere(const DeviceId& device, std::size_t attempt) {
+  if (links_.peers == nullptr) return;
+  tell_owner(worker_, links_, k_peer_twin_look, device, [] {});
+  if (attempt >= k_told_again.size()) {
+    elsewhere_.erase(device);
+    return;
+  }
+  const auto at = elsewhere_.find(device);
+  if (at == elsewhere_.end() && elsewhere_.size() >= k_elsewhere_max) return;
+  const bool timed = at != elsewhere_.end() && attempt == 0;
+  elsewhere_[device] = attempt;
+  if (timed) return;  // it begins anew with the attempt that is due
+  worker_.after(k_told_again[attempt], [this, device] {
+    if (const auto due = elsewhere_.find(device); due != elsewhere_.end()) push_again(device, due->second + 1);
+  });
+}
+
+void TwinDesk::push_again(const DeviceId& device, std::size_t attempt) {
+  auto behind = std::make_shared<bool>(false);
+  const bool taken = worker_.submit(
+      [device, behind](DeviceStore& store) -> Result<void> {
+        const auto twin = store.twin(device);
+        if (!twin) return twin.error();
+        *behind = twin->has_value() && (*twin)->acknowledged_version < (*twin)->desired_version;
+        return {};
+      },
+      [this, device, attempt, behind](const Result<void>& outcome) {
+        if (outcome && !*behind) {
+          elsewhere_.erase(device);
+        } else {
+          push_elsewhere(device, attempt);
+        }
+      });
+  if (!taken) elsewhere_.erase(device);
 }
 
 // --- telling

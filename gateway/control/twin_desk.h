@@ -4,6 +4,7 @@
 #include "gateway/control/device_inbox.h"
 #include "gateway/control/journal_lane.h"
 #include "gateway/control/links.h"
+#include "gateway/control/nudge_box.h"
 #include "gateway/control/store_worker.h"
 #include "gateway/core/settings.h"
 #include "gateway/core/twin.h"
@@ -30,6 +31,9 @@ namespace fieldgate::control {
 // acknowledged that version: by a patch against the version before if it has acknowledged
 // that one and found nothing wrong with it, else the whole document.
 //
+// Where a device is connected to another node, that one is told to look, and again after a
+// while as long as the device has not acknowledged: such words may be lost.
+//
 // A document that is as it was makes no new version. A record that is a repetition by its
 // stream and number changes nothing; after a device has changed its stream, a restart may
 // take its last records in once more, in order: the document comes out the same, its
@@ -43,6 +47,7 @@ namespace fieldgate::control {
 class TwinDesk final : public Twins, public JournalSink {
  public:
   static constexpr std::size_t k_devices_per_job = 100;
+  static constexpr std::size_t k_elsewhere_max = 10'000;  // devices of other nodes that are to be told again
 
   TwinDesk(StoreWorker& worker, const Clock& clock, const TwinSettings& settings);
   // Before the worker's start().
@@ -82,6 +87,9 @@ class TwinDesk final : public Twins, public JournalSink {
   void push(const DeviceId& device, DesiredFrame frame);
   void answered(const DeviceId& device, Epoch was, std::uint64_t version, Delivery delivery);
   void retry_later(const DeviceId& device, Epoch epoch);
+  void nudged(const NudgeBox::Nudges& devices);
+  void push_elsewhere(const DeviceId& device, std::size_t attempt);
+  void push_again(const DeviceId& device, std::size_t attempt);
 
   TimelineEntry line(const DeviceId& device, std::string what, std::uint64_t version) const;
   void tell(const std::shared_ptr<const Twin>& twin);
@@ -93,7 +101,9 @@ class TwinDesk final : public Twins, public JournalSink {
   ControlLinks links_;
   std::unordered_map<DeviceId, Online> online_;
   std::vector<Journalled> journalled_;
+  std::unordered_map<DeviceId, std::size_t> elsewhere_;  // and the attempt that comes
   DeviceInbox inbox_;
+  NudgeBox looks_;
 };
 
 }  // namespace fieldgate::control

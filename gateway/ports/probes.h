@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/core/cell.h"
+#include "gateway/core/command.h"
 #include "gateway/core/end_reason.h"
 #include "gateway/core/record.h"
 #include "gateway/ports/downlink.h"
@@ -97,6 +98,16 @@ struct PeerProbe {
   Cell questions;             // asked here
   Cell questions_failed;      // without an answer from the other side
   HistogramCell answer_time;  // from the question to its answer
+};
+
+// Commands, as this node had to do with them. Written by the store's thread.
+struct CommandProbe {
+  Cell issued;      // taken here, and in the ledger
+  Cell sent;        // handed to a device's connection here
+  Cell sent_again;  // of those, to one that had it before, or may have
+  // By final state (CommandState), by the node that wrote it down: what became of them, and
+  // the time since they were asked for. A result that comes after timed_out counts as well.
+  std::array<HistogramCell, k_command_states> ended;
 };
 
 // What became of one request of a webhook lane.

@@ -99,7 +99,7 @@ TEST_P(Commands, RefusesAnIdThatIsNoText) {
   CommandEntry odd = command("1", "a");
   odd.response_topic = std::string("a\0b", 3);
   EXPECT_TRUE(failed_with(store_->insert_command(odd), Errc::invalid_argument));
-  EXPECT_TRUE(store_->open_commands("", 10)->empty());
+  EXPECT_TRUE(store_->open_commands(id("a"), "", 10)->empty());
 }
 
 TEST_P(Commands, TakesStepsAsTheyMayFollow) {
@@ -173,14 +173,74 @@ TEST_P(Commands, WritesDownAWishToCancel) {
 }
 
 TEST_P(Commands, PagesOpenOnesFromTheOldest) {
-  for (const char* name : {"z", "y", "x", "w", "v"}) insert(command(name, "a"));
+  for (const char* name : {"v", "w", "x", "y", "z"}) insert(command(name, "a"));
+  insert(command("u", "b"));
   ASSERT_TRUE(advance(step("y", CommandState::expired)));
   ASSERT_TRUE(advance(step("x", CommandState::sent)));
-  EXPECT_EQ(ids_of(store_->open_commands("", 10)), (Ids{"z", "x", "w", "v"}));
-  EXPECT_EQ(ids_of(store_->open_commands("", 2)), (Ids{"z", "x"}));
-  EXPECT_EQ(ids_of(store_->open_commands("x", 2)), (Ids{"w", "v"}));
-  EXPECT_EQ(ids_of(store_->open_commands("y", 1)), (Ids{"x"}));  // also after one that has ended
-  EXPECT_TRUE(failed_with(store_->open_commands("nobody", 1), Errc::not_found));
+  EXPECT_EQ(ids_of(store_->open_commands(id("a"), "", 10)), (Ids{"v", "w", "x", "z"}));
+  EXPECT_EQ(ids_of(store_->open_commands(id("a"), "", 2)), (Ids{"v", "w"}));
+  EXPECT_EQ(ids_of(store_->open_commands(id("a"), "w", 2)), (Ids{"x", "z"}));
+  EXPECT_EQ(ids_of(store_->open_commands(id("a"), "y", 9)), (Ids{"z"}));  // also after one that has ended
+  const auto refs = store_->open_command_refs("", 3);
+  ASSERT_TRUE(ok(refs));
+  ASSERT_EQ(refs->size(), 3u);
+  EXPECT_EQ((*refs)[0].id, "u");
+  EXPECT_EQ((*refs)[0].device.str(), "b");
+  EXPECT_EQ((*refs)[2].id, "w");
+  EXPECT_EQ(store_->open_command_refs("w", 10)->size(), 2u);
+  EXPECT_EQ(*store_->queued_commands(id("a")), 3u);
+  EXPECT_EQ(*store_->open_command_count(), 5u);
+}
+
+TEST_P(Commands, LeavesPayloadsOutOfWhatIsOpen) {
+  CommandEntry put = command("1", "a");
+  put.payload = all_bytes(300);
+  put.expires_unix_ms = 5;
+  insert(put);
+  EXPECT_TRUE(store_->open_commands(id("a"), "", 10)->at(0).payload.empty());
+  EXPECT_TRUE(store_->overdue_commands(5, 10)->at(0).payload.empty());
+  EXPECT_EQ(read("1").payload, put.payload);
+}
+
+TEST_P(Commands, FindsWhatIsOverdueByTheTimeThatCounts) {
+  CommandEntry waits = command("waits", "a");
+  waits.expires_unix_ms = 1'000;
+  insert(waits);
+  CommandEntry runs = command("runs", "a");
+  runs.expires_unix_ms = 500;
+  runs.timeout_ms = 2'000;
+  insert(runs);
+  CommandAdvance sent = step("runs", CommandState::sent);
+  sent.step.unix_ms = 100;
+  sent.sent_again = true;
+  ASSERT_TRUE(advance(sent));
+  EXPECT_TRUE(store_->overdue_commands(999, 10)->empty());
+  EXPECT_EQ(ids_of(store_->overdue_commands(1'000, 10)), (Ids{"waits"}));
+  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, 10)), (Ids{"waits", "runs"}));
+  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, 1)), (Ids{"waits"}));
+  ASSERT_TRUE(advance(step("waits", CommandState::expired)));
+  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, 10)), (Ids{"runs"}));
+}
+
+TEST_P(Commands, LetsOneOfSeveralHandItOver) {
+  insert(command("1", "a"));
+  const auto hand = [](std::uint64_t epoch, Epoch during) {
+    CommandAdvance advance{.id = "1", .step = {CommandState::queued, 10, Epoch{epoch}}};
+    advance.while_handed_to = during;
+    return advance;
+  };
+  EXPECT_TRUE(advance(hand(7, Epoch{})));
+  EXPECT_FALSE(advance(hand(8, Epoch{}))) << "one is at it already";
+  CommandAdvance expired = step("1", CommandState::expired);
+  expired.while_handed_to = Epoch{};
+  EXPECT_FALSE(advance(expired));
+  EXPECT_FALSE(advance(hand(0, Epoch{8}))) << "not its to say";
+  EXPECT_TRUE(advance(hand(0, Epoch{7})));
+  EXPECT_TRUE(advance(hand(8, Epoch{})));
+  EXPECT_FALSE(advance(hand(0, Epoch{7}))) << "said twice, the second time too late";
+  ASSERT_TRUE(advance(step("1", CommandState::sent)));
+  EXPECT_FALSE(advance(expired));
+  EXPECT_EQ(read("1").state, CommandState::sent);
 }
 
 TEST_P(Commands, PagesThoseOfADeviceFromTheNewest) {

@@ -258,6 +258,7 @@ TEST_F(CommandDeskTest, LetsACommandGoWithItsDevice) {
   ASSERT_TRUE(store->delete_device(device_id("pump"), std::nullopt));
   connect("pump");
   EXPECT_TRUE(received.empty());
+  pass(2s);
   ASSERT_TRUE(waiting.there());
   EXPECT_EQ(waiting->error().code, Errc::not_found);
 }

@@ -27,6 +27,8 @@ class ExporterTest : public testing::Test {
     sources.shards = {&shards[0], &shards[1]};
     sources.lanes = {{"main", &lane}, {"archive", &webhook}};
     sources.http = &http;
+    sources.commands = &commands;
+    sources.peers = &peers;
     sources.status = &status;
     sources.spool = [] {
       SpoolUsage usage;
@@ -73,6 +75,8 @@ class ExporterTest : public testing::Test {
   WebhookLaneProbe webhook;
   SpoolProbe spool;
   HttpProbe http;
+  CommandProbe commands;
+  PeerProbe peers;
   FakeNodeStatus status;
   std::unique_ptr<Exporter> exporter;
 };
