@@ -12,6 +12,7 @@
 #include "adapters/wire/protobuf_wire.h"
 #include "gateway/core/address_book.h"
 #include "gateway/net/shard.h"
+#include "gateway/net/tls_memory.h"
 #include "gateway/uplink/uplink_log.h"
 #include "tests/support/fakes.h"
 #include "tests/support/memory_tls_client.h"
@@ -264,6 +265,12 @@ int main(int argc, char** argv) {
     std::fputs("usage: fieldgate_bench_device_path single|segment|record|handshake ROUNDS\n", stderr);
     return 64;
   }
+  // As main() and a shard's thread have it.
+  if (!fieldgate::serve_tls_memory()) {
+    std::fputs("fieldgate_bench_device_path: OpenSSL was used before main()\n", stderr);
+    return 1;
+  }
+  const fieldgate::TlsMemoryKeeper tls_memory;
   try {
     fieldgate::test::run(argv[1], static_cast<unsigned>(std::atoi(argv[2])));
   } catch (const std::exception& error) {
