@@ -152,10 +152,15 @@ void append_ws(std::string& out, std::string_view payload) {
   for (std::size_t i = 0; i < payload.size(); ++i) out += static_cast<char>(payload[i] ^ mask[i % 4]);
 }
 
+MemoryTlsClient::Options trusting(const Authority& authority) {
+  MemoryTlsClient::Options options;
+  options.ca = authority.certificate();
+  return options;
+}
+
 class Device {
  public:
-  Device(Bench& bench, unsigned number)
-      : bench_(bench), fd_(bench.adopt()), tls_({.ca = bench.authority().certificate()}) {
+  Device(Bench& bench, unsigned number) : bench_(bench), fd_(bench.adopt()), tls_(trusting(bench.authority())) {
     const std::string id = "device-" + std::to_string(number);
     while (!tls_.established()) exchange();
     tls_.write(
