@@ -55,16 +55,18 @@ set(CPACK_DEB_COMPONENT_INSTALL OFF)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "adduser, init-system-helpers")
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "adduser")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "mosquitto, postgresql, prometheus")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "gateway between field devices and MQTT or HTTP")
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "Field devices hold WebSocket connections over TLS to Fieldgate and send telemetry
- in protobuf. It hands that on to MQTT brokers and HTTP endpoints, brings commands
- down, and answers over HTTP what state each device is in.
- .
- The package holds the gateway, its systemd unit, and fieldgate-sim, a simulator
- of fleets of devices.")
+# CPack makes Debian's form of it: a line each, indented, "." for an empty one.
+set(CPACK_PACKAGE_DESCRIPTION "Field devices hold WebSocket connections over TLS to Fieldgate
+and send telemetry in protobuf. It hands that on to MQTT brokers and
+HTTP endpoints, brings commands down, and answers over HTTP what state
+each device is in.
+
+The package holds the gateway, its systemd unit, and fieldgate-sim, a
+simulator of fleets of devices.")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${package_dir}/postinst ${package_dir}/prerm ${package_dir}/postrm)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 include(CPack)

@@ -33,7 +33,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ProxyResult step = judge(data, have);
   while (const auto* more = std::get_if<ProxyNeedMore>(&step)) {
     require(more->total > have && more->total <= k_proxy_header_bytes + k_proxy_body_bytes_max);
-    if (more->total > size) break;
+    if (more->total > size) {
+      step = judge(data, size);  // all there is
+      break;
+    }
     have = more->total;
     step = judge(data, have);
   }
