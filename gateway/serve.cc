@@ -366,7 +366,7 @@ void Process::on_signal(int number) {
   const bool again = std::exchange(stop_asked_, true);
   if (drain_->over()) return end();
   if (!drain_->begun()) return begin_drain(number == SIGINT ? "SIGINT" : "SIGTERM");
-  if (!again) return;  // another one has begun it
+  if (!again) return manager_.stopping(drain_->patience() + 2 * k_farewell_max);  // a request has begun it
   log_->warn("drain_cut_short", {{"signal", number}});
   drain_->cut_short();
 }
