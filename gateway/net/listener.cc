@@ -21,6 +21,7 @@ namespace {
 
 using boost::asio::ip::tcp;
 constexpr int k_accepts_per_turn = 64;
+constexpr int k_backlog = 4096;
 constexpr std::chrono::milliseconds k_budget_pause{10};
 constexpr std::chrono::milliseconds k_descriptor_pause{500};
 constexpr std::chrono::milliseconds k_pressure_pause{100};
@@ -48,6 +49,14 @@ void reset_socket(int fd) {
   const linger hard{1, 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
   ::close(fd);
+}
+
+// What the kernel made of the wish: net.core.somaxconn bounds it. On a listening socket Linux reports it here.
+std::uint32_t backlog_of(int fd) {
+  tcp_info state{};
+  socklen_t length = sizeof(state);
+  const bool told = ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) == 0 && state.tcpi_sacked > 0;
+  return told ? state.tcpi_sacked : k_backlog;
 }
 
 }  // namespace
@@ -85,8 +94,9 @@ Result<std::uint16_t> Listener::open(const Endpoint& endpoint) {
   if (!ec && where->address().is_v6()) acceptor_.set_option(boost::asio::ip::v6_only(false), ec);
   if (!ec) acceptor_.non_blocking(true, ec);
   if (!ec) acceptor_.bind(*where, ec);
-  if (!ec) acceptor_.listen(4096, ec);
+  if (!ec) acceptor_.listen(k_backlog, ec);
   if (ec) return bind_error(endpoint, ec);
+  backlog_ = backlog_of(acceptor_.native_handle());
   return acceptor_.local_endpoint().port();
 }
 
@@ -199,9 +209,14 @@ void Listener::reset(int fd, EndReason reason) {
   reset_socket(fd);
 }
 
+std::uint32_t Listener::queue_kept(std::uint32_t handshakes_per_second, std::uint32_t shards,
+                                   std::uint32_t backlog) noexcept {
+  const std::uint32_t budget = std::max<std::uint32_t>(16, handshakes_per_second * k_queue_seconds / shards);
+  return std::min(budget, backlog - backlog / 4);
+}
+
 void Listener::shed_overflow(EndReason reason) {
-  shed(reason, std::max<std::uint32_t>(
-                   16, shard_.config().limits.handshakes_per_second * k_queue_seconds / shard_.config().shards));
+  shed(reason, queue_kept(shard_.config().limits.handshakes_per_second, shard_.config().shards, backlog_));
 }
 
 void Listener::shed(EndReason reason, std::uint32_t keep) {

@@ -32,7 +32,15 @@ class Shard;
 // Bounds: at most handshakes_max / shards handshakes at once.
 class Listener {
  public:
-  static constexpr std::uint32_t k_queue_seconds = 2;
+  // A device gives a connection up that has not reached Welcome within 20 s (docs/protocol.md), and many a TLS library
+  // after 10: whoever waits longer than this would be gone before its turn. A shorter queue runs dry towards the end of
+  // a storm, when those that were reset several times are away for long, and the last of them come back late.
+  static constexpr std::uint32_t k_queue_seconds = 8;
+
+  // How many connections may wait in the kernel's queue of each shard, which holds `backlog`: one that is full drops
+  // what comes, and tells nobody.
+  static std::uint32_t queue_kept(std::uint32_t handshakes_per_second, std::uint32_t shards,
+                                  std::uint32_t backlog) noexcept;
 
   explicit Listener(Shard& shard);
 
@@ -65,6 +73,7 @@ class Listener {
   TokenBucket budget_;
   ProxyDoor door_;
   bool accepting_ = false;
+  std::uint32_t backlog_ = 0;
 };
 
 // Whether another process listens on `endpoint` already. SO_REUSEPORT would let a
