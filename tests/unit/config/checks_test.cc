@@ -184,6 +184,8 @@ const Case k_section_cases[] = {
      "warning: registry.auto_register has no effect without a store"},
     {"CommandsTimeoutOverItsMost", "commands: {timeout: 2h, timeout_max: 1h}", "commands.timeout is over"},
     {"CommandsTtlOverItsMost", "commands: {ttl: 2h, ttl_max: 1h}", "commands.ttl is over"},
+    {"MemoryMarksTheWrongWayRound", "limits: {memory_low: 95}", "limits.memory_low must not be above"},
+    {"DescriptorMarksTheWrongWayRound", "limits: {descriptors_high: 50}", "limits.descriptors_low must not be above"},
     {"LaneNamedAsTheStores", "webhooks: [{url: 'https://a', name: store}]", "webhooks[0].name is the name"},
 };
 
