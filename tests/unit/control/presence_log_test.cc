@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/presence_log.h"
 
+#include "tests/unit/control/fleet_fixture.h"
 #include "tests/unit/control/journal_fixture.h"
 
 #include <gtest/gtest.h>
@@ -266,6 +267,76 @@ TEST_F(PresenceLogTest, SaysAgainWhatTheStoreRefused) {
   EXPECT_EQ(letters.all().size(), 1U);
   pass(2s);
   EXPECT_EQ(events(), (Texts{"valve online 6", "pump online 5"}));
+}
+
+TEST_F(PresenceLogTest, SaysAnewWhatItHadNoRoomToKeep) {
+  FakeOwners owners;
+  PresenceLog narrow(worker, node("boot-1"), clock, log, {.devices_max = 4});
+  ControlLinks links;
+  links.owners = &owners;
+  ASSERT_TRUE(narrow.start(links));
+  const PresenceEvent left{
+      .device = device_id("left"), .epoch = {9}, .online = true, .node = "node-1", .boot_id = "boot-1"};
+  ASSERT_TRUE(ask<std::size_t>([&](DeviceStore& store) { return store.add_presence({&left, 1}); }));
+  faults->down = true;
+  pass(1s);
+  // More than can be kept have come, and one has gone; the log has given all of it up.
+  for (std::uint64_t i = 1; i <= 6; ++i) {
+    owners.connected.push_back(summary("d" + std::to_string(i), i, true));
+    narrow.changed({owners.connected.back()});
+  }
+  narrow.changed({summary("left", 9, false)});
+  settle();
+  EXPECT_TRUE(log.has("presence_untold_full"));
+  narrow.missed();
+  faults->down = false;
+  pass(30s);
+  const auto now = rows();
+  for (int i = 1; i <= 6; ++i) {
+    const auto found = now.find("d" + std::to_string(i));
+    ASSERT_NE(found, now.end()) << i;
+    EXPECT_TRUE(found->second.online);
+  }
+  EXPECT_FALSE(now.at("left").online);
+  EXPECT_EQ(now.at("left").reason, "bye");
+}
+
+TEST_F(PresenceLogTest, SaysAnewWhatAStoreThatWasSetBackDoesNotKnow) {
+  FakeOwners owners;
+  ControlLinks links;
+  links.owners = &owners;
+  ASSERT_TRUE(presence.start(links));
+  const PresenceEvent stale{
+      .device = device_id("gone"), .epoch = {3}, .online = true, .node = "node-1", .boot_id = "boot-1"};
+  ASSERT_TRUE(ask<std::size_t>([&](DeviceStore& store) { return store.add_presence({&stale, 1}); }));
+  owners.connected = {summary("pump", 5, true)};
+  presence.reconcile();
+  pass(1s);
+  EXPECT_EQ(events(), (Texts{"gone online 3", "pump online 5", "gone offline 3 bye"}));
+  presence.reconcile();
+  pass(1s);
+  EXPECT_EQ(events().size(), 3U) << "and no more than once";
+}
+
+TEST_F(PresenceLogTest, EndsAConnectionToAnotherNodeInTheStore) {
+  start();
+  const std::vector<PresenceEvent> there{presence_event("pump", 5, true, "node-2"),
+                                         presence_event("own", 6, true, "node-1")};
+  ASSERT_TRUE(ask<std::size_t>([&](DeviceStore& store) { return store.add_presence(there); }));
+  for (const auto& [id, expected] : std::map<std::string, bool>{{"pump", true}, {"own", false}, {"none", false}}) {
+    Answer<bool> answer;
+    presence.kick(device_id(id), answer.reply());
+    settle();
+    ASSERT_TRUE(answer.there() && *answer) << id;
+    EXPECT_EQ(**answer, expected) << id;
+  }
+  EXPECT_EQ(rows().at("pump").reason, "kicked");
+  EXPECT_EQ(rows().at("pump").node, "node-2");
+  EXPECT_TRUE(rows().at("own").online);
+  Answer<bool> again;
+  presence.kick(device_id("pump"), again.reply());
+  settle();
+  EXPECT_FALSE(**again);
 }
 
 TEST_F(PresenceLogTest, KeepsTheNewestEventsAlone) {
