@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the benches read out of valgrind's files."""
+
+import unittest
+
+from counted import Profile, Thread
+from figures import Figures
+from heap import by_owner
+
+PROFILE = """\
+events: Ir
+fl=(1) a.cc
+fn=(1) loop()
+10 100
+cfn=(2) serve()
+calls=3 20
+11 600
+fn=(2)
+20 150
+cfn=(3) decode()
+calls=3 30
++2 400
+cfn=(2)
+calls=1 20
+* 50
+fn=(3)
+30 400
+totals: 1050
+"""
+
+HEAP = """\
+mem_heap_B=900
+mem_heap_extra_B=40
+n2: 900 (heap allocation functions) malloc/new/new[], --alloc-fns, etc.
+ n2: 600 0x1: CRYPTO_zalloc (in /usr/lib/x86_64-linux-gnu/libcrypto.so.3)
+  n0: 400 0x2: fieldgate::TlsChannel::TlsChannel() (tls_channel.cc:1)
+  n0: 200 0x3: main (main.cc:1)
+ n1: 300 0x4: fieldgate::LastValues::add() (last_values.cc:1)
+  n0: 300 0x5: fieldgate::net::DeviceSession::on_message() (device_session.cc:1)
+"""
+
+
+class Counts(unittest.TestCase):
+    def test_hold_what_a_function_costs_with_all_it_calls_once(self):
+        thread = Thread(PROFILE)
+        self.assertEqual((thread.total, thread.inclusive("^serve"), thread.inclusive("^decode")), (1050, 600, 400))
+        self.assertEqual(thread.own, {"loop()": 100, "serve()": 150, "decode()": 400})
+
+    def test_know_the_thread_that_does_a_thing(self):
+        idle, busy = Thread("totals: 5000\n"), Thread(PROFILE)
+        self.assertIs(Profile([idle, busy]).thread("^decode"), busy)
+
+
+class Heap(unittest.TestCase):
+    def test_belongs_to_the_first_owner_that_its_stack_names(self):
+        owned = by_owner(HEAP)
+        self.assertEqual({name: size for name, size in owned.items() if size},
+                         {"openssl": 600, "last_values": 300, "overhead": 40})
+
+
+class Spread(unittest.TestCase):
+    def test_comes_with_the_median_of_several_runs(self):
+        figures = Figures("x")
+        for value in (3.0, 1.0, 2.0):
+            figures.add("a.b", value)
+        figures.add("c", 7)
+        self.assertEqual(figures.flat(), {"a.b": 2.0, "a.b.min": 1.0, "a.b.max": 3.0, "a.b.runs": 3, "c": 7})
+
+    def test_keys_are_of_one_form(self):
+        with self.assertRaises(ValueError):
+            Figures("x").add("A b", 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
