@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/core/mutex.h"
 #include "tests/integration/store/store_fixture.h"
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <set>
 #include <thread>
 
@@ -100,7 +100,7 @@ TEST_P(SeveralReapers, EndEachPairOnceBetweenThem) {
   std::vector<PresenceEvent> events;
   for (int i = 0; i < k_devices; ++i) events.push_back(online("d" + std::to_string(i), 1));
   add(events);
-  std::mutex mutex;
+  Mutex mutex;
   std::multiset<std::string> ended;
   std::vector<std::thread> threads;
   std::atomic<bool> good = true;
@@ -113,7 +113,7 @@ TEST_P(SeveralReapers, EndEachPairOnceBetweenThem) {
         const auto portion = store->end_dead_node("n1", 1, 7);
         if (!ok(portion)) good = false;
         more = portion && !portion->empty();
-        const std::lock_guard lock(mutex);
+        const MutexLock lock(mutex);
         for (std::size_t k = 0; more && k < portion->size(); ++k) ended.insert((*portion)[k].device.str());
       }
     });
