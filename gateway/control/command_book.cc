@@ -76,7 +76,7 @@ OpenCommand* CommandBook::next(const DeviceLine& line, Monotonic now, std::size_
       }
       return here || room ? command : nullptr;
     }
-    if (now >= command->expires_at || command->given_up) continue;
+    if (now >= command->expires_at) continue;
     // What waits for the store is not overtaken.
     return room && !command->unwritten ? command : nullptr;
   }

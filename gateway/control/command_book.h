@@ -36,7 +36,6 @@ struct OpenCommand : TimerNode {
   bool cancel_wanted = false;
   Epoch begun{};                            // queued, and the ledger says that it is being handed to that connection
   bool maybe_sent = false;                  // that is another process's affair, or was: a device may have it
-  bool given_up = false;                    // its steps are used up: it is not handed over any more
   Epoch epoch{};                            // it was last handed to
   Epoch refused_epoch{};                    // whose connection cannot take it, although an earlier one could
   Monotonic timeout_at = Monotonic::max();  // set once it was, or may have been, sent

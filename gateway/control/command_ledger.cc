@@ -279,7 +279,6 @@ void CommandDesk::expire(OpenCommand& command) {
   const std::int64_t ttl = duration_cast<milliseconds>(command.expires_at - clock_.now()).count();
   std::string detail = "it was not sent within its time to live";
   if (command.no_wait && ttl > 0) detail = "the device was not connected, and the command was not to wait for it";
-  if (command.given_up) detail += ": too many connections ended as it was handed to them";
   write(command, CommandState::expired, {}, std::move(detail));
 }
 

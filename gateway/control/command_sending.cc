@@ -66,10 +66,13 @@ void CommandDesk::retry_later(DeviceLine& line) {
 void CommandDesk::prepare(DeviceLine& line, OpenCommand& command) {
   auto job = std::make_shared<HandOver>();
   job->id = command.id;
-  if (command.begun == Epoch{} && !command.out()) {
+  // Also of one that another node's connection may have: else that node could take back what
+  // it has begun, and nobody would know of what is begun here.
+  const bool anothers = command.maybe_sent && command.begun != line.epoch;
+  if (anothers || (command.begun == Epoch{} && !command.out())) {
     job->begin.emplace().id = command.id;
     job->begin->step = {CommandState::queued, clock_.unix_ms(), line.epoch, "being handed to the device's connection"};
-    job->begin->while_handed_to = Epoch{};
+    job->begin->while_handed_to = command.begun;
   }
   line.handing = &command;
   const bool taken = worker_.submit(
@@ -113,15 +116,20 @@ void CommandDesk::prepared(HandOver& job, const Result<void>& outcome) {
   if (command == nullptr) return;
   const Monotonic now = clock_.now();
   if (job.begin) {
-    command->begun = job.begun ? job.begin->step.epoch : Epoch{};
-    // Another node is at it, or its steps are used up.
-    if (!job.begun && !command->out()) take_over(*command, *job.entry);
-    command->given_up = !job.begun && !command->out();
+    // Or else another node is at it, or was.
+    if (job.begun) {
+      command->begun = job.begin->step.epoch;
+    } else if (command->state == CommandState::queued) {
+      take_over(*command, *job.entry);
+      line.handing = nullptr;
+      file(*command);
+      return pump(line);
+    }
   }
   const bool out = command->out();
   const bool too_late = now >= (out ? command->timeout_at : command->expires_at);
   const bool must_not = out && command->at_most_once;
-  if (too_late || must_not || command->cancel_wanted || command->given_up) {
+  if (too_late || must_not || command->cancel_wanted) {
     line.handing = nullptr;
     if (!out && command->cancel_wanted) {
       not_taken(*command);

@@ -109,7 +109,7 @@ TEST_F(CommandRestart, SendsAgainWhatADeviceMayHaveAndNeverCallsThatExpired) {
   pass(10s);
   EXPECT_EQ(state(id), "queued");
   connect("pump");
-  EXPECT_EQ(steps(id), "queued queued@1 sent@2");
+  EXPECT_EQ(steps(id), "queued queued@1 queued@2 sent@2");
 }
 
 TEST_F(CommandRestart, DoesNotForgetThatADeviceMayHaveItAsTheNextConnectionDoesNotTakeIt) {
@@ -120,7 +120,7 @@ TEST_F(CommandRestart, DoesNotForgetThatADeviceMayHaveItAsTheNextConnectionDoesN
   restart();
   instead = Delivery::offline;
   connect("pump");
-  EXPECT_EQ(steps(id), "queued queued@1");
+  EXPECT_EQ(steps(id), "queued queued@1 queued@2");
   restart();
   jump(301s);
   pass(200ms);
