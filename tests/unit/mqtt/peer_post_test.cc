@@ -2,7 +2,7 @@
 #include "adapters/mqtt/peer_post.h"
 
 #include "fieldgate/v1/peer.pb.h"
-#include "tests/support/fakes.h"
+#include "tests/support/lane_fakes.h"
 
 #include <gtest/gtest.h>
 
