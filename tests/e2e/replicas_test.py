@@ -82,7 +82,7 @@ class ReplicasTest(GatewayTestCase):
         return self.gateway({
             "node": {"name": name},
             "mqtt": [{"host": "127.0.0.1", "port": self.broker.port, "backoff_min": "50ms", "backoff_max": "500ms",
-                      "prefix": self.prefix}],
+                      "topic_prefix": self.prefix}],
             "store": {"kind": "postgres", "connection": connection, "password": PASSWORD, "statement_timeout": "1s",
                       "lease": "3s"}})
 
@@ -173,7 +173,7 @@ class ReplicasTest(GatewayTestCase):
         await self.until(lambda: self.is_at(b, "pump", "gw-a"), "the other replica to know")
         answer = await asyncio.to_thread(b.call, "DELETE", "/devices/pump/session")
         self.assertEqual(answer.status, 204, answer)
-        self.assertEqual(await device.goodbye(), (4008, pb.GOODBYE_REASON_KICKED))
+        self.assertEqual(await device.goodbye(), (4015, pb.GOODBYE_REASON_KICKED))
         await self.until(lambda: not self.device(a, "pump")["online"] and not self.device(b, "pump")["online"], "both to know")
         self.assertEqual(self.events("pump")[-1][3], "kicked")
         self.assertEqual((await asyncio.to_thread(b.call, "DELETE", "/devices/pump/session")).problem, "device-offline")
@@ -199,8 +199,8 @@ class ReplicasTest(GatewayTestCase):
         self.assertIn(("disconnected", "node_lost"), [(line["kind"], line["fields"].get("reason")) for line in lines])
 
         def told() -> bool:
-            ends = [json.loads(payload) for _, payload in subscriber.messages()]
-            lost = [(e["device"], e["epoch"]) for e in ends if e.get("reason") == "node_lost"]
+            events = [(topic.split("/")[-3], json.loads(payload)) for topic, payload in subscriber.messages()]
+            lost = [(device, event["epoch"]) for device, event in events if event.get("reason") == "node_lost"]
             return len(set(lost)) == len(lost) == 20
 
         await self.until(told, "each end to be told northbound, once")
