@@ -92,7 +92,7 @@ TEST_F(FleetOfShards, LetAConnectionGoOnInANewEpochWithoutAWordToTheDevice) {
     EXPECT_EQ(epochs, (std::vector<std::uint64_t>{lost, fresh}));
     bench.stage_all(AckStage::forwarded);
     bench.pass(1s);
-    EXPECT_EQ(device.acked(), 2U) << "what was sent in the epoch before is acknowledged too";
+    EXPECT_EQ(device.acked_in_time(2), 2U) << "what was sent in the epoch before is acknowledged too";
     renew(id, lost);  // said again
     EXPECT_EQ(bench.admission.epoch, fresh);
     device.close();
