@@ -90,7 +90,7 @@ Result<void> NorthboundPart::build(const Settings& settings, const std::string& 
 void NorthboundPart::describe_to(metrics::Sources& sources) const {
   for (const MqttLanePart& part : mqtt_) sources.lanes.push_back({part.name, part.probe.get()});
   for (const WebhookLanePart& part : webhooks_) sources.lanes.push_back({part.name, part.probe.get()});
-  if (peers_ != nullptr) sources.peers = &peer_probe_;
+  sources.peers = &peer_probe_;
   sources.spool = [this] { return uplink_->usage(); };
   sources.uplink_level = [this] { return uplink_->level(); };
   sources.dead_letters = [this] { return dead_letters_->usage(); };
