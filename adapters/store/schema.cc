@@ -154,7 +154,7 @@ ALTER TABLE twins ADD COLUMN reported_epoch {integer} NOT NULL DEFAULT 0;
 // Open commands are read by device, and walked by id; commands_due finds what is overdue.
 constexpr std::string_view k_version_3 = R"sql(
 DROP INDEX commands_open;
-CREATE INDEX commands_open ON commands (id) WHERE ended_unix_ms = 0;
+CREATE INDEX commands_open ON commands (id, device_id) WHERE ended_unix_ms = 0;
 CREATE INDEX commands_open_of_device ON commands (device_id, id) WHERE ended_unix_ms = 0;
 CREATE INDEX commands_due ON commands
   ((CASE WHEN first_sent_unix_ms > 0 THEN first_sent_unix_ms + timeout_ms ELSE expires_unix_ms END))
