@@ -41,7 +41,7 @@ class Handler {
     level.step = std::exchange(key_, {});
     if (level.names.insert(level.step).second) return true;
     found.emplace();
-    for (const Level& each : levels_) *found += "/" + pointer_step(each.object ? each.step : std::to_string(each.at));
+    for (const Level& each : levels_) *found += pointer_step(each.object ? each.step : std::to_string(each.at));
     ec = json::error::syntax;
     return false;
   }

@@ -50,11 +50,10 @@ class Browser:
 
     def open(self, place: str = "#/", token: str | None = None) -> None:
         """A fresh page, signed in with `token`."""
+        if self.driver.current_url.startswith(f"{self.base}/"):  # the tab may be signed in from before
+            self.script("sessionStorage.clear()")
         self.driver.get("about:blank")
         self.driver.get(f"{self.base}/" + (f"#token={token}" if token else ""))
-        if not token:  # the tab may have one from before
-            self.script("sessionStorage.clear()")
-            self.driver.refresh()
         if token:
             self.wait(lambda: "token" not in self.driver.current_url, "the token to leave the address bar")
         self.go(place)

@@ -106,7 +106,7 @@ TEST(Device, AsksNobodyWhereTheCommandLineIsWrong) {
     EXPECT_EQ(f.out, "");
   };
   wrong({}, k_exit_usage, "subcommand");
-  wrong({"lst"}, k_exit_usage, "`fieldgate help` lists the commands");
+  wrong({"lst"}, k_exit_usage, "did you mean device list?");
   wrong({"get"}, k_exit_usage, "DEVICE");
   wrong({"get", "a", "b"}, k_exit_usage, "b");
   wrong({"get", "../nodes"}, k_exit_usage, "a device id is 1 to 128 of");

