@@ -3,8 +3,8 @@
 #include "adapters/store/sql_store.h"
 #include "adapters/store/statements.h"
 
-#include <utility>
 #include <limits>
+#include <utility>
 
 namespace fieldgate::store {
 

@@ -96,8 +96,7 @@ class Shard final : public StageSink, private OwnershipActions {
   void renew(const Standing& lost, const std::function<void(Standing)>& failed);
   void end_connection(const Standing& connection, EndReason reason);
   void list(std::uint32_t from_slot, const std::function<void(std::vector<DeviceSummary>)>& some);
-  void compare(const std::vector<Standing>& believed,
-               const std::function<void(std::vector<DeviceSummary>)>& otherwise);
+  void compare(const std::vector<Standing>& believed, const std::function<void(std::vector<DeviceSummary>)>& otherwise);
   void tell_lost(const std::vector<LostConnection>& lost);
   // Asks a fleet of deadlines and the wheel; every second.
   void tick();
