@@ -54,6 +54,10 @@ def why_not_chroot() -> str:
         return "this needs root"
     if shutil.which("debootstrap", path=os.environ["PATH"] + ":/usr/sbin") is None:
         return "debootstrap is not installed"
+    probe = subprocess.run(["unshare", "--mount", "/bin/sh", "-ec", "mount -t tmpfs probe /mnt && mknod /mnt/null c 1 3"],
+                           capture_output=True, text=True, check=False)
+    if probe.returncode != 0:
+        return f"this root may not mount or make devices: {probe.stderr.strip()}"
     if (CACHE / "bookworm.tar").exists():
         return ""
     try:
