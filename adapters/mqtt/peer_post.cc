@@ -122,7 +122,9 @@ void PeerPost::ask(const std::string& node, std::string_view kind, std::string b
     } else {
       probe_.questions.add();
       const auto ends = ends_.emplace(until, question);
-      questions_.emplace(std::move(question), Question{node, std::string(kind), now, std::move(answer), ends});
+      Question& kept = questions_[std::move(question)];
+      kept = Question{node, std::string(kind), now, {}, ends};
+      kept.answer.swap(answer);
     }
   }
   if (refusal) return answer(*refusal);

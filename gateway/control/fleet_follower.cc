@@ -18,7 +18,7 @@ Result<void> FleetFollower::start(const ControlLinks& links, std::function<void(
   set_back_ = std::move(set_back);
   sweep_began_ = clock_.now();
   Look look;
-  const auto found = worker_.run_now([&](DeviceStore& store) {
+  auto found = worker_.run_now([&](DeviceStore& store) {
     look = {};
     return read_end(store, look);
   });

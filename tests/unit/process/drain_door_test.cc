@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <vector>
@@ -26,7 +27,10 @@ class DrainDoorTest : public testing::Test {
   // What somebody hears who asks, while the door's thread turns.
   Result<void> ask(std::chrono::milliseconds patience = 60s) {
     auto answer = std::async(std::launch::async, [&] {
-      return ask_to_drain(dir_path, patience, [&](const DrainProgress& progress) { heard.push_back(progress); });
+      return ask_to_drain(dir_path, patience, [&](const DrainProgress& progress) {
+        heard.push_back(progress);
+        heard_some = true;
+      });
     });
     io.restart();
     while (answer.wait_for(0s) != std::future_status::ready) {
@@ -43,14 +47,15 @@ class DrainDoorTest : public testing::Test {
   int begun = 0;
   DrainProgress now{3, 40, false};
   std::function<void()> turn;
-  std::vector<DrainProgress> heard;
+  std::vector<DrainProgress> heard;  // on the thread that asks, until it has its answer
+  std::atomic<bool> heard_some = false;
   DrainDoor door{io, log, [this] { ++begun; }, [this] { return now; }};
 };
 
 TEST_F(DrainDoorTest, BeginsTheDrainAndTellsWhenItIsOver) {
   ASSERT_TRUE(door.open(dir_path));
   turn = [&] {
-    if (begun > 0 && !heard.empty()) now = {0, 0, true};
+    if (begun > 0 && heard_some) now = {0, 0, true};
   };
   EXPECT_TRUE(ask());
   EXPECT_EQ(begun, 1);
