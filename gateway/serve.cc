@@ -377,7 +377,7 @@ void Process::watch_files(const Settings& settings) {
   const std::vector<std::string> more = config::named_files(settings);
   files.insert(files.end(), more.begin(), more.end());
   files.push_back(config_path_);
-  files_->watch(std::move(files));
+  files_->watch(files);
 }
 
 void Process::reload() {
