@@ -204,7 +204,7 @@ TEST(DeviceAuthenticator, AnswersFromOneTableWhileItIsSwapped) {
     const auto device = f.authenticator->authenticate(with_token("one"));
     ASSERT_TRUE(device);
     EXPECT_TRUE(device->id.str() == "d-1" || device->id.str() == "d-2") << device->id.str();
-    // Whichever table it is, a token that both have is somebody's: no answer may come out of a table that is gone.
+    // An answer out of a table that is gone is for the sanitizers to see, if it falls into the moment.
     DeviceIdentity first = *device, second = *device;
     first.id = *DeviceId::parse("d-1");
     second.id = *DeviceId::parse("d-2");
