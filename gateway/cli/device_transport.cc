@@ -12,6 +12,7 @@ namespace {
 constexpr long k_connect_ms = 10'000;
 constexpr long k_answer_ms = 30'000;
 constexpr long k_silence_s = 60;
+constexpr long k_continue_ms = 5'000;
 constexpr std::size_t k_body_bytes_max = 64UL * 1'024 * 1'024;
 
 struct CurlDeleter {
@@ -102,7 +103,9 @@ class CurlTransport final : public ApiTransport {
   Headers headers_of(const ApiRequest& request) const {
     Headers headers;
     add(headers, "Accept: " + request.accept);
-    add(headers, "Expect:");  // the body goes at once, without asking first
+    // What is streamed may be long, and a refusal given while it is under way is lost with the connection:
+    // so it waits for 100 (Continue), RFC 9110 section 10.1.1. What is short goes at once.
+    add(headers, request.read ? "Expect: 100-continue" : "Expect:");
     if (!address_.token.empty()) add(headers, "Authorization: Bearer " + address_.token);
     add(headers, request.content_type.empty() ? "Content-Type:" : "Content-Type: " + request.content_type);
     if (!request.if_match.empty()) add(headers, "If-Match: " + request.if_match);
@@ -132,6 +135,7 @@ class CurlTransport final : public ApiTransport {
     }
     if (request.read) {
       curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+      curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, k_continue_ms);
       curl_easy_setopt(curl, CURLOPT_READFUNCTION, &Exchange::read);
       curl_easy_setopt(curl, CURLOPT_READDATA, &exchange);
     } else if (!request.content_type.empty()) {

@@ -41,12 +41,20 @@ test("one is one, and all else many", () => {
 });
 
 test("ages are by the gateway's clock, not by this machine's", () => {
-  format.setClock(new Date(Date.now() + 3_600_000).toISOString());
-  assert.equal(format.ago(new Date(Date.now()).toISOString()), "1 h ago");
-  format.setClock("not a time");  // changes nothing
-  assert.equal(format.ago(new Date(Date.now()).toISOString()), "1 h ago");
-  format.setClock(new Date().toISOString());
-  assert.equal(format.ago(new Date().toISOString()), "just now");
+  const machine = Date.now;
+  const at = Date.parse("2026-03-01T00:00:00Z");
+  Date.now = () => at;  // it stands still, or an hour is some milliseconds short of one
+  try {
+    const here = new Date(at).toISOString();
+    format.setClock("2026-03-01T01:00:00Z");
+    assert.equal(format.ago(here), "1 h ago");
+    format.setClock("not a time");  // changes nothing
+    assert.equal(format.ago(here), "1 h ago");
+    format.setClock(here);
+    assert.equal(format.ago(here), "just now");
+  } finally {
+    Date.now = machine;
+  }
 });
 
 test("payloads are text only where all of them is", () => {
