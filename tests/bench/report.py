@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""docs/benchmarks.md, made of benchmarks.md.in and results/*.json. README.md beside this says how.
+"""docs/benchmarks.md and the sizing in docs/operations.md, made of *.md.in and results/*.json. README.md beside this
+says how.
 
-  report.py take NAME...   takes build/bench/NAME.json over as results, and makes the page
-  report.py make           makes the page
-  report.py check          fails if the page is not what would be made
+  report.py take NAME...   takes build/bench/NAME.json over as results, and makes the pages
+  report.py make           makes the pages
+  report.py check          fails if a page is not what would be made
 """
 
 import argparse
@@ -14,9 +15,15 @@ import re
 import shutil
 import sys
 
+import capacity
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-TEMPLATE, RESULTS, PAGE = HERE / "benchmarks.md.in", HERE / "results", ROOT / "docs/benchmarks.md"
+RESULTS = HERE / "results"
+PAGES = {HERE / "benchmarks.md.in": ROOT / "docs/benchmarks.md"}
+# Of these only what stands between the marks is made.
+PARTS = {HERE / "sizing.md.in": ROOT / "docs/operations.md"}
+MARKS = "<!-- begin: made by tests/bench/report.py of tests/bench/{} -->\n", "<!-- end -->\n"
 HEAD = ("bench", "command", "quick", "date", "revision", "machine", "figures")
 CHOICE = re.compile(r"^\{\{if (\w+)\}\}\n(.*?)(?:^\{\{else\}\}\n(.*?))?^\{\{end\}\}\n", re.M | re.S)
 SLOT = re.compile(r"\{\{(.*?)\}\}")
@@ -75,6 +82,10 @@ def filled(slot: str, results: dict[str, dict]) -> str:
     if name not in results:
         raise Fault(f"no results/{name}.json")
     result = results[name]
+    if any(word.startswith("*.") for word in words):
+        return " | ".join(filled(" ".join([name, *(word.replace("*", head, 1) if word.startswith("*.") else word
+                                                   for word in words)]), results)
+                          for head in dict.fromkeys(key.partition(".")[0] for key in result["figures"]))
     if words and words[0].startswith("@"):
         if words[0][1:] not in result or len(words) != 1:
             raise Fault(f"no {words[0]}")
@@ -105,6 +116,16 @@ def page(template: str, results: dict[str, dict]) -> str:
     return made
 
 
+def placed(made: str, template: pathlib.Path, old: str) -> str:
+    """The `old` page with `made` between the marks of `template`."""
+    begin, end = MARKS[0].format(template.name), MARKS[1]
+    before, begun, rest = old.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not begun or not ended:
+        raise Fault(f"the page is to have {begin.strip()} and then {end.strip()}, each on a line of its own")
+    return before + begin + "\n" + made.strip() + "\n\n" + end + after
+
+
 def take(names: list[str]) -> None:
     for name in names:
         source = ROOT / "build/bench" / f"{name}.json"
@@ -124,12 +145,18 @@ def main() -> int:
     try:
         if options.what == "take":
             take(options.names)
-        made = page(TEMPLATE.read_text(), load(RESULTS))
-        if options.what != "check":
-            PAGE.write_text(made)
-        elif PAGE.read_text() != made:
-            raise Fault(f"{PAGE.relative_to(ROOT)} is not what {TEMPLATE.relative_to(ROOT)} and the results make: change "
-                        "these, then tests/bench/report.py make")
+        results = load(RESULTS)
+        results |= capacity.derived(results)
+        for template, target in (PAGES | PARTS).items():
+            old = target.read_text()
+            made = page(template.read_text(), results)
+            if template in PARTS:
+                made = placed(made, template, old)
+            if options.what != "check":
+                target.write_text(made)
+            elif old != made:
+                raise Fault(f"{target.relative_to(ROOT)} is not what {template.relative_to(ROOT)} and the results make: "
+                            "change these, then tests/bench/report.py make")
     except Fault as fault:
         print(f"report: {fault}", file=sys.stderr)
         return 1

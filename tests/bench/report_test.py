@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The page of benchmarks: what the committed template and results make of it, and how it is made."""
+"""The pages of benchmarks and sizing: what the committed templates and results make of them, and how they are made."""
 
 import json
 import pathlib
@@ -39,6 +39,23 @@ class Page(unittest.TestCase):
     def test_shows_a_section_where_its_bench_was_run(self):
         template = "a\n{{if %s}}\nnew {{cpu b.x}}\n{{else}}\nold\n{{end}}\nz\n"
         self.assertEqual((self.fill(template % "cpu"), self.fill(template % "memory")), ("a\nnew 6,500\nz\n", "a\nold\nz\n"))
+
+    def test_has_a_row_of_all_cases(self):
+        cases = {"plan": {"figures": {"few.x": 1, "few.y": 2.5, "many.x": 1_000, "many.y": 4.0}}}
+        self.assertEqual(report.page("| {{plan *.x}} |\n| {{plan *.x / *.y .1f}} |\n", cases), "| 1 | 1,000 |\n| 0.4 | 250.0 |\n")
+        with self.assertRaises(report.Fault):
+            report.page("{{plan *.z}}", cases)
+
+    def test_is_a_part_of_a_page_that_has_its_marks(self):
+        begin, end = report.MARKS[0].format("x.md.in"), report.MARKS[1]
+        template = pathlib.Path("x.md.in")
+        old = f"# A\n\n{begin}old\n{end}\nafter\n"
+        new = report.placed("new\n", template, old)
+        self.assertEqual(new, f"# A\n\n{begin}\nnew\n\n{end}\nafter\n")
+        self.assertEqual(report.placed("new\n", template, new), new)
+        for wrong in ("no marks\n", f"{begin}and no end\n", f"{end}too soon\n{begin}"):
+            with self.subTest(wrong), self.assertRaises(report.Fault):
+                report.placed("new\n", template, wrong)
 
     def test_is_not_made_without_each_figure(self):
         for wrong in ("{{cpu c.x}}", "{{memory a.x}}", "{{cpu a.x /}}", "{{cpu a.x ? b.x}}", "{{cpu @else}}", "{{cpu}}",
