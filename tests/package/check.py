@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds what ships to what is said of it: the unit, the Debian package, the container file.
 
-Usage: check.py --build BUILD_FOLDER [--whole] [STEP...]       (steps: unit deb image)
+Usage: check.py --build BUILD_FOLDER [STEP...]       (steps: unit deb image)
+       check.py --whole | --twice
 
-`--whole`: the image's build stage is run as well, a compilation of everything; without it that stage is
-represented by what BUILD_FOLDER installs, and all other steps of the container file are run. `deb` and `image` need
-root, debootstrap and Debian's mirror; where these are not to be had they are skipped, and say so.
+`image` runs all steps of the container file but for its build stage, which is represented by what BUILD_FOLDER installs.
+`--whole`: the image alone, its build stage included, which compiles the gateway. `--twice`: that, and again, by buildah where
+it is installed, else the same way; the two roots must be the same byte by byte. `deb` and `image` need root, debootstrap
+and Debian's mirror; where these are not to be had they are skipped, and say so.
 """
 
 import argparse
 import asyncio
+import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -25,6 +29,8 @@ import urllib.error
 import urllib.request
 
 import containerfile
+import engine
+import same
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 CACHE = SOURCE / "build" / "rootfs"
@@ -67,7 +73,7 @@ def why_not_chroot() -> str:
     return ""
 
 
-def check_unit(build: pathlib.Path, work: pathlib.Path, _whole: bool) -> None:
+def check_unit(build: pathlib.Path, work: pathlib.Path) -> None:
     root = work / "unit"
     run("cmake", "--install", build, "--prefix", "/usr", "--component", "gateway", env={**os.environ, "DESTDIR": str(root)})
     unit = root / "usr/lib/systemd/system/fieldgate.service"
@@ -100,7 +106,7 @@ def containerfile_commands(helps: str) -> list[str]:
     return re.findall(r"^  ([a-z][a-z-]*)", found[1], re.MULTILINE) if found else []
 
 
-def check_deb(build: pathlib.Path, work: pathlib.Path, _whole: bool) -> None:
+def check_deb(build: pathlib.Path, work: pathlib.Path) -> None:
     run("cpack", "--config", build / "CPackConfig.cmake", "-B", work / "deb", "-G", "DEB")
     package = next((work / "deb").glob("*.deb"))
     print(f"  {package.name}: {package.stat().st_size / 1e6:.1f} MB", flush=True)
@@ -175,9 +181,39 @@ def installed(build: pathlib.Path, work: pathlib.Path) -> pathlib.Path:
     return root
 
 
-def check_image(build: pathlib.Path, work: pathlib.Path, whole: bool) -> None:
+def say(text: str) -> None:
+    print("  " + text, flush=True)
+
+
+def check_image(build: pathlib.Path, work: pathlib.Path) -> None:
     builder = containerfile.Builder(SOURCE, work / "image", CACHE, {})
-    image = builder.build({} if whole else {"build": installed(build, work)}, lambda text: print("  " + text, flush=True))
+    try_image(builder.build({"build": installed(build, work)}, say), work)
+
+
+def check_whole(work: pathlib.Path, twice: bool) -> None:
+    context = work / "context"  # what is built twice must not change meanwhile
+    containerfile.copy_context(SOURCE, context)
+    image = containerfile.Builder(context, work / "image", CACHE, {}).build({}, say)
+    if twice:
+        check_same(image.root, context, work)
+    try_image(image, work)
+
+
+def check_same(root: pathlib.Path, context: pathlib.Path, work: pathlib.Path) -> None:
+    reason = engine.why_not()
+    if reason:
+        print(f"  a second time without an engine: {reason}", flush=True)
+        again = containerfile.Builder(context, work / "again", CACHE, {}).build({}, say).root
+        count, found = same.differences(root, again)
+    else:
+        print("  a second time, with buildah", flush=True)
+        with contextlib.closing(engine.Engine(work / "engine")) as builder:
+            builder.take_base(CACHE / "bookworm.tar")
+            count, found = same.differences(root, builder.build(context))
+    claim(not found, f"two builds are the same in all {count} files, folders and links\n" + "\n".join(found[:50]))
+
+
+def try_image(image: containerfile.Image, work: pathlib.Path) -> None:
     size = int(run("du", "-sxb", image.root).stdout.split()[0])
     print(f"  root filesystem: {size / 1e6:.0f} MB, of it fieldgate {(image.root / 'usr/bin/fieldgate').stat().st_size / 1e6:.1f} MB",
           flush=True)
@@ -236,15 +272,19 @@ STEPS = {"unit": check_unit, "deb": check_deb, "image": check_image}
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--build", type=pathlib.Path, required=True)
-    parser.add_argument("--whole", action="store_true")
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--build", type=pathlib.Path)
+    how.add_argument("--whole", action="store_true")
+    how.add_argument("--twice", action="store_true")
     parser.add_argument("steps", nargs="*")
     options = parser.parse_args()
-    unknown = set(options.steps) - set(STEPS)
+    steps = {name: functools.partial(step, options.build.resolve()) for name, step in STEPS.items()} if options.build else {
+        "image": functools.partial(check_whole, twice=options.twice)}
+    unknown = set(options.steps) - set(steps)
     if unknown:
-        parser.error(f"no step {', '.join(unknown)}; there are: {' '.join(STEPS)}")
+        parser.error(f"no step {', '.join(unknown)}; there are: {' '.join(steps)}")
     failed = False
-    for name in options.steps or STEPS:
+    for name in options.steps or steps:
         reason = why_not_chroot() if name != "unit" else "" if shutil.which("systemd-analyze") else "systemd is not installed"
         if reason:
             print(f"package: {name}: skipped: {reason}", flush=True)
@@ -252,7 +292,7 @@ def main() -> int:
         print(f"package: {name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="fieldgate-package-") as work:
             try:
-                STEPS[name](options.build.resolve(), pathlib.Path(work), options.whole)
+                steps[name](pathlib.Path(work))
             except (Failure, containerfile.Problem) as failure:
                 failed = True
                 print(f"package: {name}: FAILED: {failure}", flush=True)

@@ -107,6 +107,18 @@ def bootstrap(root: pathlib.Path, cache: pathlib.Path) -> None:
         shutil.copy(f"/etc/{name}", root / "etc" / name)
 
 
+def copy_context(source: pathlib.Path, to: pathlib.Path) -> None:
+    """What git would commit of `source`; where git does not know it, as in a copy made by this, all of it. An engine
+    copies what .dockerignore lets it, which comes to the same."""
+    to.mkdir(parents=True, exist_ok=True)
+    known = (source / ".git").exists()
+    listed = subprocess.run(["git", "-C", source, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True,
+                            capture_output=True).stdout if known else b"."
+    archive = subprocess.run(["tar", "-C", source, "--null", "--ignore-failed-read", "-T", "-", "-c"], input=listed,
+                             check=True, stdout=subprocess.PIPE).stdout
+    subprocess.run(["tar", "-C", to, "-x"], input=archive, check=True)
+
+
 class Builder:
     def __init__(self, context: pathlib.Path, work: pathlib.Path, cache: pathlib.Path, arguments: dict[str, str]):
         self.context, self.work, self.cache, self.arguments = context, work, cache, arguments
@@ -169,12 +181,7 @@ class Builder:
         source, target = parts
         to = root / (target if target.startswith("/") else f"{directory}/{target}").lstrip("/")
         if source == ".":
-            to.mkdir(parents=True, exist_ok=True)
-            listed = subprocess.run(["git", "-C", source_root, "ls-files", "-z", "--cached", "--others",
-                                     "--exclude-standard"], check=True, capture_output=True).stdout
-            subprocess.run(["tar", "-C", source_root, "--null", "--ignore-failed-read", "-T", "-", "-cf",
-                            self.work / "context.tar"], input=listed, check=True)
-            subprocess.run(["tar", "-C", to, "-xf", self.work / "context.tar"], check=True)
+            copy_context(source_root, to)
             return
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source_root / source.lstrip("/"), to)
