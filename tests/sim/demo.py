@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""`./dev run`: a broker, the gateway and a fleet of simulated devices on loopback, checked at the broker."""
+"""`./dev run`: a broker, the gateway and a fleet of simulated devices on loopback, checked at the broker.
+
+With --replicas: several gateways, PostgreSQL and a balancer, by replicas.py and rollout.py beside this.
+"""
 
 import argparse
 import contextlib
@@ -25,6 +28,9 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DESCRIPTORS_BESIDE_DEVICES = 300
 EXAMPLE_DEVICE = "my-device"
+REPLICAS_MAX = 9
+# Of all devices of a fleet of replicas, unless --rate says otherwise: what is to be seen there is not the throughput.
+FRAMES_PER_SECOND = 1_000
 
 
 class Failure(Exception):
@@ -32,9 +38,9 @@ class Failure(Exception):
 
 
 def arguments() -> argparse.Namespace:
-    def number(text: str) -> int:
-        if not text.isdigit() or not 1 <= int(text) <= 1_000_000:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
+    def number(text: str, most: int = 1_000_000) -> int:
+        if not text.isdigit() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {most}")
         return int(text)
 
     def duration(text: str) -> float:
@@ -47,7 +53,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev run", allow_abbrev=False)
     parser.add_argument("--devices", type=number, default=100, help="simulated devices (100)")
     parser.add_argument("--seconds", type=number, help="end after this long; without it: at Ctrl-C")
-    parser.add_argument("--rate", type=float, default=1.0, help="frames per second and device (1)")
+    parser.add_argument("--rate", type=float, help="frames per second and device (1; with --replicas at most "
+                        f"{FRAMES_PER_SECOND} of all devices)")
+    parser.add_argument("--replicas", type=lambda text: number(text, REPLICAS_MAX), metavar="N",
+                        help=f"so many gateways (1 to {REPLICAS_MAX}) on one broker and one PostgreSQL, behind a balancer")
+    parser.add_argument("--rolling-restart", action="store_true",
+                        help="then restart them one after the other, as Kubernetes does, watch the devices, and end")
     parser.add_argument("--spool", action="store_true", help="records on disk; devices are acknowledged at SPOOLED")
     parser.add_argument("--kill-every", type=duration, metavar="TIME",
                         help="kill -9 the gateway again and again, such as every 5s, and start it anew; with --spool")
@@ -60,6 +71,14 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.kill_every and not options.spool:
         parser.error("--kill-every needs --spool: without it, what the gateway has in memory dies with it")
+    if options.kill_every and options.replicas:
+        parser.error("--kill-every kills the one gateway there is; it does not go with --replicas")
+    if options.rolling_restart and (options.replicas or 0) < 2:
+        parser.error("--rolling-restart needs --replicas 2 or more: with one, nobody is there for the devices meanwhile")
+    if options.rolling_restart and options.seconds:
+        parser.error("--rolling-restart takes as long as it takes; --seconds does not go with it")
+    if options.rate is None:
+        options.rate = min(1.0, FRAMES_PER_SECOND / options.devices) if options.replicas else 1.0
     return options
 
 
@@ -76,28 +95,35 @@ def raise_descriptors(devices: int) -> None:
 _claims: list[socket.socket] = []
 
 
-def free_port(preferred: int) -> int:
-    """Ours until this process ends, as far as other runs of this are concerned."""
+def free_port(preferred: int, addresses: tuple = ("127.0.0.1",)) -> int:
+    """One that is free at all of `addresses`; ours until this process ends, as far as other runs of this are concerned."""
     # Below those that the kernel gives to outgoing connections: a gateway that is killed needs its port again.
     for port in (preferred, *random.sample(range(20_000, 30_000), 20)):
         claim = socket.socket(socket.AF_UNIX)
-        with contextlib.suppress(OSError), socket.socket() as probe:
+        with contextlib.suppress(OSError):
             claim.bind(f"\0fieldgate-run-{port}")
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+            for address in addresses:
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((address, port))
             _claims.append(claim)
             return port
         claim.close()
-    raise Failure("no free port on 127.0.0.1")
+    raise Failure(f"no port is free on {', '.join(addresses)}: port {preferred} and 20 others were tried; "
+                  "`ss -ltnp` shows who has them")
 
 
 class Run:
+    gateways: tuple = ("gateway",)  # the names of their processes
+    addresses: tuple = ("127.0.0.1",)  # where ports have to be free
+
     def __init__(self, options: argparse.Namespace, folder: pathlib.Path):
         self.options, self.folder = options, folder
         self.bin = options.bin or ROOT / "build" / options.preset / "bin"
         self.processes: list[tuple[str, subprocess.Popen]] = []
         self.kills = 0
-        self.broker, self.devices, self.api, self.admin = map(free_port, (11883, 18443, 18080, 19090))
+        self.broker, self.devices, self.api, self.admin = (
+            free_port(port, self.addresses) for port in (11883, 18443, 18080, 19090))
         self.api_token, self.device_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
 
     def write(self, name: str, text: str) -> pathlib.Path:
@@ -198,12 +224,18 @@ admin:
         gateway = self.start("gateway", self.bin / "fieldgate", "serve", "--config", self.config)
         self.wait_for("gateway", gateway, self.gateway_ready, 30)
 
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin}"
+
+    def metrics_lines(self) -> str:
+        return f"metrics  {self.admin_url()}/metrics     health: {self.admin_url()}/readyz"
+
     def publish_environment(self) -> None:
         self.options.environment.parent.mkdir(parents=True, exist_ok=True)
         self.options.environment.write_text(f"""\
 export DEMO_API=http://127.0.0.1:{self.api}
 export DEMO_TOKEN={self.api_token}
-export DEMO_ADMIN=http://127.0.0.1:{self.admin}
+export DEMO_ADMIN={self.admin_url()}
 export DEMO_BROKER_PORT={self.broker}
 export DEMO_DEVICE_URL=wss://127.0.0.1:{self.devices}/v1/connect
 export DEMO_DEVICE_TOKEN={self.device_token}
@@ -221,13 +253,13 @@ twin     {curl} -X PATCH --json '{{"interval_s": 5}}' {device}/twin/desired
          {curl} {device}/twin
 why      {curl} {device}/timeline
 live     {curl} -N '{api}/api/v1/stream?kinds=presence,command,telemetry&device=sim-000001'
-metrics  http://127.0.0.1:{self.admin}/metrics     health: http://127.0.0.1:{self.admin}/readyz
+{self.metrics_lines()}
 broker   mosquitto_sub -p {self.broker} -v -t 'fieldgate/v1/devices/#'
 logs     {self.folder}
 shell    source build/run/env     (the variables that README.md uses)
 """, flush=True)
 
-    def simulate(self) -> int:
+    def simulator_command(self) -> list:
         options = self.options
         command = [self.bin / "fieldgate-sim", "run", "--devices", options.devices, "--rate", options.rate,
                    "--gateway", f"127.0.0.1:{self.devices}", "--pki", self.folder / "pki",
@@ -240,7 +272,11 @@ shell    source build/run/env     (the variables that README.md uses)
         if options.kill_every:
             # No device would see a connection hold for long, and each would stay away for longer and longer.
             command += ["--backoff-base", 0.2, "--backoff-max", 2, "--grace", 60, "--settle", 20]
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, command), *options.simulator],
+        return [*command, *options.simulator]
+
+    def simulate(self) -> int:
+        options = self.options
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, self.simulator_command())],
                                    stdout=subprocess.PIPE, text=True)
         self.processes.append(("simulator", process))
         printer = threading.Thread(target=self.print_lines, args=(process.stdout,))
@@ -252,10 +288,14 @@ shell    source build/run/env     (the variables that README.md uses)
             self.kill_again_and_again(process, interrupted)
         status = process.wait()
         printer.join()
-        for name, other in self.processes:
-            if other.poll() is not None and other is not process:
-                raise Failure(f"{name} ended before its time, with status {other.returncode}; see {self.folder}/{name}.log")
+        self.check_processes(process)
         return status
+
+    def check_processes(self, *ended: subprocess.Popen) -> None:
+        """Those but `ended` are to be there still."""
+        for name, other in self.processes:
+            if other.poll() is not None and other not in ended:
+                raise Failure(f"{name} ended before its time, with status {other.returncode}; see {self.folder}/{name}.log")
 
     def print_lines(self, lines) -> None:
         for line in lines:
@@ -284,7 +324,7 @@ shell    source build/run/env     (the variables that README.md uses)
                   "later", flush=True)
 
     def stop(self) -> int:
-        """The last started first. Returns the gateway's exit status."""
+        """The last started first. Returns the exit status of a gateway that did not end well, or 0."""
         status = 0
         for name, process in reversed(self.processes):
             if process.poll() is None:
@@ -294,8 +334,8 @@ shell    source build/run/env     (the variables that README.md uses)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-            if name == "gateway":
-                status = process.returncode
+            if name in self.gateways:
+                status = process.returncode or status
         return status
 
 
@@ -307,10 +347,13 @@ def main() -> int:
     run = None
     try:
         raise_descriptors(options.devices)
+        make = Run
+        if options.replicas:
+            from rollout import ReplicasRun as make  # which stands on this
         if not options.bin:
             subprocess.run([ROOT / "dev", "build", options.preset, "fieldgate", "fieldgate-sim"], check=True)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-run-"))
-        run = Run(options, folder)
+        run = make(options, folder)
         run.start_broker()
         run.make_credentials()
         run.start_gateway()
@@ -325,7 +368,7 @@ def main() -> int:
         status = 130
     finally:
         if run is not None and run.stop() != 0 and status == 0:
-            print(f"dev run: the gateway did not end well; see {folder}/gateway.log", file=sys.stderr)
+            print(f"dev run: a gateway did not end well; see its log in {folder}", file=sys.stderr)
             status, options.keep = 1, True
         with contextlib.suppress(OSError):
             options.environment.unlink()
@@ -337,4 +380,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import demo  # by its name, under which what stands on it knows it
+    sys.exit(demo.main())
