@@ -199,16 +199,38 @@ def names(file: File) -> Iterator[Finding]:
         yield Finding(file.path, 1, "util", "util names nothing: call it by what it does")
 
 
+def without_code(page: str) -> str:
+    """`page` with what stands in code blocks blanked; lines stay."""
+    return re.sub(r"^```.*?^```", lambda found: re.sub(r"[^\n]", " ", found.group()), page, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: str) -> set[str]:
+    """What a link into `page` may name: its headings, as GitHub writes them."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#{1,6} +(.+?) *$", without_code(page), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        count = 0
+        while (name := f"{slug}-{count}" if count else slug) in found:
+            count += 1
+        found.add(name)
+    return found
+
+
 def links(file: File) -> Iterator[Finding]:
     if not file.path.endswith(".md"):
         return
-    without_blocks = re.sub(r"```.*?```", lambda found: re.sub(r"[^\n]", " ", found.group()), file.text, flags=re.DOTALL)
-    for found in re.finditer(r"\]\(([^)\s#]+)(#[^)\s]*)?\)", without_blocks):
-        target = found.group(1)
+    for found in re.finditer(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)", without_code(file.text)):
+        target, anchor = found.groups()
         if re.match(r"[a-z]+:", target):
             continue
-        if not (file.root / file.path).parent.joinpath(target).exists():
-            yield Finding(file.path, file.line_at(found.start()), "link", f"{target} does not exist")
+        line = file.line_at(found.start())
+        path = (file.root / file.path).parent / target if target else None
+        if path and not path.exists():
+            yield Finding(file.path, line, "link", f"{target} does not exist")
+        elif anchor and (not path or path.suffix == ".md"):
+            if anchor not in anchors(path.read_text(encoding="utf-8") if path else file.text):
+                yield Finding(file.path, line, "link", f"{target} has no heading #{anchor}")
 
 
 RULES: list[Callable[[File], Iterator[Finding]]] = [

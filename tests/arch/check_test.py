@@ -145,6 +145,18 @@ class Files(unittest.TestCase):
     def test_reports_a_link_to_nowhere(self):
         self.assertEqual(reported("docs/x.md", "\n[a](nowhere.md) [b](https://example.org)\n"), [(2, "link")])
 
+    def test_reports_a_link_to_a_heading_that_is_not_there(self):
+        page = "# A\n\n## It's `b.c`, d_e\n\n## Twice\n\n## Twice\n\n```sh\n# no heading\n```\n"
+        self.assertEqual(reported("docs/x.md", page + "[](#its-bc-d_e) [](#twice) [](#twice-1)\n"), [])
+        self.assertEqual(reported("docs/x.md", page + "[](#twice-2)\n[](#no-heading)\n"), [(12, "link"), (13, "link")])
+        with tempfile.TemporaryDirectory() as work:
+            root = pathlib.Path(work)
+            (root / "docs").mkdir()
+            (root / "docs/y.md").write_text("# Here\n")
+            (root / "docs/script").write_text("# Here\n")
+            found = check.findings_of("docs/x.md", "[](y.md#nowhere)\n[](y.md#here)\n[](script#nowhere)\n", root)
+        self.assertEqual([(finding.line, finding.rule) for finding in found], [(1, "link")])
+
 
 class WholeTree(unittest.TestCase):
     def test_exits_with_file_and_line_of_a_broken_rule(self):
