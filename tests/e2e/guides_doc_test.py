@@ -15,7 +15,7 @@ import subprocess
 import unittest
 
 from device_client import Device
-from gateway_fixture import API_TOKEN, BIN, PATIENCE, SOURCE, GatewayTestCase, folder
+from gateway_fixture import API_TOKEN, BIN, PATIENCE, SOURCE, GatewayTestCase, folder, free_port
 
 import websockets
 
@@ -155,6 +155,43 @@ class GuidesDocTest(GatewayTestCase):
         self.assertEqual([one["kind"] for one in credentials], ["certificate"])
         for output in outputs[-2:]:
             self.assertEqual(len(output.splitlines()[-1].split(".")), 3, output)
+
+    async def test_running_it(self):
+        # The page's gateway has ports of its own, which are others here.
+        ports = {port: str(free_port()) for port in ("8443", "8080", "9090")}
+
+        def change(text: str) -> str:
+            text = text.replace("  token_file: api-tokens\n", "  listen: 127.0.0.1:8080\n  token_file: api-tokens\n"
+                                "admin:\n  listen: 127.0.0.1:9090\n")
+            return re.sub(r"127\.0\.0\.1:(8443|8080|9090)", lambda found: f"127.0.0.1:{ports[found[1]]}", text)
+
+        self.environment["FIELDGATE_API"] = f"http://127.0.0.1:{ports['8080']}"
+        del self.environment["FIELDGATE_API_TOKEN"]
+        (set_up, ), (serve, ), (look, drain) = ([text for text in part] for part in self.in_order("guides/operator.md"))
+        self.assertIn("fieldgate.yaml: OK\n", await self.run_block(change(set_up)))
+        gateway = self.start(change(serve))
+        try:
+            while "event=ready" not in (line := await asyncio.to_thread(gateway.stderr.readline)):
+                self.assertNotEqual(line, "", "it ended")
+            seen = await self.run_block(change(look))
+            self.assertIn('"ready":true', seen)
+            self.assertIn("summary: devices=5 frames_sent=", seen)
+            self.assertIn("sim-000005", seen)
+            self.assertIn("connected", seen)
+            self.assertIn("drained", await self.run_block(change(drain)))
+            os.killpg(gateway.pid, signal.SIGINT)
+            _, errors = await asyncio.to_thread(gateway.communicate, timeout=PATIENCE * 2)
+            self.assertEqual(gateway.returncode, 0, errors)
+        finally:
+            if gateway.poll() is None:
+                os.killpg(gateway.pid, signal.SIGKILL)
+                gateway.communicate()
+
+    def in_order(self, page: str) -> list[list[str]]:
+        """The page's blocks for a shell: before the endless one, that, and after it."""
+        found = [(kind, text) for kind, text in blocks(page) if kind.startswith("sh")]
+        endless = [kind for kind, _ in found].index("sh endless")
+        return [[text for _, text in part] for part in (found[:endless], found[endless:endless + 1], found[endless + 1:])]
 
 
 if __name__ == "__main__":
