@@ -4,6 +4,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,14 @@ class Page(unittest.TestCase):
                       "{{cpu small spread}}"):
             with self.subTest(wrong), self.assertRaises(report.Fault):
                 self.fill(wrong)
+
+    def test_of_memory_is_what_the_readme_says(self):
+        results = report.load(report.RESULTS)
+        if "memory" not in results:
+            self.skipTest("there are no results of ./dev bench memory")
+        measured = results["memory"]["figures"]["gateway.token.after_telemetry.rss_bytes"] / 1000
+        said = re.search(r"\[(\d+) KB for a TLS device\]", (report.ROOT / "README.md").read_text())
+        self.assertAlmostEqual(measured, int(said[1]), delta=0.6, msg="kilobytes for a device, measured and in README.md")
 
 
 class Results(unittest.TestCase):
