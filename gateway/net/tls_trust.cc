@@ -9,8 +9,9 @@
 #include <array>
 #include <new>
 
-// What is kept of a peer's certificates while it stays connected, and what that
-// is good for: judging the peer anew when the trust changes.
+// What is kept of the handshake while the peer stays connected: of its certificates, and
+// what that is good for, judging the peer anew when the trust changes; of the rest, as
+// little as OpenSSL allows.
 namespace fieldgate {
 namespace {
 
@@ -74,6 +75,26 @@ void empty(STACK_OF(X509) * certificates) {
   while (sk_X509_num(certificates) > 0) X509_free(sk_X509_pop(certificates));
 }
 
+// Frees, and wipes, what `key` consists of; an empty key of its type stays.
+void empty(EVP_PKEY* key) {
+  if (EVP_PKEY_set_type(key, EVP_PKEY_get_id(key)) != 1) ERR_clear_error();
+}
+
+// With the handshake done, OpenSSL has no use for the keys of the exchange (TLS 1.3) and
+// the client's list of suites, yet holds them as long as the connection lives.
+void forget_exchange(SSL* ssl) {
+  for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
+    EVP_PKEY* key = nullptr;
+    if (SSL_ctrl(ssl, which, 0, &key) != 1) continue;
+    empty(key);
+    EVP_PKEY_free(key);
+  }
+  if (STACK_OF(SSL_CIPHER)* suites = SSL_get_client_ciphers(ssl); suites != nullptr) {
+    sk_SSL_CIPHER_zero(suites);
+    sk_SSL_CIPHER_reserve(suites, 0);
+  }
+}
+
 bool verify(X509* leaf, STACK_OF(X509) * others, const TlsContext& context) {
   const Owned<X509_STORE_CTX> check(X509_STORE_CTX_new());
   if (!check || X509_STORE_CTX_init(check.get(), SSL_CTX_get_cert_store(context.native()), leaf, others) != 1) {
@@ -106,6 +127,7 @@ bool verify(const ShownCertificates& shown, const TlsContext& context) {
 bool TlsChannel::settled() const { return shown_on(ssl_) != nullptr; }
 
 void TlsChannel::settle() {
+  forget_exchange(ssl_);
   X509* leaf = SSL_get0_peer_certificate(ssl_);
   if (leaf == nullptr || settled()) return;
   auto shown = std::make_unique<ShownCertificates>();

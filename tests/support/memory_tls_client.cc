@@ -55,6 +55,9 @@ MemoryTlsClient::MemoryTlsClient(const Options& options)
   if (!options.tls12_suites.empty()) {
     check(SSL_CTX_set_cipher_list(ctx_.get(), options.tls12_suites.c_str()) == 1, "TLS 1.2 suites");
   }
+  if (!options.groups.empty()) {
+    check(SSL_CTX_set1_groups_list(ctx_.get(), options.groups.c_str()) == 1, "groups");
+  }
   // Sends what the identity holds, not what could be found among the CAs.
   SSL_CTX_set_mode(ctx_.get(), SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_session_cache_mode(ctx_.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);

@@ -22,6 +22,7 @@ class MemoryTlsClient {
     int version_max = 0;
     std::string tls13_suites;  // in the client's order; empty: the library's
     std::string tls12_suites;
+    std::string groups;  // of the key exchange, likewise
     std::shared_ptr<SSL_SESSION> resume;
   };
 

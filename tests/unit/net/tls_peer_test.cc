@@ -187,6 +187,52 @@ TEST_P(TlsCredentials, GoesOnAsBeforeOnceSettled) {
   EXPECT_TRUE(still_trusted(resumed.channel.native(), *context));
 }
 
+// Which of the exchange's keys `ssl` can still show.
+bool has_key(SSL* ssl, int which) {
+  EVP_PKEY* key = nullptr;
+  if (SSL_ctrl(ssl, which, 0, &key) != 1) return false;
+  unsigned char* encoded = nullptr;
+  const bool whole = EVP_PKEY_get1_encoded_public_key(key, &encoded) > 0;
+  OPENSSL_free(encoded);
+  EVP_PKEY_free(key);
+  ERR_clear_error();
+  return whole;
+}
+
+TEST_P(TlsCredentials, KeepsNeitherKeysNorSuitesOfTheExchangeOnceSettled) {
+  const auto context = site.load();
+  for (const char* group : {"X25519", "P-256"}) {
+    auto options = client();
+    options.groups = group;
+    TlsPair pair(*context, options);
+    pair.run();
+    ASSERT_TRUE(pair.established) << pair.io.failure().text;
+    SSL* const ssl = pair.channel.native();
+    EXPECT_EQ(has_key(ssl, SSL_CTRL_GET_TMP_KEY), is_13()) << "TLS 1.2 frees its own at once";
+    EXPECT_GT(sk_SSL_CIPHER_num(SSL_get_client_ciphers(ssl)), 0);
+    pair.channel.settle();
+    EXPECT_FALSE(has_key(ssl, SSL_CTRL_GET_TMP_KEY));
+    EXPECT_FALSE(has_key(ssl, SSL_CTRL_GET_PEER_TMP_KEY));
+    EXPECT_EQ(sk_SSL_CIPHER_num(SSL_get_client_ciphers(ssl)), 0);
+
+    pair.client.write("up");
+    if (is_13()) ASSERT_EQ(SSL_key_update(pair.client.native(), SSL_KEY_UPDATE_REQUESTED), 1);
+    pair.client.write("and up");
+    pair.run();
+    EXPECT_EQ(pair.received, "upand up");
+    EXPECT_TRUE(pair.channel.write(pair.io, as_bytes("down")));
+    pair.deliver();
+    EXPECT_EQ(pair.client.plaintext(), "down");
+
+    options.resume = pair.client.session();
+    TlsPair resumed(*context, options);
+    resumed.run();
+    EXPECT_TRUE(resumed.channel.peer().value().resumed);
+    resumed.channel.settle();
+    EXPECT_FALSE(has_key(resumed.channel.native(), SSL_CTRL_GET_TMP_KEY));
+  }
+}
+
 // Of the first certificate in `pem`, by what is between its armour.
 Sha256 fingerprint(const std::string& pem) {
   const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
