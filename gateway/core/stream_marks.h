@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 namespace fieldgate {
@@ -47,36 +48,48 @@ inline Seq ack_through(const StreamMarks& marks, Seq staged) noexcept {
 }
 
 // The two streams that are kept of a device: the current one, and the one before
-// it, so that a device that goes back to its flash buffer finds its place.
+// it, so that a device that goes back to its flash buffer finds its place. Most devices
+// only ever have the one.
 // Thread: one at a time; moves with its device.
 class StreamTable {
  public:
+  StreamTable() = default;
+  StreamTable(StreamTable&&) noexcept = default;
+  StreamTable& operator=(StreamTable&&) noexcept = default;
+  StreamTable(const StreamTable& table)
+      : current_(table.current_), before_(table.before_ ? std::make_unique<StreamMarks>(*table.before_) : nullptr) {}
+  StreamTable& operator=(const StreamTable& table) { return *this = StreamTable(table); }
+  ~StreamTable() = default;
+
   // The marks of `id`, which becomes the current stream; the older of two others
   // is forgotten. `oldest` and `last` are Hello's. nullptr: `last` is below what
-  // was received, so the counter of this stream was started anew.
-  StreamMarks* open(StreamId id, Seq oldest, Seq last) noexcept {
-    if (streams_[0].id != id) {
-      std::swap(streams_[0], streams_[1]);
-      if (streams_[0].id != id) {
-        streams_[0] = StreamMarks{};
-        streams_[0].id = id;
-        streams_[0].gap_base = {oldest.value > 0 ? oldest.value - 1 : last.value};
+  // was received, so the counter of this stream was started anew. Else good until the
+  // next open().
+  StreamMarks* open(StreamId id, Seq oldest, Seq last) {
+    if (current_.id != id) {
+      if (!before_ && current_.id.value != 0) before_ = std::make_unique<StreamMarks>();
+      if (before_) std::swap(current_, *before_);
+      if (current_.id != id) {
+        current_ = StreamMarks{};
+        current_.id = id;
+        current_.gap_base = {oldest.value > 0 ? oldest.value - 1 : last.value};
       }
     }
-    return last < streams_[0].received ? nullptr : streams_.data();
+    return last < current_.received ? nullptr : &current_;
   }
 
   StreamMarks* find(StreamId id) noexcept {
-    for (StreamMarks& marks : streams_) {
-      if (marks.id == id && id.value != 0) return &marks;
-    }
-    return nullptr;
+    if (id.value == 0) return nullptr;
+    if (current_.id == id) return &current_;
+    return before_ && before_->id == id ? before_.get() : nullptr;
   }
 
-  const std::array<StreamMarks, 2>& all() const noexcept { return streams_; }
+  // The current one first; id 0: there is none.
+  std::array<StreamMarks, 2> all() const noexcept { return {current_, before_ ? *before_ : StreamMarks{}}; }
 
  private:
-  std::array<StreamMarks, 2> streams_;
+  StreamMarks current_;
+  std::unique_ptr<StreamMarks> before_;
 };
 
 }  // namespace fieldgate

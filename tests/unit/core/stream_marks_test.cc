@@ -16,6 +16,20 @@ TEST(StreamTable, KeepsTwoStreamsAndForgetsTheOlder) {
   EXPECT_NE(table.find({1}), nullptr);
 }
 
+TEST(StreamTable, IsCopiedWithBothStreams) {
+  StreamTable table;
+  table.open({1}, {1}, {0})->received = {10};
+  const StreamTable one = table;
+  table.open({2}, {1}, {0})->received = {20};
+  StreamTable both = table;
+  table.open({1}, {1}, {10})->received = {11};
+  EXPECT_EQ(both.open({2}, {1}, {20})->received, Seq{20});
+  EXPECT_EQ(both.find({1})->received, Seq{10}) << "the copy's own";
+  both = one;
+  EXPECT_EQ(both.all()[0].id, StreamId{1});
+  EXPECT_EQ(both.all()[1].id, StreamId{0});
+}
+
 TEST(StreamTable, RefusesAStreamWhoseCounterWasStartedAnew) {
   StreamTable table;
   table.open({1}, {1}, {0})->received = {10};

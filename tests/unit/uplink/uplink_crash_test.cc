@@ -165,7 +165,7 @@ class World {
     }
     for (const RestoredDevice& device : restored) {
       const DeviceMarks& marks = expected.at(device.id.str());
-      const StreamMarks& stream = device.streams.all()[0];
+      const StreamMarks stream = device.streams.all()[0];
       Device& known = devices_[device.id.str()];
       EXPECT_EQ(stream.logged, marks.streams[0].logged);
       EXPECT_EQ(stream.id, marks.streams[0].id);

@@ -218,14 +218,14 @@ TEST(Restart, SaysOfADeviceWhatTheLogKnows) {
   EXPECT_EQ(pump.presence_lanes, LaneSet{0b11});
   EXPECT_EQ(pump.since_unix_ms, 2'000);
   EXPECT_EQ(pump.last_data_unix_ms, 2'000);
-  const StreamMarks& current = pump.streams.all()[0];
+  const StreamMarks current = pump.streams.all()[0];
   EXPECT_EQ(current.id, StreamId{8});
   EXPECT_EQ(current.received, Seq{11});
   EXPECT_EQ(current.logged, Seq{11});
   EXPECT_EQ(current.spooled, Seq{11});
   EXPECT_EQ(current.gap_base, Seq{11});
   EXPECT_EQ(current.forwarded, Seq{0});
-  const StreamMarks& other = pump.streams.all()[1];
+  const StreamMarks other = pump.streams.all()[1];
   EXPECT_EQ(other.id, StreamId{7});
   EXPECT_EQ(other.logged, Seq{3});
   EXPECT_EQ(other.forwarded, Seq{3});
