@@ -140,7 +140,7 @@ void LaneImpl::publish(const DeviceId& device, const PresenceState& state) {
     const MutexLock lock(inbox_mutex_);
     const auto it = inbox_.find(device);
     if (it != inbox_.end()) {
-      if (supersedes(state, it->second)) it->second = state;
+      if (supersedes(state, it->second.epoch, it->second.online)) it->second = state;
     } else if (inbox_.size() < k_presence_devices_max) {
       inbox_.emplace(device, state);
     }

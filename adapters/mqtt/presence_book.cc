@@ -5,13 +5,20 @@
 
 namespace fieldgate::mqtt {
 
-bool supersedes(const PresenceState& next, const PresenceState& held) noexcept {
-  if (next.epoch != held.epoch) return next.epoch > held.epoch;
-  return held.online && !next.online;
+bool supersedes(const PresenceState& next, Epoch held, bool held_online) noexcept {
+  if (next.epoch != held) return next.epoch > held;
+  return held_online && !next.online;
 }
 
 PresenceBook::PresenceBook(std::string node, std::string boot_id, std::size_t devices_max)
     : node_(std::move(node)), boot_id_(std::move(boot_id)), devices_max_(std::max<std::size_t>(devices_max, 1)) {}
+
+void PresenceBook::set(Entry& entry, const PresenceState& state) {
+  entry.epoch = state.epoch;
+  entry.since_unix_ms = state.since_unix_ms;
+  entry.online = state.online;
+  reasons_.exchange(entry.reason, state.reason);
+}
 
 void PresenceBook::mark(const DeviceId& device, Entry& entry) {
   entry.changed = true;
@@ -28,8 +35,11 @@ bool PresenceBook::make_room() {
   for (const bool unpublished_too : {false, true}) {
     for (auto it = entries_.begin(); it != entries_.end() && wanted > 0;) {
       const Entry& entry = it->second;
-      const bool goes = !entry.state.online && !entry.in_flight && (unpublished_too || !entry.queued);
+      // What another node has now is never said again either.
+      const bool gone = !entry.online || entry.foreign >= entry.epoch;
+      const bool goes = gone && !entry.in_flight && (unpublished_too || !entry.queued);
       if (goes) {
+        reasons_.drop(entry.reason);
         it = entries_.erase(it);
         ++dropped_;
         --wanted;
@@ -47,13 +57,14 @@ void PresenceBook::apply(const DeviceId& device, const PresenceState& state) {
   auto it = entries_.find(device);
   if (it == entries_.end()) {
     if (!make_room()) return;
-    it = entries_.emplace(device, Entry{state, {}, false, false, false}).first;
+    it = entries_.try_emplace(device).first;
+    set(it->second, state);
     mark(device, it->second);
     return;
   }
   Entry& entry = it->second;
-  if (!supersedes(state, entry.state) || state.epoch <= entry.foreign) return;
-  entry.state = state;
+  if (!supersedes(state, entry.epoch, entry.online) || state.epoch <= entry.foreign) return;
+  set(entry, state);
   mark(device, entry);
 }
 
@@ -66,12 +77,12 @@ void PresenceBook::seen(const DeviceId& device, const std::optional<RetainedPres
     return;
   }
   Entry& entry = it->second;
-  if (entry.foreign >= entry.state.epoch) return;  // not ours any more
+  if (entry.foreign >= entry.epoch) return;  // not ours any more
   if (!presence) {
-    if (entry.state.online) mark(device, entry);
+    if (entry.online) mark(device, entry);
     return;
   }
-  if (presence->epoch > entry.state.epoch) {
+  if (presence->epoch > entry.epoch) {
     entry.foreign = presence->epoch;
     return;
   }
@@ -79,7 +90,7 @@ void PresenceBook::seen(const DeviceId& device, const std::optional<RetainedPres
   // What we ourselves published comes back to us late and in order: ours, and not
   // from the snapshot, means that the newest is on its way.
   if (ours && !snapshot) return;
-  if (ours && presence->epoch == entry.state.epoch && presence->online == entry.state.online) return;
+  if (ours && presence->epoch == entry.epoch && presence->online == entry.online) return;
   mark(device, entry);
 }
 
@@ -91,11 +102,12 @@ std::optional<PresenceBook::Update> PresenceBook::next() {
     if (it == entries_.end() || !it->second.queued) continue;
     Entry& entry = it->second;
     entry.queued = false;
-    if (entry.foreign >= entry.state.epoch) continue;
+    if (entry.foreign >= entry.epoch) continue;
     entry.changed = false;
     entry.in_flight = true;
     ++in_flight_;
-    return Update{device, write_presence(entry.state, node_, boot_id_)};
+    const PresenceState state{entry.online, entry.epoch, entry.since_unix_ms, reasons_[entry.reason]};
+    return Update{device, write_presence(state, node_, boot_id_)};
   }
   return std::nullopt;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adapters/mqtt/presence_json.h"
+#include "gateway/core/dictionary.h"
 #include "gateway/core/ids.h"
 #include "gateway/ports/presence_view.h"
 
@@ -13,15 +14,15 @@
 
 namespace fieldgate::mqtt {
 
-// True if `next` says something newer than `held`: a larger epoch, or, within
+// True if `next` says something newer than what is held: a larger epoch, or, within
 // one epoch, offline after online.
-bool supersedes(const PresenceState& next, const PresenceState& held) noexcept;
+bool supersedes(const PresenceState& next, Epoch held, bool held_online) noexcept;
 
 // Which presence has to be retained at the broker, and what of it is still to be
 // published: per device the newest state alone.
 // Thread: one.
-// Bounds: devices_max. When it is full, devices that are offline are forgotten
-// first (their retained message stays as it is); else the new one is not taken.
+// Bounds: devices_max, about 90 bytes each. When it is full, devices that are offline or at another node are
+// forgotten first (their retained message stays as it is); else the new one is not taken.
 // Both are counted in dropped().
 class PresenceBook {
  public:
@@ -63,14 +64,18 @@ class PresenceBook {
 
  private:
   struct Entry {
-    PresenceState state;
-    Epoch foreign;        // largest epoch another node was seen to hold
+    Epoch epoch;
+    Epoch foreign;  // largest epoch another node was seen to hold
+    std::int64_t since_unix_ms = 0;
+    Dictionary<std::string>::Number reason = 0;
+    bool online = false;
     bool queued = false;  // is in queue_
     bool in_flight = false;
     bool changed = false;  // since it was published, or never published
   };
   using Map = std::unordered_map<DeviceId, Entry>;
 
+  void set(Entry& entry, const PresenceState& state);
   void mark(const DeviceId& device, Entry& entry);
   bool make_room();
 
@@ -78,6 +83,7 @@ class PresenceBook {
   std::string boot_id_;
   std::size_t devices_max_;
   Map entries_;
+  Dictionary<std::string> reasons_;
   std::deque<DeviceId> queue_;    // devices to publish, oldest first; some may be gone from the map
   std::deque<DeviceId> refused_;  // by the broker, waiting for retry_refused()
   std::size_t in_flight_ = 0;

@@ -16,10 +16,14 @@ DeviceLine* CommandBook::line(const DeviceId& device) {
   return at == lines_.end() ? nullptr : &at->second;
 }
 
-DeviceLine& CommandBook::make_line(const DeviceId& device) { return lines_.try_emplace(device, device).first->second; }
+DeviceLine& CommandBook::make_line(const DeviceId& device) {
+  const auto at = lines_.try_emplace(device).first;
+  at->second.device = &at->first;
+  return at->second;
+}
 
 void CommandBook::tidy(DeviceLine& line) {
-  if (!line.online && line.empty()) lines_.erase(DeviceId(line.device));
+  if (!line.online && line.empty()) lines_.erase(lines_.find(*line.device));
 }
 
 OpenCommand& CommandBook::add(const std::string& id, const DeviceId& device, CommandState state) {
@@ -30,7 +34,7 @@ OpenCommand& CommandBook::add(const std::string& id, const DeviceId& device, Com
   command.line = &line;
   command.state = state;
   if (state == CommandState::acknowledged) {
-    line.running.insert(&command);
+    line.running.push_back(&command);
     return command;
   }
   const auto older = [](const OpenCommand* a, const OpenCommand* b) { return a->id < b->id; };
@@ -48,13 +52,13 @@ void CommandBook::set_state(OpenCommand& command, CommandState state) {
   command.state = state;
   if (state == CommandState::acknowledged) {
     std::erase(line.waiting, &command);
-    line.running.insert(&command);
+    line.running.push_back(&command);
   }
 }
 
 void CommandBook::erase(OpenCommand& command) {
   DeviceLine& line = *command.line;
-  if (line.running.erase(&command) == 0) std::erase(line.waiting, &command);
+  if (std::erase(line.running, &command) == 0) std::erase(line.waiting, &command);
   if (line.handing == &command) line.handing = nullptr;
   open_.erase(std::string(command.id));
 }

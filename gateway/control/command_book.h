@@ -13,7 +13,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 namespace fieldgate::control {
@@ -51,17 +50,17 @@ struct OpenCommand : TimerNode {
 
 // The open commands of one device, if it is connected here: else those of which something
 // is still to be written.
+// There is one for each device that is connected here, so it is kept small.
 struct DeviceLine : TimerNode {
-  explicit DeviceLine(DeviceId of) : device(std::move(of)) {}
-  DeviceId device;
+  const DeviceId* device = nullptr;  // the book's
   Epoch epoch{};
   bool online = false;
-  bool known = false;                        // all that the ledger has open for this connection is here
-  std::vector<OpenCommand*> waiting;         // queued and sent ones, by id: oldest first
-  std::unordered_set<OpenCommand*> running;  // acknowledged ones
-  std::vector<std::string> askers;           // nodes that want to hear when one of them ends
-  OpenCommand* handing = nullptr;            // read from the ledger, or with the downlink
-  Monotonic retry_at;                        // nothing is handed over before
+  bool known = false;                 // all that the ledger has open for this connection is here
+  std::vector<OpenCommand*> waiting;  // queued and sent ones, by id: oldest first
+  std::vector<OpenCommand*> running;  // acknowledged ones
+  std::vector<std::string> askers;    // nodes that want to hear when one of them ends
+  OpenCommand* handing = nullptr;     // read from the ledger, or with the downlink
+  Monotonic retry_at;                 // nothing is handed over before
   std::chrono::milliseconds backoff{0};
 
   bool empty() const noexcept { return waiting.empty() && running.empty(); }

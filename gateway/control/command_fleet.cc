@@ -26,7 +26,7 @@ struct CommandDesk::Look {
 
 void CommandDesk::look(DeviceLine& line) {
   if (!worker_.available()) return;  // once it is, all are looked at
-  if (look_wanted_.insert(line.device).second) to_look_.push_back(line.device);
+  if (look_wanted_.insert(*line.device).second) to_look_.push_back(*line.device);
   look_next();
 }
 

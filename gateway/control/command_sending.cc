@@ -149,7 +149,7 @@ void CommandDesk::hand_over(DeviceLine& line, OpenCommand& command, CommandEntry
   const auto left =
       command.out() ? duration_cast<milliseconds>(command.timeout_at - clock_.now()) : milliseconds(command.timeout_ms);
   frame.deadline_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 1));
-  links_.downlink->send(line.device, std::move(frame), [this, id = command.id](Delivery delivery, Epoch epoch) {
+  links_.downlink->send(*line.device, std::move(frame), [this, id = command.id](Delivery delivery, Epoch epoch) {
     worker_.post([this, id, delivery, epoch] { answered(id, delivery, epoch); });
   });
 }
@@ -234,7 +234,7 @@ void CommandDesk::ask_to_cancel(OpenCommand& command) {
       links_.downlink == nullptr) {
     return;
   }
-  links_.downlink->send(line.device, CommandCancelFrame{command.id}, [](Delivery, Epoch) {});
+  links_.downlink->send(*line.device, CommandCancelFrame{command.id}, [](Delivery, Epoch) {});
 }
 
 }  // namespace fieldgate::control

@@ -6,14 +6,14 @@
 namespace fieldgate::control {
 
 RegistryView::Change RegistryView::apply(const RegistryChange& change) {
-  const auto found = entries_.find(change.id.str());
+  const auto found = entries_.find(change.id);
   if (found == entries_.end()) {
     if (!change.entry) return {};
     add(*change.entry);
     return {std::nullopt, true};
   }
-  if (!change.anew && found->second.revision >= change.revision) return {};
-  if (change.anew && change.entry && found->second == *change.entry) return {};
+  if (!change.anew && found->revision >= change.revision) return {};
+  if (change.anew && change.entry && *found == *change.entry) return {};
   Change result{drop(found), true};
   if (change.entry) add(*change.entry);
   return result;
@@ -21,8 +21,8 @@ RegistryView::Change RegistryView::apply(const RegistryChange& change) {
 
 std::vector<DeviceId> RegistryView::missing_from(const std::unordered_set<std::string>& ids) const {
   std::vector<DeviceId> missing;
-  for (const auto& [id, entry] : entries_) {
-    if (!ids.contains(id)) missing.push_back(entry.id);
+  for (const DeviceEntry& entry : entries_) {
+    if (!ids.contains(entry.id.str())) missing.push_back(entry.id);
   }
   return missing;
 }
@@ -31,12 +31,11 @@ void RegistryView::add(const DeviceEntry& entry) {
   for (const DeviceCredential& credential : entry.credentials) {
     if (credential.expires_unix_ms != 0) expiries_.emplace(credential.expires_unix_ms, entry.id);
   }
-  entries_.insert_or_assign(entry.id.str(), entry);
+  entries_.insert(entry);
 }
 
 DeviceEntry RegistryView::drop(Entries::iterator at) {
-  DeviceEntry entry = std::move(at->second);
-  entries_.erase(at);
+  DeviceEntry entry = std::move(entries_.extract(at).value());
   for (const DeviceCredential& credential : entry.credentials) {
     if (credential.expires_unix_ms != 0) expiries_.erase({credential.expires_unix_ms, entry.id});
   }
@@ -45,13 +44,13 @@ DeviceEntry RegistryView::drop(Entries::iterator at) {
 
 const DeviceEntry* RegistryView::find(std::string_view id) const {
   const auto found = entries_.find(id);
-  return found == entries_.end() ? nullptr : &found->second;
+  return found == entries_.end() ? nullptr : &*found;
 }
 
 std::vector<DeviceEntry> RegistryView::list(std::string_view after, std::size_t limit) const {
   std::vector<DeviceEntry> page;
   for (auto at = entries_.upper_bound(after); at != entries_.end() && page.size() < limit; ++at) {
-    page.push_back(at->second);
+    page.push_back(*at);
   }
   return page;
 }

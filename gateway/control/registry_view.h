@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,7 +36,13 @@ class RegistryView {
   std::vector<DeviceId> take_expired(std::int64_t now_unix_ms);
 
  private:
-  using Entries = std::map<std::string, DeviceEntry, std::less<>>;
+  struct ById {
+    using is_transparent = void;
+    static std::string_view id(const DeviceEntry& entry) { return entry.id; }
+    static std::string_view id(std::string_view text) { return text; }
+    bool operator()(const auto& a, const auto& b) const { return id(a) < id(b); }
+  };
+  using Entries = std::set<DeviceEntry, ById>;
   void add(const DeviceEntry& entry);
   DeviceEntry drop(Entries::iterator at);
 
