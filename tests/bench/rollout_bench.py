@@ -8,7 +8,7 @@ when the broker has what they sent; a subscriber at the broker holds that agains
 devices of its own and begins with all of them connected:
 
   rolling     `fieldgate drain` and SIGTERM, one replica after the other, each once the one before is ready
-  kill        kill -9 of one; `presence_true_s`: until the API of the others says of every device what is so
+  kill        kill -9 of one; `presence_true_s`: until the API of the others says of no device any more that it is there
   partition   one reaches neither broker nor database until the others have given its devices up; some devices connect to
               another; `agreed_s`: from the healing until all replicas and the store name one owner, the same, for each id
   postgres    stopped for 10 s

@@ -28,8 +28,9 @@ POSTGRES = pathlib.Path("/usr/lib/postgresql/15/bin")
 HAPROXY = pathlib.Path("/usr/sbin/haproxy")
 BALANCER_ADDRESS = "127.0.2.1"  # that gateways see; they believe its PROXY protocol, and nobody else's
 # New connections a second that one replica lets in: what two shared cores can take beside the devices themselves.
-ADMISSION_RATE = 500
+ADMISSION_RATE = 400
 DRAIN_DELAY_S = 2  # for the balancer to look; it asks four times a second
+MIN_READY_S = 5  # minReadySeconds of the chart: how long a new one must be ready before the next is touched
 
 
 def missing() -> str:

@@ -2,8 +2,8 @@
 """A rolling restart of replicas, as Kubernetes does it, and what devices and gateways see of it.
 
 For each replica in turn: `fieldgate drain`, as a preStop hook (it says that it is not ready; the balancer sends nobody
-there any more; devices are sent away, spread over half of the drain period); SIGTERM; a new process; once that is ready,
-the next one. Nobody waits for the devices.
+there any more; devices are sent away, spread over half of the drain period); SIGTERM; a new process; once that has been
+ready for a while, the next one. Nobody waits for the devices.
 """
 
 import collections
@@ -16,7 +16,7 @@ import threading
 import time
 
 import demo
-from replicas import ADMISSION_RATE, Replica, Replicas
+from replicas import ADMISSION_RATE, MIN_READY_S, Replica, Replicas
 
 # Connections that were taken from the kernel only to be turned away at once.
 TURNED_AWAY = ("handshake_budget", "handshakes_max", "sessions_max", "memory", "descriptors", "address_sessions_max")
@@ -153,7 +153,8 @@ class Show:
     WIDTH = 40
 
     def __init__(self, fleet: Replicas, watch: Watch, devices: Devices):
-        self.fleet, self.watch, self.devices, self.began, self.due = fleet, watch, devices, time.monotonic(), 0.0
+        self.fleet, self.watch, self.devices = fleet, watch, devices
+        self.began = self.due = time.monotonic()
         self.notes = {replica.name: "" for replica in fleet.replicas}
         utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
         self.block, self.end, self.arrow = ("█", "▏", "↓") if utf8 else ("#", "|", "v")
@@ -171,7 +172,7 @@ class Show:
         now = time.monotonic()
         if now < self.due:
             return
-        self.due = max(self.due + 1, now)
+        self.due = max(self.due + 1, now + 0.5)
         sample, back = self.watch.samples[-1], self.watch.let_in_lately()
         columns = "".join(f"{sample.sessions.get(replica.name, '-')!s:>7}{self.notes[replica.name] or ' '}"
                           for replica in self.fleet.replicas)
@@ -290,6 +291,8 @@ class ReplicasRun(Replicas):
             watch.stop()
             watch = show.watch = Watch(self)  # the peaks are to be those of the rollout
             for replica in self.replicas:
+                if took:
+                    rollout.pause(MIN_READY_S)
                 took.append(rollout.restart(replica))
                 if took[-1] is None:
                     break
