@@ -41,7 +41,8 @@ std::span<const epoll_event> DevicePoll::take() noexcept {
 DevicePoll::Ready DevicePoll::ready(const epoll_event& event) noexcept {
   const SessionRef session{static_cast<std::uint32_t>(event.data.u64 >> 32),
                            static_cast<std::uint32_t>(event.data.u64)};
-  return {session, (event.events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0, (event.events & EPOLLOUT) != 0};
+  return {session, (event.events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0, (event.events & EPOLLOUT) != 0,
+          (event.events & EPOLLRDHUP) != 0};
 }
 
 void DevicePoll::close() noexcept {

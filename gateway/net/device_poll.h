@@ -28,17 +28,21 @@ class DevicePoll {
     SessionRef session;
     bool readable;  // or ended, or in error: reading tells which
     bool writable;
+    bool hung_up;  // the peer has ended its side; what it sent before is still to be read
   };
 
   // Throws std::system_error: no descriptor is left for the set.
   explicit DevicePoll(boost::asio::io_context& io);
 
   // False, with errno set: the socket is not watched.
-  bool add(int fd, SessionRef session) noexcept { return control(EPOLL_CTL_ADD, fd, session, EPOLLIN); }
+  bool add(int fd, SessionRef session) noexcept { return control(EPOLL_CTL_ADD, fd, session, EPOLLIN | EPOLLRDHUP); }
   // Whether it is also to be told of room to write.
   bool watch_writable(int fd, SessionRef session, bool yes) noexcept {
-    return control(EPOLL_CTL_MOD, fd, session, yes ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    return control(EPOLL_CTL_MOD, fd, session, EPOLLIN | EPOLLRDHUP | (yes ? EPOLLOUT : 0U));
   }
+  // One that has hung up is told of no more, until it is resumed: then as readable.
+  bool pause(int fd, SessionRef session) noexcept { return control(EPOLL_CTL_DEL, fd, session, 0); }
+  bool resume(int fd, SessionRef session) noexcept { return control(EPOLL_CTL_ADD, fd, session, EPOLLIN); }
 
   // `turn` is called once, with io's handlers, as soon as some socket is ready; not
   // after close().

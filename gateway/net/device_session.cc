@@ -60,7 +60,16 @@ void DeviceSession::start() {
   } else {
     enter(Phase::upgrade);
   }
-  if (shard_.poll().add(socket_.fd(), ref_)) return;
+  if (!shard_.poll().add(socket_.fd(), ref_)) unwatchable();
+}
+
+void DeviceSession::pause() noexcept { shard_.poll().pause(socket_.fd(), ref_); }
+
+void DeviceSession::resume() {
+  if (!shard_.poll().resume(socket_.fd(), ref_)) unwatchable();
+}
+
+void DeviceSession::unwatchable() {
   end(EndReason::descriptors, std::strerror(errno));
   close_socket();
 }

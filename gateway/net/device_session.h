@@ -91,6 +91,9 @@ class DeviceSession final : public TimerNode, private WsSink {
   void end(EndReason reason, std::string_view detail = {});
   // What this step wants to send goes to the socket. The last call of each step.
   void flush();
+  // The peer has hung up: to be seen to later, when the shard resumes it.
+  void pause() noexcept;
+  void resume();
   // No farewell, no waiting: the process stops.
   void abort() noexcept;
 
@@ -139,6 +142,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   void consume_upgrade(std::span<std::byte> bytes);
   void feed_codec(std::span<std::byte> bytes);
   void stream_ended();
+  void unwatchable();
   void discard();
   bool authenticate(std::string_view token);  // false: ended
   bool credential_holds(bool trust) const;

@@ -19,6 +19,7 @@ constexpr milliseconds k_drain_step{50};
 // Credit is given back to all over this many steps: about two seconds.
 constexpr milliseconds k_give_back_step{50};
 constexpr std::size_t k_give_back_steps = 40;
+constexpr milliseconds k_parting_step{10};
 
 OwnershipLimits ownership_limits(const SessionConfig& config) {
   OwnershipLimits limits;
@@ -47,6 +48,7 @@ Shard::Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config)
       drain_timer_(io_),
       credit_timer_(io_),
       listener_(*this) {
+      parting_timer_(io_),
   await_devices();
 }
 
@@ -89,6 +91,7 @@ void Shard::stop() {
     drain_timer_.cancel();
     credit_timer_.cancel();
     for (Slot& slot : slots_) {
+    parting_timer_.cancel();
       if (slot.session) slot.session->abort();
       slot.session.reset();
     }
@@ -136,6 +139,7 @@ void Shard::tick() {
   if (!ingress_.empty()) schedule_flush();
   if (ends_untold_ > 0 && !telling_ends_) tell_ends();
 }
+  part_some();
 
 void Shard::file_deadline(DeviceSession& session, std::uint32_t due_ms) {
   const auto ahead = static_cast<std::int32_t>(due_ms - now_ms());
@@ -183,12 +187,54 @@ void Shard::serve_devices() {
       if (ready.readable && !session.gone()) session.readable();
     });
   }
+    if (ready.hung_up && part_later(ready.session)) continue;
   flush();
 }
 
 DeviceSession* Shard::find(SessionRef ref) noexcept {
   if (ref.slot >= slots_.size() || slots_[ref.slot].generation != ref.generation) return nullptr;
   return slots_[ref.slot].session.get();
+}
+
+// To end a session costs as much as some frames, and a broken uplink ends all that were
+// behind it at one moment: those that stay, and the lanes, are not to wait for that. So
+// what has hung up is seen to some at a time, in the order of hanging up.
+bool Shard::may_part() {
+  const Monotonic now = env_.clock.now();
+  if (now - parting_since_ >= k_parting_step) {
+    parting_since_ = now;
+    partings_left_ = k_partings_max;
+  }
+  if (partings_left_ == 0) return false;
+  --partings_left_;
+  return true;
+}
+
+// False: it can be seen to now.
+bool Shard::part_later(SessionRef ref) {
+  DeviceSession* session = find(ref);
+  if (session == nullptr || !session->open() || (parting_.empty() && may_part())) return false;
+  session->pause();
+  parting_.push_back(ref);
+  arm_parting_timer();
+  return true;
+}
+
+void Shard::part_some() {
+  for (; !parting_.empty() && may_part(); parting_.pop_front()) {
+    with_session(parting_.front(), [](DeviceSession& session) { session.resume(); });
+  }
+  if (!parting_.empty()) arm_parting_timer();
+}
+
+void Shard::arm_parting_timer() {
+  if (parting_timer_armed_ || stopping_) return;
+  parting_timer_armed_ = true;
+  parting_timer_.expires_after(k_parting_step);
+  parting_timer_.async_wait([this](error_code ec) {
+    parting_timer_armed_ = false;
+    if (!ec) part_some();
+  });
 }
 
 void Shard::settle(SessionRef ref) {

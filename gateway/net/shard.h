@@ -28,6 +28,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -47,6 +48,8 @@ class Shard final : public StageSink, private OwnershipActions {
  public:
   static constexpr std::size_t k_scratch_bytes = 65'536;
   static constexpr std::uint32_t k_sweep_slots = 256;  // sessions looked at per turn
+  // Connections that devices have ended, seen to in 10 ms.
+  static constexpr std::uint32_t k_partings_max = 20;
 
   Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config);
   ~Shard() override;
@@ -177,6 +180,10 @@ class Shard final : public StageSink, private OwnershipActions {
   void await_devices();
   void serve_devices();
   void schedule_flush();
+  bool may_part();
+  bool part_later(SessionRef ref);
+  void part_some();
+  void arm_parting_timer();
   void block_staged(AckStage stage, const RecordBlockPtr& block);
   void block_refused(const RecordBlock& block);
   void arm_tick();
@@ -230,17 +237,22 @@ class Shard final : public StageSink, private OwnershipActions {
   std::vector<SessionRef> ack_pending_;
   boost::asio::steady_timer tick_timer_;
   boost::asio::steady_timer ack_timer_;
+  std::deque<SessionRef> parting_;  // paused; some may have ended otherwise
+  Monotonic parting_since_{};
+  std::uint32_t partings_left_ = 0;  // of k_partings_max, since then
   boost::asio::steady_timer claim_timer_;
   boost::asio::steady_timer drain_timer_;
   boost::asio::steady_timer credit_timer_;
   Listener listener_;
   std::int64_t arrived_unix_ms_ = 0;
+  boost::asio::steady_timer parting_timer_;
   UplinkLevel level_ = UplinkLevel::normal;
   bool flush_scheduled_ = false;
   bool ack_timer_armed_ = false;
   bool claim_timer_armed_ = false;
   bool stopping_ = false;
   std::uint32_t ticks_ = 0;
+  bool parting_timer_armed_ = false;
   std::uint32_t drain_steps_left_ = 0;
   std::size_t drain_slot_ = 0;
   std::size_t give_back_slot_ = 0;  // where to go on

@@ -140,7 +140,8 @@ void TestDevice::close() {
   bench_.run();
 }
 
-void TestDevice::break_off() {
+void TestDevice::break_off(std::string_view last_words) {
+  if (!last_words.empty()) static_cast<void>(::send(fd_, last_words.data(), last_words.size(), MSG_NOSIGNAL));
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
 }

@@ -83,8 +83,9 @@ class TestDevice {
   void send_raw(std::string_view bytes);
   void send_ws(std::uint8_t first_byte, std::string_view payload) { send_raw(make_ws(first_byte, payload)); }
   static std::string make_ws(std::uint8_t first_byte, std::string_view payload);
-  void close();      // TCP end, no Close
-  void break_off();  // the same, before the gateway has a chance to see it
+  void close();  // TCP end, no Close
+  // The same, before the gateway has a chance to see it, or the bytes sent before.
+  void break_off(std::string_view last_words = {});
 
   // --- WebSocket
   void upgrade(const std::string& id);

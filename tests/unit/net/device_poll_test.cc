@@ -9,9 +9,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace fieldgate::test {
@@ -96,6 +100,21 @@ TEST_F(DevicePollTest, ForgetsASocketThatIsClosed) {
   EXPECT_TRUE(poll_.take().empty());
 }
 
+TEST_F(DevicePollTest, TellsOfNoMoreOfAPausedSocketUntilItIsResumed) {
+  Pair pair = Pair::make();
+  ASSERT_TRUE(poll_.add(pair.ours.fd(), {1, 1}));
+  pair.speak();
+  pair.theirs.close();
+  ASSERT_EQ(poll_.take().size(), 1U);
+  EXPECT_TRUE(DevicePoll::ready(poll_.take().front()).hung_up);
+  ASSERT_TRUE(poll_.pause(pair.ours.fd(), {1, 1}));
+  EXPECT_TRUE(poll_.take().empty());
+  ASSERT_TRUE(poll_.resume(pair.ours.fd(), {1, 1}));
+  ASSERT_EQ(poll_.take().size(), 1U);
+  EXPECT_TRUE(DevicePoll::ready(poll_.take().front()).readable);
+  EXPECT_FALSE(DevicePoll::ready(poll_.take().front()).hung_up) << "once is enough";
+}
+
 TEST_F(DevicePollTest, WakesTheLoopThatItIsPartOf) {
   const Pair pair = Pair::make();
   ASSERT_TRUE(poll_.add(pair.ours.fd(), {1, 1}));
@@ -115,6 +134,68 @@ TEST(Shard, EndsASessionWhoseSocketItCannotWatch) {
   EXPECT_EQ(bench.ended(EndReason::descriptors), 1U);
   EXPECT_EQ(bench.shard().probe().connections.get(), 0);
   EXPECT_EQ(::fcntl(unwatchable, F_GETFD), -1) << "it is closed";
+}
+
+class ManyHangUp : public testing::Test {
+ protected:
+  static constexpr std::uint64_t k_many = 5 * net::Shard::k_partings_max + 7;
+
+  ManyHangUp() {
+    for (std::uint64_t i = 0; i < k_many; ++i) {
+      gone_.push_back(std::make_unique<TestDevice>(bench_));
+      gone_.back()->connect("gone-" + std::to_string(i));
+    }
+    stays_.connect("stays");
+    bench_.clock.advance(std::chrono::seconds(1));
+  }
+  std::uint64_t ended() const { return bench_.ended(EndReason::unclean_close); }
+  std::size_t telemetry() const {
+    std::size_t records = 0;
+    for (const auto& block : bench_.uplink.blocks) {
+      for (std::size_t i = 0; i < block->size(); ++i) records += (*block)[i].kind == RecordKind::telemetry ? 1 : 0;
+    }
+    return records;
+  }
+  // Ten milliseconds, and what they have room for.
+  void step() {
+    bench_.clock.advance(std::chrono::milliseconds(10));
+    bench_.shard().tick();
+    bench_.run();
+  }
+
+  ShardBench bench_;
+  TestDevice stays_{bench_};
+  std::vector<std::unique_ptr<TestDevice>> gone_;
+};
+
+TEST_F(ManyHangUp, ThoseWhoStayAreServedBeforeAllOfThemAreSeenTo) {
+  for (auto& device : gone_) device->break_off();
+  stays_.telemetry(1);
+  EXPECT_EQ(telemetry(), 1U);
+  EXPECT_EQ(ended(), net::Shard::k_partings_max);
+  for (std::uint64_t steps = 2; ended() < k_many; ++steps) {
+    step();
+    ASSERT_EQ(ended(), std::min(k_many, steps * net::Shard::k_partings_max));
+  }
+  EXPECT_EQ(bench_.shard().probe().connections.get(), 1);
+}
+
+TEST_F(ManyHangUp, WhatWasSentBeforeIsStillTaken) {
+  const std::string last = TestDevice::make_telemetry(1, 1.0).SerializeAsString();
+  for (auto& device : gone_) device->break_off(TestDevice::make_ws(0x82, last));
+  while (ended() < k_many) step();
+  EXPECT_EQ(telemetry(), k_many);
+}
+
+TEST_F(ManyHangUp, OneWhoComesBackBeforeItIsSeenToTakesOver) {
+  for (auto& device : gone_) device->break_off();
+  bench_.run();
+  TestDevice back(bench_);
+  back.connect("gone-" + std::to_string(k_many - 1));
+  EXPECT_EQ(bench_.ended(EndReason::taken_over), 1U);
+  while (ended() + 1 < k_many) step();
+  EXPECT_TRUE(bench_.presence.states["gone-" + std::to_string(k_many - 1)].online);
+  EXPECT_FALSE(bench_.presence.states["gone-0"].online);
 }
 
 }  // namespace
