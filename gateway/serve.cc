@@ -90,6 +90,7 @@ class Process {
   void wait_signal();
   void on_signal(int number);
   void reload();
+  ReloadOutcome take_over();
   void watch_files(const Settings& settings);
   void look_at_resources();
   void begin_drain(std::string_view asked_by);
@@ -118,6 +119,7 @@ class Process {
   FleetRelay fleet_;
   TapRelay tap_;
   HttpProbe http_probe_;
+  ReloadProbe reload_probe_;
   std::unique_ptr<net::Gateway> gateway_;
   std::unique_ptr<NodeState> state_;
   std::unique_ptr<http::ApiServer> api_;
@@ -151,6 +153,7 @@ Result<void> Process::build() {
   info.boot_id = random_id();
   info.version = FIELDGATE_VERSION;
   info.started_unix_ms = clock_.unix_ms();
+  reload_probe_.last_done_unix = info.started_unix_ms / 1'000;
   if (auto parts = build_parts(info); !parts) return parts;
   build_servers(std::move(info));
   return {};
@@ -227,7 +230,9 @@ metrics::Sources Process::sources() {
   northbound_->describe_to(from);
   if (api_) from.http = &http_probe_;
   if (control_) from.commands = &control_->command_probe();
+  from.reloads = &reload_probe_;
   from.status = state_.get();
+  from.pressure = [this] { return gateway_->pressure(); };
   from.certificates = [this]() -> std::vector<metrics::CertificateExpiry> {
     std::vector<metrics::CertificateExpiry> known;
     if (const std::int64_t until = gateway_->certificate_not_after(); until != 0) {
@@ -382,10 +387,15 @@ void Process::watch_files(const Settings& settings) {
 
 void Process::reload() {
   manager_.reloading();
+  reload_probe_.count(take_over(), clock_.unix_ms() / 1'000);
+  manager_.ready();
+}
+
+ReloadOutcome Process::take_over() {
   const auto fresh = reload_();
   if (!fresh) {
     log_->error("reload_refused", {{"error", fresh.error().detail}, {"hint", "nothing was changed"}});
-    return manager_.ready();
+    return ReloadOutcome::refused;
   }
   bool failed = false;
   const auto note = [&](std::string_view what, const Result<void>& result) {
@@ -405,8 +415,9 @@ void Process::reload() {
   Settings taken = *fresh;
   taken.devices.tls = settings_.devices.tls;
   note("devices", gateway_->reload(taken));
-  if (!failed) log_->info("reloaded");
-  manager_.ready();
+  if (failed) return ReloadOutcome::partly_refused;
+  log_->info("reloaded");
+  return ReloadOutcome::done;
 }
 
 // --- drain: devices first, then what they sent, then the farewells, then the spool

@@ -36,6 +36,19 @@ void connection_attempts(const Snapshot& in, Samples& out) {
   out.add(static_cast<double>(refused), {"refused"});
 }
 
+// By the watermarks for all shards alike, whether or not a device has come since; otherwise by each shard's listener.
+void admission_paused(const Snapshot& in, Samples& out) {
+  if (in.sources.shards.empty()) return;
+  const Pressure pressure = in.sources.pressure ? in.sources.pressure() : Pressure::none;
+  for (std::size_t i = 0; i < k_accept_pauses.size(); ++i) {
+    const auto why = static_cast<AcceptPause>(i);
+    bool paused = (why == AcceptPause::memory && pressure == Pressure::memory) ||
+                  (why == AcceptPause::descriptors && pressure == Pressure::descriptors);
+    for (const ShardProbe* shard : in.sources.shards) paused = paused || shard->accept_paused[i].get() > 0;
+    out.add(paused ? 1 : 0, {k_accept_pauses[i]});
+  }
+}
+
 void sessions_ended(const Snapshot& in, Samples& out) {
   if (in.sources.shards.empty()) return;
   for (const EndReasonInfo& info : end_reasons()) out.add(static_cast<double>(ends(in, info.reason)), {info.name});
@@ -164,6 +177,22 @@ void certificate_expiry(const Snapshot& in, Samples& out) {
   for (const CertificateExpiry& one : in.sources.certificates()) {
     out.add(static_cast<double>(one.not_after_unix), {one.use});
   }
+}
+
+void reloads(const Snapshot& in, Samples& out) {
+  if (in.sources.reloads == nullptr) return;
+  for (std::size_t i = 0; i < k_reload_outcomes.size(); ++i) {
+    out.add(static_cast<double>(in.sources.reloads->reloads[i].get()), {k_reload_outcomes[i]});
+  }
+}
+
+void reload_last_done(const Snapshot& in, Samples& out) {
+  if (in.sources.reloads != nullptr) out.add(in.sources.reloads->last_done.load(std::memory_order_relaxed) ? 1 : 0);
+}
+
+void reload_last_done_time(const Snapshot& in, Samples& out) {
+  if (in.sources.reloads == nullptr) return;
+  out.add(static_cast<double>(in.sources.reloads->last_done_unix.load(std::memory_order_relaxed)));
 }
 
 void log_dropped(const Snapshot& in, Samples& out) {

@@ -96,6 +96,7 @@ void process(const Snapshot& in, Samples& out) {
 }
 
 void connection_attempts(const Snapshot& in, Samples& out);
+void admission_paused(const Snapshot& in, Samples& out);
 void sessions_ended(const Snapshot& in, Samples& out);
 void tls_handshakes(const Snapshot& in, Samples& out);
 void records(const Snapshot& in, Samples& out);
@@ -136,6 +137,9 @@ void build_info(const Snapshot& in, Samples& out);
 void ready(const Snapshot& in, Samples& out);
 void readiness_reasons(const Snapshot& in, Samples& out);
 void certificate_expiry(const Snapshot& in, Samples& out);
+void reloads(const Snapshot& in, Samples& out);
+void reload_last_done(const Snapshot& in, Samples& out);
+void reload_last_done_time(const Snapshot& in, Samples& out);
 void log_dropped(const Snapshot& in, Samples& out);
 
 }  // namespace fieldgate::metrics

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/core/pressure.h"
 #include "gateway/ports/dead_letters.h"
 #include "gateway/ports/node_status.h"
 #include "gateway/ports/probes.h"
@@ -42,7 +43,9 @@ struct Sources {
   const HttpProbe* http = nullptr;
   const CommandProbe* commands = nullptr;
   const PeerProbe* peers = nullptr;
+  const ReloadProbe* reloads = nullptr;
   const NodeStatus* status = nullptr;
+  std::function<Pressure()> pressure;
   std::function<SpoolUsage()> spool;
   // A spool on disk only.
   std::function<SpoolMarks()> spool_marks;

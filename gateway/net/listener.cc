@@ -110,6 +110,7 @@ void Listener::close() {
   error_code ignored;
   acceptor_.close(ignored);
   resume_.cancel();
+  paused_.reset();
   door_.close();
 }
 
@@ -119,20 +120,21 @@ void Listener::wait() {
   });
 }
 
-std::optional<EndReason> Listener::pressure() const {
+std::optional<AcceptPause> Listener::pressure() const {
   const auto* const now = shard_.env().pressure;
   switch (now != nullptr ? now->load(std::memory_order_relaxed) : Pressure::none) {
     case Pressure::none: break;
-    case Pressure::memory: return EndReason::memory;
-    case Pressure::descriptors: return EndReason::descriptors;
+    case Pressure::memory: return AcceptPause::memory;
+    case Pressure::descriptors: return AcceptPause::descriptors;
   }
   return std::nullopt;
 }
 
 void Listener::accept_ready() {
-  if (const auto reason = pressure()) {
-    shed(*reason, 0);
-    return pause(k_pressure_pause);
+  paused_.reset();
+  if (const auto why = pressure()) {
+    shed(*why == AcceptPause::memory ? EndReason::memory : EndReason::descriptors, 0);
+    return pause(*why, k_pressure_pause);
   }
   const LimitSettings& limits = shard_.config().limits;
   const double rate = static_cast<double>(limits.handshakes_per_second) / shard_.config().shards;
@@ -142,11 +144,11 @@ void Listener::accept_ready() {
     if (shard_.probe().handshakes.get() >= at_once) {
       // Also where stallers hold every place until their deadline.
       shed_overflow(EndReason::handshakes_max);
-      return pause(k_budget_pause);
+      return pause(AcceptPause::handshakes_max, k_budget_pause);
     }
     if (!budget_.take(shard_.now_ms(), 1.0, rate, burst)) {
       shed_overflow(EndReason::handshake_budget);
-      return pause(k_budget_pause);
+      return pause(AcceptPause::handshake_budget, k_budget_pause);
     }
     sockaddr_storage from{};
     socklen_t length = sizeof(from);
@@ -158,7 +160,7 @@ void Listener::accept_ready() {
         shard_.probe().ends[static_cast<std::size_t>(EndReason::descriptors)].add();
         shard_.env().log.error("accept_paused", {{"error", std::string_view(std::strerror(errno))},
                                                  {"hint", "raise LimitNOFILE or lower limits.sessions_max"}});
-        return pause(k_descriptor_pause);
+        return pause(AcceptPause::descriptors, k_descriptor_pause);
       }
       continue;  // that one connection failed before we got to it
     }
@@ -232,7 +234,8 @@ void Listener::shed(EndReason reason, std::uint32_t keep) {
   }
 }
 
-void Listener::pause(std::chrono::milliseconds delay) {
+void Listener::pause(AcceptPause why, std::chrono::milliseconds delay) {
+  paused_ = GaugeHold(shard_.probe().accept_paused[static_cast<std::size_t>(why)]);
   resume_.expires_after(delay);
   resume_.async_wait([this](error_code ec) {
     if (!ec && accepting_) accept_ready();

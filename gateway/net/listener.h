@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "gateway/core/cell.h"
 #include "gateway/core/end_reason.h"
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
 #include "gateway/core/token_bucket.h"
 #include "gateway/net/proxy_door.h"
+#include "gateway/ports/probes.h"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -54,9 +56,10 @@ class Listener {
  private:
   void wait();
   void accept_ready();
-  void pause(std::chrono::milliseconds delay);
+  // Until then the shard's probe shows why.
+  void pause(AcceptPause why, std::chrono::milliseconds delay);
   // Why nobody may come in now.
-  std::optional<EndReason> pressure() const;
+  std::optional<AcceptPause> pressure() const;
   // Resets what waits in the kernel's queue beyond `keep`.
   void shed(EndReason reason, std::uint32_t keep);
   void shed_overflow(EndReason reason);
@@ -72,6 +75,7 @@ class Listener {
   boost::asio::steady_timer resume_;
   TokenBucket budget_;
   ProxyDoor door_;
+  GaugeHold paused_;  // while it waits to go on accepting
   bool accepting_ = false;
   std::uint32_t backlog_ = 0;
 };

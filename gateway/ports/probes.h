@@ -18,20 +18,31 @@ namespace fieldgate {
 
 inline constexpr std::size_t k_reject_codes = 5;  // index: RejectCode, 0 unused
 
+// Why accepting waits; each has the name of the end reason of those who are reset meanwhile.
+enum class AcceptPause : std::uint8_t {
+  memory,            // over its high watermark
+  descriptors,       // the same, or the kernel gives none
+  handshakes_max,    // as many at once as may be
+  handshake_budget,  // as many a second as may be
+};
+inline constexpr std::array<std::string_view, 4> k_accept_pauses = {"memory", "descriptors", "handshakes_max",
+                                                                    "handshake_budget"};
+
 // Written by one shard's thread.
 struct ShardProbe {
-  Cell accepts;                          // TCP connections taken from the kernel
-  std::array<Cell, k_end_reasons> ends;  // connections ended, refusals included, by reason
-  Cell sessions_disabled;                // those of reason device_disabled that had been welcomed
-  GaugeCell connections;                 // open sockets, whatever the phase
-  GaugeCell handshakes;                  // TLS or upgrade or Hello not yet done
-  GaugeCell sessions;                    // welcomed
+  Cell accepts;                                                 // TCP connections taken from the kernel
+  std::array<GaugeCell, k_accept_pauses.size()> accept_paused;  // by AcceptPause: 1 while the shard's listener waits
+  std::array<Cell, k_end_reasons> ends;                         // connections ended, refusals included, by reason
+  Cell sessions_disabled;  // those of reason device_disabled that had been welcomed
+  GaugeCell connections;   // open sockets, whatever the phase
+  GaugeCell handshakes;    // TLS or upgrade or Hello not yet done
+  GaugeCell sessions;      // welcomed
   Cell handshakes_full;
   Cell handshakes_resumed;
   HistogramCell handshake_time;  // accept to TLS done
   HistogramCell welcome_time;    // accept to Welcome
   Cell takeovers;
-  std::array<Cell, k_record_kinds> records;  // taken into the log, by kind
+  std::array<Cell, k_record_kinds> records;        // taken into the log, by kind
   Cell samples;
   Cell metrics;
   Cell duplicates;  // frames recognised as sent before
@@ -50,6 +61,27 @@ struct ShardProbe {
   HistogramCell ack_time;   // receipt to Ack
   Cell handler_exceptions;  // ended one session each
   Cell loop_turns;          // wheel ticks: a shard that stands still shows
+};
+
+enum class ReloadOutcome : std::uint8_t {
+  done,            // all that a running process can take over
+  partly_refused,  // a file could not be used; what it is for stays as it was
+  refused,         // the configuration has problems: nothing was changed
+};
+inline constexpr std::array<std::string_view, 3> k_reload_outcomes = {"done", "partly_refused", "refused"};
+
+// Of reloads, by signal or for a changed file. Written by the main thread.
+struct ReloadProbe {
+  std::array<Cell, k_reload_outcomes.size()> reloads;  // by ReloadOutcome
+  // Whether all that is in the files is in use; the start counts as such a reload.
+  std::atomic<bool> last_done{true};
+  std::atomic<std::int64_t> last_done_unix{0};  // seconds
+
+  void count(ReloadOutcome outcome, std::int64_t now_unix) noexcept {
+    reloads[static_cast<std::size_t>(outcome)].add();
+    last_done.store(outcome == ReloadOutcome::done, std::memory_order_relaxed);
+    if (outcome == ReloadOutcome::done) last_done_unix.store(now_unix, std::memory_order_relaxed);
+  }
 };
 
 // Written by one lane's thread.

@@ -133,12 +133,12 @@ class Pki:
         if done.returncode != 0:
             raise RuntimeError(f"openssl {arguments}: {done.stderr}")
 
-    def issue(self, name: str, san: str, usage: str = "clientAuth") -> tuple[pathlib.Path, pathlib.Path]:
+    def issue(self, name: str, san: str, usage: str = "clientAuth", days: int = 20) -> tuple[pathlib.Path, pathlib.Path]:
         certificate, key, request, extensions = (self.dir / f"{name}{end}" for end in (".pem", "-key.pem", ".csr", ".ext"))
         extensions.write_text(f"subjectAltName={san}\nextendedKeyUsage={usage}\nkeyUsage=digitalSignature\n")
         self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                       "-keyout", key, "-out", request)
-        self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-days", "20",
+        self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-days", days,
                       "-set_serial", random.getrandbits(63), "-extfile", extensions, "-out", certificate)
         return certificate, key
 

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -101,6 +102,34 @@ class TcpDevice {
   int fd_;
   std::string in_;
 };
+
+// Connects, and says nothing.
+class Silent {
+ public:
+  explicit Silent(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+  }
+  ~Silent() { ::close(fd_); }
+  Silent(const Silent&) = delete;
+  Silent& operator=(const Silent&) = delete;
+
+ private:
+  int fd_;
+};
+
+// Long, for sanitizers and loaded machines: nothing is measured by it.
+bool eventually(const std::function<bool()>& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+  return true;
+}
 
 // PROXY version 2: TCP over IPv4, from 192.0.2.LAST:51234.
 std::string proxy_header(char last = '\x07') {
@@ -250,6 +279,38 @@ TEST_F(GatewayTest, LetsNobodyInUnderPressureAndAllOnceItIsOver) {
   EXPECT_TRUE(TcpDevice(port, "meter-4").next().has_welcome());
   EXPECT_EQ(ended(*gateway, EndReason::memory), 1U);
   EXPECT_EQ(ended(*gateway, EndReason::descriptors), 1U);
+}
+
+// Whether the shard's listener waits for that.
+bool paused(const net::Gateway& gateway, AcceptPause why) {
+  return gateway.probe(0).accept_paused[static_cast<std::size_t>(why)].get() == 1;
+}
+
+TEST_F(GatewayTest, ShowsThatItsListenerWaitsAndForWhatUntilItGoesOn) {
+  gateway->set_pressure(Pressure::memory);
+  EXPECT_FALSE(TcpDevice(port, "meter-1").next().has_welcome());
+  EXPECT_TRUE(eventually([&] { return paused(*gateway, AcceptPause::memory); }));
+  gateway->set_pressure(Pressure::descriptors);
+  EXPECT_TRUE(eventually([&] { return paused(*gateway, AcceptPause::descriptors); }));
+  EXPECT_FALSE(paused(*gateway, AcceptPause::memory));
+  gateway->set_pressure(Pressure::none);
+  EXPECT_TRUE(TcpDevice(port, "meter-2").next().has_welcome());
+  EXPECT_FALSE(paused(*gateway, AcceptPause::descriptors));
+}
+
+TEST_F(GatewayTest, ShowsThatAsManyHandshakesAreUnderWayAsMayBe) {
+  settings.limits.handshakes_max = 1;
+  ASSERT_TRUE(gateway->reload(settings));
+  TcpDevice first(port, "meter-1");  // the reload has gone the same way before it
+  ASSERT_TRUE(first.next().has_welcome());
+  EXPECT_TRUE(eventually([&] { return !paused(*gateway, AcceptPause::handshakes_max); }));
+  {
+    const Silent stalls(port);
+    EXPECT_TRUE(eventually([&] { return paused(*gateway, AcceptPause::handshakes_max); }));
+  }
+  TcpDevice second(port, "meter-2");
+  EXPECT_TRUE(second.next().has_welcome());
+  EXPECT_TRUE(eventually([&] { return !paused(*gateway, AcceptPause::handshakes_max); }));
 }
 
 TEST_F(GatewayTest, TakesNoProxyHeaderWhereNobodyIsTrusted) {

@@ -29,7 +29,9 @@ class ExporterTest : public testing::Test {
     sources.http = &http;
     sources.commands = &commands;
     sources.peers = &peers;
+    sources.reloads = &reloads;
     sources.status = &status;
+    sources.pressure = [this] { return pressure; };
     sources.spool = [] {
       SpoolUsage usage;
       usage.records = 10;
@@ -77,6 +79,8 @@ class ExporterTest : public testing::Test {
   HttpProbe http;
   CommandProbe commands;
   PeerProbe peers;
+  ReloadProbe reloads;
+  Pressure pressure = Pressure::none;
   FakeNodeStatus status;
   std::unique_ptr<Exporter> exporter;
 };
