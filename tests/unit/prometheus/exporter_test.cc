@@ -115,6 +115,60 @@ TEST_F(ExporterTest, TellsAcceptedAttemptsFromRefusedOnes) {
   EXPECT_EQ(value("fieldgate_connection_attempts_total{outcome=\"refused\"}"), 3);
 }
 
+TEST_F(ExporterTest, SaysWhyAcceptingWaitsAsLongAsItDoes) {
+  const auto paused = [this](std::string_view why) {
+    return value("fieldgate_admission_paused{reason=\"" + std::string(why) + "\"}");
+  };
+  for (const std::string_view why : k_accept_pauses) EXPECT_EQ(paused(why), 0) << why;
+  // A watermark holds for all shards, and before anybody has come.
+  pressure = Pressure::memory;
+  EXPECT_EQ(paused("memory"), 1);
+  EXPECT_EQ(paused("descriptors"), 0);
+  pressure = Pressure::descriptors;
+  EXPECT_EQ(paused("memory"), 0);
+  EXPECT_EQ(paused("descriptors"), 1);
+  pressure = Pressure::none;
+  // One shard is enough, and two are not two reasons.
+  for (std::size_t i = 0; i < k_accept_pauses.size(); ++i) {
+    const GaugeHold first(shards[0].accept_paused[i]);
+    EXPECT_EQ(paused(k_accept_pauses[i]), 1);
+    const GaugeHold second(shards[1].accept_paused[i]);
+    EXPECT_EQ(paused(k_accept_pauses[i]), 1);
+    EXPECT_EQ(paused(k_accept_pauses[(i + 1) % k_accept_pauses.size()]), 0);
+  }
+  for (const std::string_view why : k_accept_pauses) EXPECT_EQ(paused(why), 0) << why;
+}
+
+TEST_F(ExporterTest, TellsOfReloadsAndWhetherTheLastOneTookEverythingOver) {
+  reloads.last_done_unix = 1'700'000'000;  // the start
+  auto all = series();
+  EXPECT_EQ(all.at("fieldgate_config_reloads_total{outcome=\"done\"}"), 0);
+  EXPECT_EQ(all.at("fieldgate_config_last_reload_successful"), 1);
+  EXPECT_EQ(all.at("fieldgate_config_last_reload_success_timestamp_seconds"), 1'700'000'000);
+  reloads.count(ReloadOutcome::done, 1'700'000'010);
+  reloads.count(ReloadOutcome::refused, 1'700'000'020);
+  reloads.count(ReloadOutcome::partly_refused, 1'700'000'030);
+  all = series();
+  for (const std::string_view outcome : k_reload_outcomes) {
+    EXPECT_EQ(all.at("fieldgate_config_reloads_total{outcome=\"" + std::string(outcome) + "\"}"), 1) << outcome;
+  }
+  EXPECT_EQ(all.at("fieldgate_config_last_reload_successful"), 0);
+  EXPECT_EQ(all.at("fieldgate_config_last_reload_success_timestamp_seconds"), 1'700'000'010);
+  reloads.count(ReloadOutcome::done, 1'700'000'040);
+  all = series();
+  EXPECT_EQ(all.at("fieldgate_config_last_reload_successful"), 1);
+  EXPECT_EQ(all.at("fieldgate_config_last_reload_success_timestamp_seconds"), 1'700'000'040);
+}
+
+TEST_F(ExporterTest, ShowsWhoIsAwaitedAndWhatBecameOfThose) {
+  shards[0].ends_held.set(4);
+  shards[1].ends_held.set(1);
+  shards[1].hold_ends[static_cast<std::size_t>(HoldEnd::elsewhere)].add(7);
+  EXPECT_EQ(value("fieldgate_presence_ends_held"), 5);
+  EXPECT_EQ(value("fieldgate_presence_holds_ended_total{outcome=\"elsewhere\"}"), 7);
+  EXPECT_EQ(value("fieldgate_presence_holds_ended_total{outcome=\"said\"}"), 0);
+}
+
 TEST_F(ExporterTest, GivesHistogramsInSecondsAndCumulatively) {
   shards[0].ack_time.observe(100);
   shards[1].ack_time.observe(101);
