@@ -160,15 +160,6 @@ TEST_F(ExporterTest, TellsOfReloadsAndWhetherTheLastOneTookEverythingOver) {
   EXPECT_EQ(all.at("fieldgate_config_last_reload_success_timestamp_seconds"), 1'700'000'040);
 }
 
-TEST_F(ExporterTest, ShowsWhoIsAwaitedAndWhatBecameOfThose) {
-  shards[0].ends_held.set(4);
-  shards[1].ends_held.set(1);
-  shards[1].hold_ends[static_cast<std::size_t>(HoldEnd::elsewhere)].add(7);
-  EXPECT_EQ(value("fieldgate_presence_ends_held"), 5);
-  EXPECT_EQ(value("fieldgate_presence_holds_ended_total{outcome=\"elsewhere\"}"), 7);
-  EXPECT_EQ(value("fieldgate_presence_holds_ended_total{outcome=\"said\"}"), 0);
-}
-
 TEST_F(ExporterTest, GivesHistogramsInSecondsAndCumulatively) {
   shards[0].ack_time.observe(100);
   shards[1].ack_time.observe(101);
