@@ -112,7 +112,9 @@ def copy_context(source: pathlib.Path, to: pathlib.Path) -> None:
     copies what .dockerignore lets it, which comes to the same."""
     to.mkdir(parents=True, exist_ok=True)
     known = (source / ".git").exists()
-    listed = subprocess.run(["git", "-C", source, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True,
+    # Whoever owns it: CI checks out as somebody else.
+    git = ["git", "-C", source, "-c", f"safe.directory={source.resolve()}"]
+    listed = subprocess.run([*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True,
                             capture_output=True).stdout if known else b"."
     archive = subprocess.run(["tar", "-C", source, "--null", "--ignore-failed-read", "-T", "-", "-c"], input=listed,
                              check=True, stdout=subprocess.PIPE).stdout
