@@ -8,7 +8,8 @@ Usage: check.py --build BUILD_FOLDER [STEP...]       (steps: unit deb image)
 `image` runs all steps of the container file but for its build stage, which is represented by what BUILD_FOLDER installs.
 `--whole`: the image alone, its build stage included, which compiles the gateway. `--twice`: that, and again, by buildah where
 it is installed, else the same way; the two roots must be the same byte by byte. `deb` and `image` need root, debootstrap
-and Debian's mirror; where these are not to be had they are skipped, and say so.
+and Debian's mirror; where these are not to be had, they are skipped and say so; with `--whole` and `--twice` that is a
+failure.
 """
 
 import argparse
@@ -287,7 +288,8 @@ def main() -> int:
     for name in options.steps or steps:
         reason = why_not_chroot() if name != "unit" else "" if shutil.which("systemd-analyze") else "systemd is not installed"
         if reason:
-            print(f"package: {name}: skipped: {reason}", flush=True)
+            print(f"package: {name}: {'skipped' if options.build else 'FAILED'}: {reason}", flush=True)
+            failed = failed or not options.build  # somebody asked for this very thing
             continue
         print(f"package: {name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="fieldgate-package-") as work:
