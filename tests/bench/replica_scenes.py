@@ -24,6 +24,11 @@ SELECT count(*) FROM (
 WHERE epoch < epoch_before OR (epoch = epoch_before AND NOT (online_before = 1 AND online = 0))"""
 
 
+def taken_over(devices: Devices) -> int:
+    """How many were told so, of devices that have ended."""
+    return devices.result()["goodbyes"].get("GOODBYE_REASON_TAKEN_OVER", 0)
+
+
 class Scene:
     """`figures`: what was measured. `broken`: what was promised and did not hold. `timed`: hold to promises in seconds, too."""
 
@@ -150,7 +155,7 @@ class Scene:
         self.all_online((bound, held))
         self.one_owner_each(self.count + held)
         survivors = fleet.replicas[1:]
-        self.figures["devices_on_it"] = watch.samples[-1].sessions[self.first.name]
+        on_it = watch.samples[-1].sessions[self.first.name]
         fleet.end(self.first.name, signal.SIGKILL)
         killed = time.monotonic()
         waits = {
@@ -170,13 +175,15 @@ class Scene:
         # Replicas look into the store twice a second.
         self.in_time("presence_true_s", took["presence_true_s"], lease + 2, "nobody is said to be online there after the lease")
         self.in_time("stored_s", took["stored_s"], 3 * lease + 3, "nor in the store after three leases")
-        self.figures["lease_s"] = lease
+        self.figures |= {"lease_s": lease, "devices_on_it": on_it}
         fleet.launch(self.first)
         self.until(lambda: watch.sessions() >= self.count + held, "its own devices to be back")
         self.one_owner_each(self.count + held)
         watch.stop()
         self.figures["peak_reconnects_per_s"] = watch.peak_of_one()
         self.lost(devices, bound)
+        # Beside the connections that it had: attempts that came to nothing.
+        self.figures["attempts_failed"] = refused(devices.result()) - (on_it - held)
 
     def partition(self) -> None:
         """One replica can reach neither broker nor database, and its devices notice nothing; some go elsewhere."""
@@ -202,8 +209,9 @@ class Scene:
         watch.stop()
         self.figures["devices_on_it"] = watch.samples[0].sessions[self.first.name]
         self.lost(devices, stay, moved)
-        taken = stay.result()["goodbyes"].get("GOODBYE_REASON_TAKEN_OVER", 0)
+        taken, back = taken_over(stay), taken_over(moved)
         self.promise(taken == pairs, f"who has moved is told at the old connection: {taken} of {pairs} were")
+        self.promise(back == 0, f"the connection that stands last is the newer one: {back} were taken back by the replica that was cut off")
 
     def outage(self, go_away, come_back, reason: str, seconds: float) -> None:
         devices, watch, rollout = self.crowd()
@@ -249,7 +257,7 @@ class Scene:
         self.figures["agreed_s"] = self.one_owner_each(count)
         watch.stop()
         self.lost(first, second)
-        taken = first.result()["goodbyes"].get("GOODBYE_REASON_TAKEN_OVER", 0)
+        taken = taken_over(first)
         self.promise(taken == count, f"each is told that it was taken over: {taken} of {count} were")
 
 

@@ -33,7 +33,7 @@ def main() -> int:
         return 2
     if options.quick:
         options.devices, options.lease = min(options.devices, 600), min(options.lease, 5)
-    figures, broken = Figures("rollout", options.quick), []
+    figures, broken = Figures("rollout", options.quick or bool(options.only)), []  # a part is not for the page either
     figures.update({"devices": options.devices, "replicas": options.replicas, "lease_s": options.lease})
     run = argparse.Namespace(preset="release", bin=BIN, spool=False, devices=options.devices, replicas=options.replicas)
     try:
