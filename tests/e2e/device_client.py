@@ -242,23 +242,45 @@ class RawDevice:
                         return frame
             self.more()
 
-    def close_code(self) -> int | None:
-        """Reads to the end; the code of the Close on the way, None for none."""
+    def until_end(self, read, say, seconds: float) -> None:
+        """Calls read() until it returns True or the connection is over; and ten times a second say(), if there is such.
+
+        All of it on this thread: OpenSSL has no connections that one thread may read while another writes.
+        """
+        deadline = time.monotonic() + seconds
+        self.socket.settimeout(0.1 if say else seconds)
         try:
             while True:
-                opcode, payload = self.frame()
-                if opcode == 8:
-                    return struct.unpack("!H", payload[:2])[0] if payload else 1005
+                try:
+                    if read():
+                        return
+                except TimeoutError:
+                    if time.monotonic() > deadline:
+                        raise
+                    with contextlib.suppress(ConnectionError, ssl.SSLError):  # what was said before is still to be read
+                        say()
         except (EOFError, ConnectionError, ssl.SSLError):
-            return None
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                self.socket.settimeout(PATIENCE)
 
-    def wait_end(self, seconds: float = PATIENCE) -> float:
+    def close_code(self, say=None) -> int | None:
+        """Reads to the end; the code of the Close on the way, None for none."""
+        code = None
+
+        def read() -> bool:
+            nonlocal code
+            opcode, payload = self.frame()
+            if opcode == 8:
+                code = struct.unpack("!H", payload[:2])[0] if payload else 1005
+            return opcode == 8
+
+        self.until_end(read, say, PATIENCE)
+        return code
+
+    def wait_end(self, seconds: float = PATIENCE, say=None) -> float:
         """Reads until the gateway cuts it; how long that took."""
         began = time.monotonic()
-        self.socket.settimeout(seconds)
-        try:
-            while self.socket.recv(65536):
-                pass
-        except (ConnectionError, ssl.SSLError):
-            pass
+        self.until_end(lambda: not self.socket.recv(65536), say, seconds)
         return time.monotonic() - began

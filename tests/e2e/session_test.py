@@ -3,10 +3,10 @@
 """Devices that are slow, silent, or stop in the middle of something."""
 
 import asyncio
+import datetime
 import signal
 import ssl
 import sys
-import threading
 import time
 import unittest
 
@@ -47,12 +47,13 @@ class SessionTest(GatewayTestCase):
         wait_for(lambda: "welcome" in process.log(), "the device's welcome")
         wait_for(lambda: int(state()["streams"][0]["forwarded_through"]) >= 2, "its data")
         process.signal(signal.SIGSTOP)
-        stopped = time.time()
         lost = self.ended_at("stopped", "heartbeat_lost")
-        # It sends once a second, so the last byte came up to a second before; the wheel has ticks of a second.
-        self.assertGreater(lost - stopped, 3 - 1 - 0.5)
-        self.assertLess(lost - stopped, 3 + 1 + 2)
         seen = state()
+        # By the gateway's own clock, for who knows when this machine lets anybody run. The wheel has ticks of a second;
+        # the rest is for slow machines.
+        silent = lost - datetime.datetime.fromisoformat(seen["last_seen"]).timestamp()
+        self.assertGreater(silent, 3 - 0.1)
+        self.assertLess(silent, 3 + 1 + 10)
         self.assertEqual((seen["online"], seen["reason"]), (False, "heartbeat_lost"))
         presence = wait_for(lambda: (p := self.broker.retained("fieldgate/v1/devices/stopped/presence")) and not p["online"] and p,
                             "its presence")
@@ -85,27 +86,19 @@ class SessionTest(GatewayTestCase):
             raw.send_frame(2, b"begun", length=1_000)
             began = time.monotonic()
             self.assertEqual(raw.close_code(), 4009)
-            self.assertGreater(time.monotonic() - began, 0.5)
-            self.assertLess(time.monotonic() - began, 1 + 1 + 3)
+            took = time.monotonic() - began
+            self.assertGreater(took, 0.5)
+            self.assertLess(took, 1 + 1 + 10)
 
     def test_pings_between_the_fragments_do_not_prolong_it(self):
         with RawDevice.welcomed(self.gateway_, "half-2") as raw:
             raw.send_frame(2, b"begun", fin=False)
-            stop = threading.Event()
 
             def ping() -> None:
-                while not stop.wait(0.1):
-                    try:
-                        raw.send_frame(9)
-                        raw.send_frame(0, b".", fin=False)
-                    except (OSError, ssl.SSLError):
-                        return
+                raw.send_frame(9)
+                raw.send_frame(0, b".", fin=False)
 
-            pinging = threading.Thread(target=ping)
-            pinging.start()
-            self.assertEqual(raw.close_code(), 4009)
-            stop.set()
-            pinging.join()
+            self.assertEqual(raw.close_code(ping), 4009)
 
     def test_a_device_that_is_always_in_the_middle_of_the_next_message_is_not_cut_off(self):
         """Each message is complete in time; only the pieces that arrive never end where a message does."""
