@@ -21,7 +21,7 @@ from replicas import missing  # noqa: E402  (found through the path above)
 def run(*options: str) -> subprocess.CompletedProcess:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-B", DEMO, "--bin", BIN, "--environment", f"{folder}/env", *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 class DemoTest(unittest.TestCase):
