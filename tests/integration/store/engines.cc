@@ -4,11 +4,30 @@
 #include "adapters/postgres/postgres_store.h"
 #include "adapters/sqlite/sqlite_store.h"
 
+#include <sqlite3.h>
+
 #include <memory>
+#include <stdexcept>
 
 namespace fieldgate::store {
 
 std::unique_ptr<DeviceStore> SqliteEngine::connect() { return sqlite::make_sqlite_store(path_, clock_); }
+
+std::string SqliteEngine::ask(const std::string& sql) {
+  sqlite3* connection = nullptr;
+  ::sqlite3_open(path_.c_str(), &connection);
+  const std::unique_ptr<sqlite3, int (*)(sqlite3*)> closed(connection, ::sqlite3_close);
+  std::string answer;
+  const auto keep = [](void* to, int columns, char** values, char**) {
+    std::string& first = *static_cast<std::string*>(to);
+    if (first.empty() && columns > 0 && values[0] != nullptr) first = values[0];
+    return 0;
+  };
+  if (::sqlite3_exec(connection, sql.c_str(), keep, &answer, nullptr) != SQLITE_OK) {
+    throw std::runtime_error(sql + ": " + ::sqlite3_errmsg(connection));
+  }
+  return answer;
+}
 
 bool SqliteEngine::reads_all(std::string_view plan) const {
   return plan.find("SCAN") != std::string_view::npos || plan.find("TEMP B-TREE") != std::string_view::npos;

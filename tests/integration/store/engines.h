@@ -20,6 +20,8 @@ class Engine {
   virtual std::unique_ptr<DeviceStore> connect() = 0;
   // Fresh statistics, as a database has them that is in use.
   virtual void analyze() = 0;
+  // With its own hands, whatever is in it: one value, the answer's first; empty: there is none.
+  virtual std::string ask(const std::string& sql) = 0;
   // True of a plan by which a table is read from end to end, or sorted.
   virtual bool reads_all(std::string_view plan) const = 0;
 };
@@ -28,6 +30,8 @@ class SqliteEngine final : public Engine {
  public:
   explicit SqliteEngine(const Clock& clock) : clock_(clock) {}
   std::unique_ptr<DeviceStore> connect() override;
+  std::string ask(const std::string& sql) override;
+  const std::string& path() const noexcept { return path_; }
   void analyze() override {}  // it makes its plans of the indexes alone
   bool reads_all(std::string_view plan) const override;
 
@@ -41,6 +45,7 @@ class PostgresEngine final : public Engine {
  public:
   explicit PostgresEngine(PostgresServer& server);
   std::unique_ptr<DeviceStore> connect() override;
+  std::string ask(const std::string& sql) override { return server_.ask(database_, sql); }
   void analyze() override;
   bool reads_all(std::string_view plan) const override;
   StoreSettings settings() const;
