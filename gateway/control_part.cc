@@ -74,6 +74,8 @@ ControlPart::ControlPart(const Settings& settings, const NodeRow& node, std::uni
       timelines_(worker_, presence_, timeline_limits(settings.store), borrowed.log),
       commands_(worker_, borrowed.clock, borrowed.log, settings.commands, settings.store.commands_kept),
       twins_(worker_, borrowed.clock, settings.twins),
+      teller_(worker_, node.boot_id, borrowed.clock),
+      listener_(worker_, node.name, borrowed.clock, borrowed.log),
       lane_(worker_, borrowed.reader, borrowed.dead_letters, borrowed.clock, borrowed.log),
       shared_(settings.store.kind == StoreKind::postgres) {
   lane_.add(presence_);
@@ -84,12 +86,24 @@ ControlPart::ControlPart(const Settings& settings, const NodeRow& node, std::uni
 ControlPart::~ControlPart() { stop(std::chrono::milliseconds(0)); }
 
 ControlPorts ControlPart::ports() {
-  return {&registry_, &commands_, &twins_, &timelines_, [this] { return status(); }, shared_ ? &presence_ : nullptr};
+  return {&registry_,
+          &commands_,
+          &twins_,
+          &timelines_,
+          [this] { return status(); },
+          shared_ ? &presence_ : nullptr,
+          shared_ ? &listener_ : nullptr};
 }
 
 Result<void> ControlPart::start(control::ControlLinks links) {
   links.recorder = &timelines_;
   links.node = node_;
+  if (shared_) {
+    teller_.start(links);
+    links.sinks.push_back(&teller_);
+    listener_.start(links);
+    links.sinks.push_back(&listener_);
+  }
   if (auto read = registry_.start(links); !read) return read;
   if (shared_) {
     if (auto found = follower_.start(links, [this] { presence_.reconcile(); }); !found) return found;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "gateway/control/admission_desk.h"
+#include "gateway/control/change_listener.h"
+#include "gateway/control/change_teller.h"
 #include "gateway/control/command_desk.h"
 #include "gateway/control/fleet_follower.h"
 #include "gateway/control/journal_lane.h"
@@ -79,6 +81,8 @@ class ControlPart final : public FleetSink {
   control::TimelineDesk timelines_;
   control::CommandDesk commands_;
   control::TwinDesk twins_;
+  control::ChangeTeller teller_;
+  control::ChangeListener listener_;
   control::JournalLane lane_;
   const bool shared_;  // several nodes on one store
   bool started_ = false;

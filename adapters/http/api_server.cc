@@ -122,6 +122,7 @@ void ApiServer::presence_known(std::vector<PresenceRow> rows) { impl_->put(std::
 void ApiServer::fleet_known(const FleetView& fleet) { impl_->put_one(fleet); }
 void ApiServer::command_changed(const std::shared_ptr<const CommandEntry>& command) { impl_->tell_stream(command); }
 void ApiServer::twin_changed(const std::shared_ptr<const Twin>& twin) { impl_->tell_stream(twin); }
+void ApiServer::changes_missed(std::optional<std::uint64_t> count) { impl_->tell_stream(StreamInbox::Missed{count}); }
 void ApiServer::tapped(TappedRecord record) { impl_->tell_stream(std::move(record)); }
 
 }  // namespace fieldgate::http

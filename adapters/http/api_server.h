@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace fieldgate::http {
@@ -45,6 +46,9 @@ class ApiServer final : public FleetSink, public ControlSink, public LiveTap {
   void fleet_known(const FleetView& fleet) override;
   void command_changed(const std::shared_ptr<const CommandEntry>& command) override;
   void twin_changed(const std::shared_ptr<const Twin>& twin) override;
+  void command_seen(const std::shared_ptr<const CommandEntry>& command) override { command_changed(command); }
+  void twin_seen(const std::shared_ptr<const Twin>& twin) override { twin_changed(twin); }
+  void changes_missed(std::optional<std::uint64_t> count) override;
   void tapped(TappedRecord record) override;
 
  private:

@@ -41,13 +41,18 @@ RecordView view_of(const TappedRecord& record) {
 std::shared_ptr<StreamHub> make_hub(const std::weak_ptr<Loop>& loop, const ApiStreamSettings& settings,
                                     const ApiPorts& ports, const FleetIndex& index) {
   const NodeInfo node = ports.status.node();
+  StreamHub::WatchChanges watch_changes;
+  if (FleetChanges* changes = ports.control.changes; changes != nullptr) {
+    watch_changes = [changes](ChangeWatchPtr what) { changes->watch(std::move(what)); };
+  }
   return std::make_shared<StreamHub>(
       settings, node.name, node.boot_id, loop,
       [&index, &clock = ports.clock](std::string_view device) {
         auto known = index.find(device, clock.unix_ms());
         return known ? known->labels : Labels{};
       },
-      [&live = ports.live](WatchSetPtr devices) { live.watch(std::move(devices)); }, ports.clock, ports.probe);
+      [&live = ports.live](WatchSetPtr devices) { live.watch(std::move(devices)); }, ports.clock, ports.probe,
+      std::move(watch_changes));
 }
 
 }  // namespace
@@ -88,6 +93,7 @@ void StreamDesk::take(StreamInbox::Content content) {
   for (const TappedRecord& record : content.records) tell_record(record);
   hub_->lost(k_record_stream_kinds, content.lost_records);
   hub_->lost(bit(StreamKind::command) | bit(StreamKind::twin), content.lost_others);
+  hub_->missed_changes(content.missed_changes, content.missed_uncounted);
 }
 
 // One that is of a device watched no longer, or cannot be read, is nobody's.

@@ -16,7 +16,10 @@ namespace {
 constexpr milliseconds k_pause{20};
 constexpr std::size_t k_subscribers_per_ms = 5;
 constexpr milliseconds k_watch_pause{100};
-constexpr seconds k_watch_linger{30};
+constexpr seconds k_records_linger{30};
+constexpr seconds k_changes_linger{120};
+// The name of what no device is named for.
+const std::string k_all_devices;
 constexpr std::string_view k_retry = "retry: 2000\n";
 
 void drop(std::vector<StreamSubscription*>& from, const StreamSubscription* what) { std::erase(from, what); }
@@ -24,7 +27,7 @@ void drop(std::vector<StreamSubscription*>& from, const StreamSubscription* what
 }  // namespace
 
 StreamHub::StreamHub(const ApiStreamSettings& settings, std::string node, std::string boot_id, std::weak_ptr<Loop> loop,
-                     LabelsOf labels, Watch watch, const Clock& clock, HttpProbe& probe)
+                     LabelsOf labels, Watch watch, const Clock& clock, HttpProbe& probe, WatchChanges watch_changes)
     : settings_(settings),
       node_(std::move(node)),
       boot_id_(std::move(boot_id)),
@@ -32,10 +35,14 @@ StreamHub::StreamHub(const ApiStreamSettings& settings, std::string node, std::s
       loop_(std::move(loop)),
       labels_of_(std::move(labels)),
       watch_(std::move(watch)),
+      watch_changes_(std::move(watch_changes)),
       clock_(clock),
       probe_(probe),
       fleet_events_((settings.history_events + 1) / 2, settings.history_bytes_max / 2),
-      record_events_(settings.history_events / 2, settings.history_bytes_max / 2) {}
+      record_events_(settings.history_events / 2, settings.history_bytes_max / 2),
+      records_(k_records_linger),
+      commands_(k_changes_linger),
+      twins_(k_changes_linger) {}
 
 Result<std::shared_ptr<BodySource>> StreamHub::subscribe(const StreamRequest& request, std::string token,
                                                          std::int64_t expires_unix_ms) {
@@ -105,7 +112,21 @@ void StreamHub::lost(StreamKinds kinds, std::uint64_t count) {
   if ((kinds & ~k_record_stream_kinds) != 0) fleet_events_.forget(last_);
   for (StreamSubscription* subscription : subscriptions_) {
     if ((subscription->filter().kinds & kinds) == 0) continue;
-    subscription->lose(count);
+    subscription->lose(count, false);
+    probe_.stream_missed.add(count);
+  }
+  schedule_flush();
+}
+
+void StreamHub::missed_changes(std::uint64_t count, bool uncounted) {
+  if (count == 0 && !uncounted) return;
+  ++last_;  // as above, for those alone that want any of it
+  commands_.gap(last_);
+  twins_.gap(last_);
+  for (StreamSubscription* subscription : subscriptions_) {
+    const StreamFilter& filter = subscription->filter();
+    if (!filter.wants(StreamKind::command) && !filter.wants(StreamKind::twin)) continue;
+    subscription->lose(count, uncounted);
     probe_.stream_missed.add(count);
   }
   schedule_flush();
@@ -113,7 +134,9 @@ void StreamHub::lost(StreamKinds kinds, std::uint64_t count) {
 
 void StreamHub::tick() {
   const Monotonic now = clock_.now();
-  end_watches(now);
+  bool ended = false;
+  for (StreamWatch* watch : {&records_, &commands_, &twins_}) ended = watch->end(now) || ended;
+  if (ended) schedule_watch();
   const std::int64_t unix_ms = clock_.unix_ms();
   for (StreamSubscription* subscription : subscriptions_) {
     if (subscription->expired(unix_ms)) {
@@ -163,13 +186,25 @@ std::uint64_t StreamHub::count(const StreamFilter& filter, std::uint64_t number)
   return n;
 }
 
-bool StreamHub::covers(const StreamFilter& filter, std::uint64_t number) const {
-  if (number < given_up(filter)) return false;
-  return !filter.wants_records() ||
-         std::all_of(filter.devices.begin(), filter.devices.end(), [&](const std::string& device) {
-           const auto at = watched_.find(device);
-           return at != watched_.end() && at->second.since <= number;
-         });
+template <class Visit>
+void StreamHub::each_watch(const StreamFilter& filter, Visit&& visit) {
+  if (filter.wants_records()) {
+    for (const std::string& device : filter.devices) visit(records_, device);
+  }
+  if (!watch_changes_) return;
+  for (auto& [kind, watch] : {std::pair(StreamKind::command, &commands_), std::pair(StreamKind::twin, &twins_)}) {
+    if (!filter.wants(kind)) continue;
+    if (filter.devices.empty()) visit(*watch, k_all_devices);
+    for (const std::string& device : filter.devices) visit(*watch, device);
+  }
+}
+
+bool StreamHub::covers(const StreamFilter& filter, std::uint64_t number) {
+  bool all = number >= given_up(filter);
+  each_watch(filter, [&](const StreamWatch& watch, const std::string& name) {
+    all = all && (watch.covers(name, number) || (&watch != &records_ && watch.covers(k_all_devices, number)));
+  });
+  return all;
 }
 
 void StreamHub::add(StreamSubscription& subscription) {
@@ -177,10 +212,10 @@ void StreamHub::add(StreamSubscription& subscription) {
   subscriptions_.push_back(&subscription);
   const StreamFilter& filter = subscription.filter();
   if (filter.devices.empty()) of_all_.push_back(&subscription);
-  for (const std::string& device : filter.devices) {
-    of_device_[device].push_back(&subscription);
-    if (filter.wants_records()) hold_watch(device);
-  }
+  for (const std::string& device : filter.devices) of_device_[device].push_back(&subscription);
+  bool any = false;
+  each_watch(filter, [&](StreamWatch& watch, const std::string& name) { any = watch.hold(name, last_) || any; });
+  if (any) schedule_watch();
 }
 
 void StreamHub::remove(StreamSubscription& subscription) {
@@ -191,24 +226,9 @@ void StreamHub::remove(StreamSubscription& subscription) {
     const auto at = of_device_.find(device);
     drop(at->second, &subscription);
     if (at->second.empty()) of_device_.erase(at);
-    if (filter.wants_records()) release_watch(device);
   }
-}
-
-void StreamHub::hold_watch(const std::string& device) {
-  const auto [at, fresh] = watched_.try_emplace(device, Watched{last_, 0, {}});
-  ++at->second.holders;
-  if (fresh) schedule_watch();
-}
-
-void StreamHub::release_watch(const std::string& device) {
-  Watched& watched = watched_.at(device);
-  if (--watched.holders == 0) watched.until = clock_.now() + k_watch_linger;
-}
-
-void StreamHub::end_watches(Monotonic now) {
-  const auto over = [now](const auto& entry) { return entry.second.holders == 0 && now >= entry.second.until; };
-  if (std::erase_if(watched_, over) > 0) schedule_watch();
+  const Monotonic now = clock_.now();
+  each_watch(filter, [now](StreamWatch& watch, const std::string& name) { watch.release(name, now); });
 }
 
 void StreamHub::schedule_flush() {
@@ -235,10 +255,23 @@ void StreamHub::schedule_watch() {
 void StreamHub::tell_watch() {
   watch_due_ = false;
   auto devices = std::make_shared<WatchSet>();
-  for (const auto& [device, watched] : watched_) {
-    if (auto id = DeviceId::parse(device)) devices->insert(std::move(*id));
-  }
+  records_.each([&](const std::string& device) {
+    if (auto id = DeviceId::parse(device)) devices->insert(*std::move(id));
+  });
   watch_(devices->empty() ? nullptr : std::move(devices));
+  if (!watch_changes_) return;
+  auto changes = std::make_shared<const ChangeWatch>(ChangeWatch{scope_of(commands_), scope_of(twins_)});
+  watch_changes_(changes->commands.none() && changes->twins.none() ? nullptr : std::move(changes));
+}
+
+ChangeScope StreamHub::scope_of(const StreamWatch& watch) {
+  ChangeScope scope;
+  scope.all = watch.has(k_all_devices);
+  if (scope.all) return scope;
+  watch.each([&](const std::string& device) {
+    if (auto id = DeviceId::parse(device)) scope.devices.insert(*std::move(id));
+  });
+  return scope;
 }
 
 const StreamEventPtr* StreamHub::Walk::next() {

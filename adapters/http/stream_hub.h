@@ -5,9 +5,11 @@
 #include "adapters/http/loop.h"
 #include "adapters/http/stream_filter.h"
 #include "adapters/http/stream_history.h"
+#include "adapters/http/stream_watch.h"
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
 #include "gateway/ports/clock.h"
+#include "gateway/ports/fleet_changes.h"
 #include "gateway/ports/live_tap.h"
 #include "gateway/ports/probes.h"
 
@@ -37,11 +39,12 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
  public:
   using LabelsOf = std::function<Labels(std::string_view device)>;
   using Watch = std::function<void(WatchSetPtr)>;
+  using WatchChanges = std::function<void(ChangeWatchPtr)>;
 
-  // `id_prefix`: "NODE.BOOT."; `watch` is told whose records are wanted, some time
-  // after that has changed.
+  // `watch` is told whose records are wanted, some time after that has changed;
+  // `watch_changes` the same of what other nodes write. Empty: there are none.
   StreamHub(const ApiStreamSettings& settings, std::string node, std::string boot_id, std::weak_ptr<Loop> loop,
-            LabelsOf labels, Watch watch, const Clock& clock, HttpProbe& probe);
+            LabelsOf labels, Watch watch, const Clock& clock, HttpProbe& probe, WatchChanges watch_changes = {});
 
   // `token`: what recheck() will ask for again; `expires_unix_ms`: the stream ends then;
   // 0: never. Errors: Errc::full.
@@ -55,7 +58,9 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
   // Events that never came here: whoever wants any of those kinds is told, for it cannot
   // be said whose they were.
   void lost(StreamKinds kinds, std::uint64_t count);
-  bool watches(const std::string& device) const { return watched_.contains(device); }
+  // The same of commands and twins that other nodes wrote; `uncounted`: and perhaps more.
+  void missed_changes(std::uint64_t count, bool uncounted);
+  bool watches(const std::string& device) const { return records_.has(device); }
 
   // About once a second: signs of life, and the end of those whose time has come.
   void tick();
@@ -76,7 +81,7 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
   // The number in an id of this process; nullopt: it is none.
   std::optional<std::uint64_t> number_of(std::string_view id) const;
   // Whether all that the filter wants after `number` is still known.
-  bool covers(const StreamFilter& filter, std::uint64_t number) const;
+  bool covers(const StreamFilter& filter, std::uint64_t number);
   // The newest event of these that the history has given up; 0: none yet.
   std::uint64_t given_up(const StreamFilter& filter) const noexcept;
   // How many events after `number` the history has for it.
@@ -87,11 +92,12 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
   bool matches(const StreamFilter& filter, const StreamEvent& event, std::optional<Labels>& labels) const;
   void schedule_flush();
   void flush();
-  void hold_watch(const std::string& device);
-  void release_watch(const std::string& device);
-  void end_watches(Monotonic now);
+  // What it wants that comes only while somebody wants it: each with its names.
+  template <class Visit>
+  void each_watch(const StreamFilter& filter, Visit&& visit);
   void schedule_watch();
   void tell_watch();
+  static ChangeScope scope_of(const StreamWatch& watch);
 
   const ApiStreamSettings settings_;
   const std::string node_;
@@ -100,6 +106,7 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
   const std::weak_ptr<Loop> loop_;
   const LabelsOf labels_of_;
   const Watch watch_;
+  const WatchChanges watch_changes_;
   const Clock& clock_;
   HttpProbe& probe_;
   std::uint64_t last_ = 0;  // number of the newest event
@@ -108,14 +115,10 @@ class StreamHub : public std::enable_shared_from_this<StreamHub> {
   std::vector<StreamSubscription*> subscriptions_;
   std::vector<StreamSubscription*> of_all_;  // those that name no device
   std::unordered_map<std::string, std::vector<StreamSubscription*>> of_device_;
-  // A device whose records come here: for a while after its last subscriber has gone,
-  // so that who comes back has missed nothing.
-  struct Watched {
-    std::uint64_t since = 0;  // number of the event before the first that would be known
-    std::size_t holders = 0;
-    Monotonic until{};  // without holders
-  };
-  std::unordered_map<std::string, Watched> watched_;
+  // By device. Those of changes have a name more, k_all_devices.
+  StreamWatch records_;
+  StreamWatch commands_;
+  StreamWatch twins_;
   bool heard_ = false;
   bool flush_due_ = false;
   bool watch_due_ = false;

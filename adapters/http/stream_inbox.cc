@@ -43,6 +43,13 @@ bool StreamInbox::put(TappedRecord record) {
   return announce();
 }
 
+bool StreamInbox::put(Missed missed) {
+  MutexLock lock(mutex_);
+  content_.missed_changes += missed.changes.value_or(0);
+  content_.missed_uncounted = content_.missed_uncounted || !missed.changes;
+  return announce();
+}
+
 StreamInbox::Content StreamInbox::take() {
   MutexLock lock(mutex_);
   announced_ = false;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace fieldgate::http {
@@ -29,12 +30,20 @@ class StreamInbox {
     std::size_t record_bytes = 0;
     std::uint64_t lost_records = 0;
     std::uint64_t lost_others = 0;
+    std::uint64_t missed_changes = 0;  // of what other nodes wrote
+    bool missed_uncounted = false;     // and perhaps more
+  };
+
+  // Of what other nodes wrote, so many; nullopt: nobody knows.
+  struct Missed {
+    std::optional<std::uint64_t> changes;
   };
 
   // True if somebody must now be told to take(); once until it is done.
   bool put(std::shared_ptr<const CommandEntry> command) EXCLUDES(mutex_);
   bool put(std::shared_ptr<const Twin> twin) EXCLUDES(mutex_);
   bool put(TappedRecord record) EXCLUDES(mutex_);
+  bool put(Missed missed) EXCLUDES(mutex_);
 
   Content take() EXCLUDES(mutex_);
 

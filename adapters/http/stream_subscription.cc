@@ -43,7 +43,7 @@ void StreamSubscription::take(const StreamEventPtr& event) {
     ++behind_;
     return;
   }
-  if (lost_ > 0) {
+  if (has_lost()) {
     StreamEvent said;
     said.text = lost_text();
     bytes_ += said.text.size();
@@ -84,7 +84,7 @@ std::string StreamSubscription::gather() {
     hub->probe_.stream_sent.add();
   }
   if (!queue_.empty()) return out;
-  if (lost_ > 0) out += lost_text();
+  if (has_lost()) out += lost_text();
   if (replay_) gather_replay(*hub, out);
   return out;
 }
@@ -124,7 +124,10 @@ std::string StreamSubscription::missed_in_history(StreamHub& hub) {
 
 std::string StreamSubscription::lost_text() {
   JsonWriter json;
-  json.begin_object().field("count", std::exchange(lost_, 0)).key("from").null().key("to").null().end_object();
+  json.begin_object().key("count");
+  const std::uint64_t count = std::exchange(lost_, 0);
+  std::exchange(uncounted_, false) ? json.null() : json.value(count);
+  json.key("from").null().key("to").null().end_object();
   return "event: missed\ndata: " + std::move(json).take() + "\n\n";
 }
 

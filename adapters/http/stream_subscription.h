@@ -40,8 +40,12 @@ class StreamSubscription final : public BodySource {
 
   // Precondition: the event is one that it wants.
   void take(const StreamEventPtr& event);
-  // Events that were lost before it could be said whose they are.
-  void lose(std::uint64_t count) noexcept { lost_ += count; }
+  // Events that were lost before it could be said whose they are; `uncounted`: and perhaps
+  // others, of which nobody knows how many.
+  void lose(std::uint64_t count, bool uncounted) noexcept {
+    lost_ += count;
+    uncounted_ = uncounted_ || uncounted;
+  }
   // Gives the reader what there is, if it is waiting.
   void pump();
   void keep_alive(Monotonic now, milliseconds every);
@@ -51,6 +55,7 @@ class StreamSubscription final : public BodySource {
   std::string gather();
   void gather_replay(StreamHub& hub, std::string& out);
   std::string missed_in_history(StreamHub& hub);
+  bool has_lost() const noexcept { return lost_ > 0 || uncounted_; }
   std::string lost_text();
   void give(std::string bytes);
 
@@ -68,6 +73,7 @@ class StreamSubscription final : public BodySource {
   std::uint64_t behind_ = 0;  // of those, how many it wants, the ones given up included
   std::uint64_t told_ = 0;    // through this number, what was given up has been said
   std::uint64_t lost_ = 0;    // not said yet
+  bool uncounted_ = false;    // more than these, perhaps
   Monotonic given_at_;
   bool ended_ = false;
 };

@@ -60,6 +60,7 @@ class SqlStore final : public DeviceStore {
   Result<Inserted> insert_command(const CommandEntry& command) override;
   Result<std::optional<CommandEntry>> advance_command(const CommandAdvance& advance) override;
   Result<std::optional<CommandEntry>> command(std::string_view id) override;
+  Result<std::vector<CommandEntry>> commands_by_id(std::span<const std::string> ids) override;
   Result<std::vector<CommandEntry>> open_commands(const DeviceId& device, std::string_view after,
                                                   std::size_t limit) override;
   Result<std::vector<CommandRef>> open_command_refs(std::string_view after, std::size_t limit) override;

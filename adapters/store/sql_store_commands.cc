@@ -47,6 +47,7 @@ const Statement k_trim_commands{
 namespace {
 
 constexpr Statement k_command{"SELECT " FIELDGATE_COMMAND_COLUMNS " FROM commands WHERE id = $1"};
+constexpr Statement k_command_outline{"SELECT " FIELDGATE_COMMAND_OUTLINE " FROM commands WHERE id = $1"};
 constexpr Statement k_command_locked{"SELECT " FIELDGATE_COMMAND_COLUMNS " FROM commands WHERE id = $1", true};
 constexpr Statement k_open_count{"SELECT COUNT(*) FROM commands WHERE ended_unix_ms = 0"};
 constexpr Statement k_number{"SELECT number FROM commands WHERE id = $1"};
@@ -194,6 +195,24 @@ Result<std::optional<CommandEntry>> SqlStore::command(std::string_view id) {
     const auto key = key_text(id, "a command's id");
     if (!key) return std::optional<CommandEntry>();
     return find<CommandEntry>(k_command, {*key}, read_command);
+  });
+}
+
+Result<std::vector<CommandEntry>> SqlStore::commands_by_id(std::span<const std::string> ids) {
+  return alone([&]() -> Result<std::vector<CommandEntry>> {
+    std::vector<Call> calls;
+    for (const std::string& id : ids) {
+      if (const auto key = key_text(id, "a command's id"); key) calls.push_back({&k_command_outline, {*key}});
+    }
+    std::vector<CommandEntry> found;
+    const auto done = run_all(calls, [&](std::size_t, const RowView& row) -> Result<void> {
+      auto entry = read_command(row);
+      if (!entry) return entry.error();
+      found.push_back(std::move(*entry));
+      return {};
+    });
+    if (!done) return done.error();
+    return found;
   });
 }
 

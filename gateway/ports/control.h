@@ -8,6 +8,7 @@
 #include "gateway/core/timeline.h"
 #include "gateway/core/twin.h"
 #include "gateway/ports/device_store.h"
+#include "gateway/ports/fleet_changes.h"
 
 #include <chrono>
 #include <cstdint>
@@ -171,7 +172,9 @@ struct ControlPorts {
   Twins* twins = nullptr;
   Timelines* timelines = nullptr;
   std::function<StoreStatus()> store;
-  Elsewhere* elsewhere = nullptr;  // there are no other nodes
+  // There are no other nodes:
+  Elsewhere* elsewhere = nullptr;
+  FleetChanges* changes = nullptr;
 };
 
 // What the store said of the fleet's nodes, and when this node last heard what the others do.
@@ -193,6 +196,13 @@ class ControlSink {
   virtual void fleet_known(const FleetView&) {}
   virtual void command_changed(const std::shared_ptr<const CommandEntry>&) {}
   virtual void twin_changed(const std::shared_ptr<const Twin>&) {}
+  // The same, by another node: to be shown, and nothing else, for who wrote it does the rest.
+  // As it was at that step; of a twin that has changed again meanwhile, as it is now.
+  virtual void command_seen(const std::shared_ptr<const CommandEntry>&) {}
+  virtual void twin_seen(const std::shared_ptr<const Twin>&) {}
+  // Of what was to be seen, at most so many were missed; nullopt: nobody knows how many, or
+  // whether any.
+  virtual void changes_missed(std::optional<std::uint64_t>) {}
 };
 
 }  // namespace fieldgate

@@ -198,6 +198,8 @@ class DeviceStore {
   // there is no such command. Else the command as it is now. A wish to cancel: nullopt once it has ended.
   virtual Result<std::optional<CommandEntry>> advance_command(const CommandAdvance& advance) = 0;
   virtual Result<std::optional<CommandEntry>> command(std::string_view id) = 0;
+  // Of these ids, in no order; those that are not there are left out. Without payloads.
+  virtual Result<std::vector<CommandEntry>> commands_by_id(std::span<const std::string> ids) = 0;
   // Of a device, not in a final state, by id and so the oldest first, after `after` (an id;
   // empty: from the beginning). Without payloads.
   virtual Result<std::vector<CommandEntry>> open_commands(const DeviceId& device, std::string_view after,

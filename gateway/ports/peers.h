@@ -21,6 +21,8 @@ inline constexpr std::string_view k_peer_twin_look = "twin.look";          // to
 inline constexpr std::string_view k_peer_registry_look = "registry.look";  // to every node
 inline constexpr std::string_view k_peer_presence_look = "presence.look";  // to who has lost a device
 inline constexpr std::string_view k_peer_device_live = "device.live";      // ask a device's owner
+inline constexpr std::string_view k_peer_changes_watch = "changes.watch";  // ask every node
+inline constexpr std::string_view k_peer_changes_told = "changes.told";    // to who asked for that
 
 inline constexpr std::size_t k_peer_kind_bytes_max = 32;
 inline constexpr std::size_t k_peer_body_bytes_max = 65'536;

@@ -6,12 +6,44 @@ import asyncio
 import json
 import signal
 import subprocess
+import threading
 import unittest
+import urllib.request
 
-from gateway_fixture import Broker, Gateway, Subscriber, wait_for
+from gateway_fixture import READ_TOKEN, Broker, Gateway, Subscriber, wait_for
 from device_client import Device
 from commands_test import CommandCase
 from store_outage_test import PASSWORD, PROGRAMS, Postgres
+
+
+class Stream:
+    """A live stream of one gateway: what it told, as (event, data)."""
+
+    def __init__(self, gateway: Gateway, kinds: str):
+        request = urllib.request.Request(f"http://127.0.0.1:{gateway.api_port}/api/v1/stream?kinds={kinds}",
+                                         headers={"Authorization": f"Bearer {READ_TOKEN}"})
+        self.answer = urllib.request.urlopen(request, timeout=60)
+        self.events: list[tuple[str, dict]] = []
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self) -> None:
+        event = ""
+        try:
+            for line in self.answer:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data":
+                    self.events.append((event, json.loads(value)))
+        except (OSError, ValueError):
+            pass  # its gateway has ended, or the test
+
+    def of(self, kind: str) -> list[dict]:
+        return [data for event, data in list(self.events) if event == kind]
+
+    def states(self, command: str) -> list[str]:
+        return [data["state"] for data in self.of("command") if data["id"] == command]
 
 
 @unittest.skipUnless((PROGRAMS / "postgres").exists(), "PostgreSQL is missing: install Debian's package postgresql-15")
@@ -173,6 +205,74 @@ class ReplicaCommandsTest(CommandCase):
         self.assertEqual(answer.status, 200, answer)
         await device.end()
         self.assertEqual(self.b.ended("device_disabled"), 1)
+
+    async def watching(self, at: Gateway, other: Gateway, device_id: str) -> Stream:
+        """A stream that tells already what the other writes."""
+        stream = Stream(at, "presence,command,twin,registry")
+        tried: list[str] = []
+
+        async def shown() -> bool:
+            tried.append(await self.queue(other, device_id, "probe", ttl="1h"))
+            for _ in range(20):
+                if any(stream.states(command) for command in tried):
+                    return True
+                await asyncio.sleep(0.1)
+            return False
+
+        for _ in range(30):
+            if await shown():
+                return stream
+        self.fail(f"the stream never told of any of {tried}: {stream.events}")
+
+    async def test_a_stream_at_one_tells_what_the_other_writes(self):
+        self.assertEqual(self.b.call("PUT", "/devices/idle", {}).status, 201)
+        stream = await self.watching(self.a, self.b, "idle")
+        missed = stream.of("missed")
+        own = Stream(self.b, "command")
+        device = await self.at(self.b, "pump")
+        asked = asyncio.create_task(self.submit(self.b, "pump", wait="30s"))
+        command = await self.carry_out(device)
+        entry = (await asked).json
+        steps = [step["state"] for step in entry["steps"]]
+        await self.until_true(lambda: stream.states(command) == steps, f"{steps} at the other")
+        self.assertEqual(own.states(command), steps, "as at the one that wrote them")
+        last = [data for data in stream.of("command") if data["id"] == command][-1]
+        self.assertEqual((last["final"], last["result_text"], last["sends"]), (True, "done", 1))
+        self.assertEqual(self.b.call("PUT", "/devices/pump/twin/desired", {"rpm": 900}).status, 200)
+        await self.until_true(lambda: any(twin["device"] == "pump" and twin["desired_version"] == 1 for twin in stream.of("twin")),
+                              "the twin at the other")
+        self.assertEqual(self.b.call("PUT", "/devices/new", {"labels": {"site": "graz"}}).status, 201)
+        await self.until_true(lambda: any(one["device"] == "new" and one["labels"] == {"site": "graz"} for one in stream.of("registry")),
+                              "the registry at the other")
+        await device.close()
+        await self.until_true(lambda: any(one["device"] == "pump" and not one["online"] for one in stream.of("presence")),
+                              "its leaving at the other")
+        self.assertEqual(stream.of("missed"), missed)
+        self.assertEqual(stream.states(command), steps, "and nothing twice")
+
+    async def test_a_stream_says_so_while_it_cannot_hear_the_other(self):
+        broker = Broker()
+        self.addCleanup(broker.kill)
+        self.prefix, self.database = "unheard", self.postgres.make_database()
+        self.a, self.b = self.replica("node-a", broker), self.replica("node-b", broker)
+        self.assertEqual(self.b.call("PUT", "/devices/idle", {}).status, 201)
+        stream = await self.watching(self.a, self.b, "idle")
+        broker.signal(signal.SIGSTOP)
+        try:
+            await self.until_true(lambda: any(one["count"] is None for one in stream.of("missed")), "that something may be missing")
+        finally:
+            broker.signal(signal.SIGCONT)
+        self.a.wait_event("changes_not_heard", node="node-b")
+        self.a.wait_event("changes_heard_again", node="node-b")
+        command = await self.queue(self.b, "idle", "after")
+        await self.until_true(lambda: stream.states(command) == ["queued"], "it to be told again")
+
+    async def test_a_stream_says_so_when_the_other_is_killed(self):
+        self.assertEqual(self.b.call("PUT", "/devices/idle", {}).status, 201)
+        stream = await self.watching(self.a, self.b, "idle")
+        self.assertEqual([one for one in stream.of("missed") if one["count"] is None], [])
+        self.b.process.kill()
+        await self.until_true(lambda: any(one["count"] is None for one in stream.of("missed")), "that something may be missing")
 
     async def test_rubbish_in_an_inbox_is_dropped_and_counted(self):
         device = await self.at(self.b, "pump")

@@ -25,6 +25,8 @@ class FakePeerNet {
     std::string to;
     std::string kind;
     std::string body;
+    std::string boot_id = "boot";
+    Peers::Answer answer{};  // set: it is a question
   };
 
   class Node final : public Peers {
@@ -34,18 +36,25 @@ class FakePeerNet {
       handlers_.insert_or_assign(std::string(kind), std::move(handler));
     }
     void tell(const std::string& node, std::string_view kind, std::string body, std::chrono::seconds) override {
-      if (node != name_) net_.letters.push_back({name_, node, std::string(kind), std::move(body)});
+      if (node != name_) net_.letters.push_back({name_, node, std::string(kind), std::move(body), boot_id});
     }
-    void ask(const std::string&, std::string_view, std::string, std::chrono::milliseconds, Answer answer) override {
-      answer(make_error(Errc::unavailable, "nobody asks here"));
+    void ask(const std::string& node, std::string_view kind, std::string body, std::chrono::milliseconds,
+             Answer answer) override {
+      net_.letters.push_back({name_, node, std::string(kind), std::move(body), boot_id, std::move(answer)});
     }
     bool connected() const noexcept override { return true; }
     void take(const Letter& letter) {
       const auto handler = handlers_.find(letter.kind);
-      if (handler != handlers_.end()) handler->second({letter.from, "boot", letter.body}, {});
+      if (handler != handlers_.end()) {
+        handler->second({letter.from, letter.boot_id, letter.body}, letter.answer);
+      } else if (letter.answer) {
+        letter.answer(make_error(Errc::timed_out, "nobody is there"));
+      }
     }
     // Its process has ended.
     void forget() { handlers_.clear(); }
+
+    std::string boot_id = "boot";
 
    private:
     FakePeerNet& net_;
@@ -66,6 +75,12 @@ class FakePeerNet {
   }
   void hand(const Letter& letter) {
     if (const auto to = nodes_.find(letter.to); to != nodes_.end()) to->second->take(letter);
+  }
+  // All that is on its way never arrives; questions are answered by time.
+  void lose() {
+    for (const Letter& letter : std::exchange(letters, {})) {
+      if (letter.answer) letter.answer(make_error(Errc::timed_out, "no answer came"));
+    }
   }
   std::size_t count(std::string_view kind) const {
     return static_cast<std::size_t>(std::ranges::count(letters, kind, &Letter::kind));

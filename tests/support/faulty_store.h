@@ -140,6 +140,9 @@ class FaultyStore final : public DeviceStore {
   Result<std::optional<CommandEntry>> command(std::string_view id) override {
     return pass<std::optional<CommandEntry>>("command", [&] { return inner_->command(id); });
   }
+  Result<std::vector<CommandEntry>> commands_by_id(std::span<const std::string> ids) override {
+    return pass<std::vector<CommandEntry>>("commands_by_id", [&] { return inner_->commands_by_id(ids); });
+  }
   Result<std::vector<CommandEntry>> open_commands(const DeviceId& device, std::string_view after,
                                                   std::size_t limit) override {
     return pass<std::vector<CommandEntry>>("open_commands",

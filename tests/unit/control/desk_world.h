@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/sqlite/sqlite_store.h"
 #include "gateway/control/command_desk.h"
 #include "gateway/control/store_worker.h"
 #include "gateway/control/twin_desk.h"
 #include "tests/support/faulty_store.h"
 #include "tests/support/lane_fakes.h"
-#include "tests/unit/control/store_fixture.h"
+#include "tests/unit/control/ledger_world.h"
 
 #include <gtest/gtest.h>
 
@@ -30,10 +29,7 @@ namespace fieldgate::control {
 
 struct Killed {};
 
-template <class T>
-using Asked = Answer<T>;  // Downlink has an Answer of its own
-
-class World : public Downlink, public ControlSink {
+class World : public Downlink, public ControlSink, public LedgerWorld, public SaidRecords {
  public:
   // A message that reached a device.
   struct Received {
@@ -74,7 +70,7 @@ class World : public Downlink, public ControlSink {
   void settle() {
     for (std::size_t before = 0;;) {
       before = journalled;
-      pump_journal();
+      pump_journal(*worker, *commands, *twins);
       while (worker->run_once()) {
       }
       if (journalled == before || journalled == journal.size()) return;
@@ -97,9 +93,6 @@ class World : public Downlink, public ControlSink {
   }
 
   // --- devices
-  void add(const std::string& id) {
-    ASSERT_TRUE(store->put_device(DeviceEntry{.id = device_id(id), .labels = {}, .note = {}}, std::nullopt));
-  }
   Epoch connect(const std::string& id) {
     const Epoch epoch{++epochs};
     online.insert_or_assign(id, epoch);
@@ -121,7 +114,7 @@ class World : public Downlink, public ControlSink {
   }
   // What a device says is in the log from then on.
   void say(const std::string& id, DeviceReply reply, Epoch epoch) {
-    journal.push_back({device_id(id), StreamId{7}, Seq{journal.size() + 1}, epoch, clock.unix_ms(), std::move(reply)});
+    write_down(id, std::move(reply), epoch, clock.unix_ms());
   }
   void says(const std::string& id, DeviceReply reply) {
     say(id, std::move(reply), Epoch{epochs});
@@ -175,20 +168,6 @@ class World : public Downlink, public ControlSink {
   }
 
   // --- what is there
-  CommandEntry entry(const std::string& id) {
-    auto found = store->command(id);
-    return found->value_or(CommandEntry{.id = "none", .device = device_id("none"), .name = {}});
-  }
-  std::string state(const std::string& id) { return std::string(to_string(entry(id).state)); }
-  // "queued queued@1 sent@1 ..."
-  std::string steps(const std::string& id) {
-    std::string text;
-    for (const CommandStep& step : entry(id).steps) {
-      text.append(text.empty() ? "" : " ").append(to_string(step.state));
-      if (step.epoch.value != 0) text.append("@" + std::to_string(step.epoch.value));
-    }
-    return text;
-  }
   std::size_t times_received(const std::string& id) const {
     std::size_t count = 0;
     for (const auto& each : received) {
@@ -198,18 +177,6 @@ class World : public Downlink, public ControlSink {
     return count;
   }
 
-  CommandRequest request(const std::string& device, const std::string& name = "reboot") {
-    return {.device = device_id(device),
-            .name = name,
-            .payload = {},
-            .timeout = {},
-            .ttl = {},
-            .at_most_once = false,
-            .idempotency_key = {},
-            .source = "api:test",
-            .response_topic = {},
-            .correlation_data = {}};
-  }
   // The id, or the error's name.
   std::string submit(CommandRequest wanted) {
     Asked<Commands::Accepted> answer;
@@ -231,11 +198,8 @@ class World : public Downlink, public ControlSink {
   }
 
   CommandSettings command_settings;
-  test::HandClock clock;
-  test::TextLog log;
   RecordingRecorder recorder;
   std::shared_ptr<test::FaultyStore::Faults> faults = make_faults();
-  std::shared_ptr<DeviceStore> store = sqlite::make_sqlite_store(":memory:", clock);
   std::unique_ptr<StoreWorker> worker;
   std::unique_ptr<CommandDesk> commands;
   std::unique_ptr<TwinDesk> twins;
@@ -251,8 +215,6 @@ class World : public Downlink, public ControlSink {
   std::vector<std::function<void()>> held;
   bool dead = false;
 
-  std::vector<JournalRecord> journal;
-  std::size_t journalled = 0;
   std::vector<CommandEntry> changes;
   std::vector<Twin> twin_changes;
 
@@ -276,30 +238,6 @@ class World : public Downlink, public ControlSink {
     twins.reset();
     worker.reset();
   }
-  void pump_journal() {
-    if (applying || journalled == journal.size()) return;
-    const std::size_t end = journal.size();
-    applying = true;
-    const bool taken = worker->submit(
-        [this, from = journalled, end](DeviceStore& into) -> Result<void> {
-          commands->begin();
-          twins->begin();
-          for (std::size_t i = from; i < end; ++i) {
-            if (auto done = commands->apply(into, journal[i]); !done) return done;
-            if (auto done = twins->apply(into, journal[i]); !done) return done;
-          }
-          return {};
-        },
-        [this, end](const Result<void>& outcome) {
-          applying = false;
-          if (!outcome) return;
-          journalled = end;
-          commands->committed();
-          twins->committed();
-        });
-    if (!taken) applying = false;
-  }
-  bool applying = false;
 };
 
 }  // namespace fieldgate::control

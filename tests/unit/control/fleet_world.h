@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "adapters/sqlite/sqlite_store.h"
+#include "gateway/control/change_listener.h"
+#include "gateway/control/change_teller.h"
 #include "gateway/control/command_desk.h"
 #include "gateway/control/store_worker.h"
 #include "gateway/control/twin_desk.h"
 #include "tests/support/fake_peers.h"
 #include "tests/support/faulty_store.h"
 #include "tests/support/lane_fakes.h"
-#include "tests/unit/control/store_fixture.h"
+#include "tests/unit/control/ledger_world.h"
 
 #include <gtest/gtest.h>
 
@@ -26,13 +27,10 @@
 // one or the other. Any of them can be killed and begun anew.
 namespace fieldgate::control {
 
-template <class T>
-using Asked = Answer<T>;  // Downlink has an Answer of its own
-
 class FleetWorld;
 
 // One gateway: its desks, its log, and the connections it has.
-class FleetNode : public Downlink, public ControlSink {
+class FleetNode : public Downlink, public ControlSink, public SaidRecords {
  public:
   FleetNode(FleetWorld& world, std::string name) : world_(world), name_(std::move(name)) { boot(); }
   ~FleetNode() override { kill(); }
@@ -55,29 +53,37 @@ class FleetNode : public Downlink, public ControlSink {
   }
   // --- ControlSink
   void command_changed(const std::shared_ptr<const CommandEntry>& command) override { changes.push_back(*command); }
+  void command_seen(const std::shared_ptr<const CommandEntry>& command) override {
+    seen.push_back(command->device.str() + " " + std::string(to_string(command->state)));
+  }
+  void twin_seen(const std::shared_ptr<const Twin>& twin) override {
+    seen.push_back(twin->device.str() + " desired " + std::to_string(twin->desired_version));
+  }
+  void changes_missed(std::optional<std::uint64_t> count) override {
+    seen.push_back("missed " + (count ? std::to_string(*count) : "?"));
+  }
 
   std::unique_ptr<StoreWorker> worker;
   std::unique_ptr<CommandDesk> commands;
   std::unique_ptr<TwinDesk> twins;
+  std::unique_ptr<ChangeTeller> teller;
+  std::unique_ptr<ChangeListener> listener;  // hears of the fleet what fleet() says
   std::shared_ptr<test::FaultyStore::Faults> faults = std::make_shared<test::FaultyStore::Faults>();
   std::map<std::string, Epoch> online;
-  std::vector<JournalRecord> journal;
-  std::size_t journalled = 0;
   std::vector<CommandEntry> changes;
+  std::vector<std::string> seen;  // of what others wrote: "DEVICE STATE", "DEVICE desired VERSION", "missed COUNT"
   RecordingRecorder recorder;
   bool hold = false;          // neither delivers nor answers
   bool hold_answers = false;  // delivers, but does not answer
   std::vector<std::function<void()>> held;
 
  private:
-  bool pump_journal();
-
   FleetWorld& world_;
   const std::string name_;
-  bool applying_ = false;
+  int boots_ = 0;
 };
 
-class FleetWorld {
+class FleetWorld : public LedgerWorld {
  public:
   struct Received {
     std::string node;
@@ -110,8 +116,18 @@ class FleetWorld {
     }
   }
 
-  void add(const std::string& id) {
-    ASSERT_TRUE(store->put_device(DeviceEntry{.id = device_id(id), .labels = {}, .note = {}}, std::nullopt));
+  // Each that lives hears which others do.
+  void fleet() {
+    FleetView view{clock.unix_ms(), {}};
+    for (auto& [name, each] : nodes) {
+      NodeRow row{.name = name, .boot_id = net.node(name).boot_id, .version = "1"};
+      row.live = each->alive();
+      view.nodes.push_back(std::move(row));
+    }
+    for (auto& [name, each] : nodes) {
+      if (each->alive()) each->listener->fleet_known(view);
+    }
+    settle();
   }
   // The connection; what the store knows of it comes with presence().
   Epoch connect(const std::string& id, const std::string& to) {
@@ -158,22 +174,9 @@ class FleetWorld {
   }
   // What a device says is in that node's log from then on.
   void say(const std::string& id, const std::string& to, DeviceReply reply, Epoch epoch) {
-    auto& journal = node(to).journal;
-    journal.push_back({device_id(id), StreamId{7}, Seq{journal.size() + 1}, epoch, clock.unix_ms(), std::move(reply)});
+    node(to).write_down(id, std::move(reply), epoch, clock.unix_ms());
   }
 
-  CommandRequest request(const std::string& device, const std::string& name = "reboot") {
-    return {.device = device_id(device),
-            .name = name,
-            .payload = {},
-            .timeout = {},
-            .ttl = {},
-            .at_most_once = false,
-            .idempotency_key = {},
-            .source = "api:test",
-            .response_topic = {},
-            .correlation_data = {}};
-  }
   std::string submit(const std::string& at, CommandRequest wanted) {
     Asked<Commands::Accepted> answer;
     node(at).commands->submit(std::move(wanted), answer.reply());
@@ -182,18 +185,6 @@ class FleetWorld {
     return answer->has_value() ? (*answer)->command.id : answer->error().code.message();
   }
 
-  CommandEntry entry(const std::string& id) {
-    return store->command(id)->value_or(CommandEntry{.id = "none", .device = device_id("none"), .name = {}});
-  }
-  std::string state(const std::string& id) { return std::string(to_string(entry(id).state)); }
-  std::string steps(const std::string& id) {
-    std::string text;
-    for (const CommandStep& step : entry(id).steps) {
-      text.append(text.empty() ? "" : " ").append(to_string(step.state));
-      if (step.epoch.value != 0) text.append("@" + std::to_string(step.epoch.value));
-    }
-    return text;
-  }
   std::size_t times_received(const std::string& id) const {
     return static_cast<std::size_t>(std::ranges::count_if(received, [&](const Received& each) {
       const auto* frame = std::get_if<CommandFrame>(&each.message);
@@ -211,11 +202,8 @@ class FleetWorld {
   }
 
   CommandSettings command_settings;
-  test::HandClock clock;
-  test::TextLog log;
   test::FakePeerNet net;
   bool post_works = true;  // letters arrive by themselves, at once
-  std::shared_ptr<DeviceStore> store = sqlite::make_sqlite_store(":memory:", clock);
   std::map<std::string, std::unique_ptr<FleetNode>> nodes;
   std::uint64_t epochs = 0;
   std::vector<Received> received;
@@ -232,7 +220,14 @@ inline void FleetNode::boot() {
       std::make_unique<CommandDesk>(*worker, world_.clock, world_.log, world_.command_settings, std::chrono::hours(24));
   twins = std::make_unique<TwinDesk>(*worker, world_.clock, TwinSettings{});
   EXPECT_TRUE(worker->open());
-  const ControlLinks links{{this}, this, &recorder, &world_.net.node(name_), name_};
+  auto& peers = world_.net.node(name_);
+  peers.boot_id = "boot" + (boots_++ == 0 ? "" : "-" + std::to_string(boots_));
+  ControlLinks links{{this}, this, &recorder, &peers, name_};
+  teller = std::make_unique<ChangeTeller>(*worker, peers.boot_id, world_.clock);
+  teller->start(links);
+  listener = std::make_unique<ChangeListener>(*worker, name_, world_.clock, world_.log);
+  listener->start(links);
+  links.sinks.push_back(teller.get());
   commands->start(links);
   twins->start(links);
 }
@@ -247,37 +242,16 @@ inline void FleetNode::kill() {
   worker->stop(std::chrono::milliseconds(0));
   commands.reset();
   twins.reset();
+  teller.reset();
+  listener.reset();
   worker.reset();
-  applying_ = false;
+  applying = false;
 }
 
 inline bool FleetNode::turn() {
   if (!alive()) return false;
-  const bool journalling = pump_journal();
+  const bool journalling = pump_journal(*worker, *commands, *twins);
   return worker->run_once() || journalling;
-}
-
-inline bool FleetNode::pump_journal() {
-  if (applying_ || journalled == journal.size() || !worker->available()) return false;
-  const std::size_t end = journal.size();
-  applying_ = worker->submit(
-      [this, from = journalled, end](DeviceStore& into) -> Result<void> {
-        commands->begin();
-        twins->begin();
-        for (std::size_t i = from; i < end; ++i) {
-          if (auto done = commands->apply(into, journal[i]); !done) return done;
-          if (auto done = twins->apply(into, journal[i]); !done) return done;
-        }
-        return {};
-      },
-      [this, end](const Result<void>& outcome) {
-        applying_ = false;
-        if (!outcome) return;
-        journalled = end;
-        commands->committed();
-        twins->committed();
-      });
-  return applying_;
 }
 
 inline void FleetNode::send(const DeviceId& id, DownMessage message, Answer answer) {

@@ -2,142 +2,20 @@
 #include "adapters/http/stream_hub.h"
 
 #include "adapters/http/request_gate.h"
-#include "adapters/http/stream_inbox.h"
-#include "tests/support/http_fakes.h"
+#include "tests/unit/http/stream_fixture.h"
 
 #include <gtest/gtest.h>
-#include <boost/json.hpp>
 
 #include <deque>
-#include <map>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
+#include <string>
 #include <vector>
 
 namespace fieldgate::http {
 namespace {
-
-using test::FakeClock;
-
-// Timers run when the test says so.
-class ManualLoop final : public Loop {
- public:
-  void post(std::function<void()> fn) override { timers_.push_back(std::move(fn)); }
-  void after(milliseconds, std::function<void()> fn) override { timers_.push_back(std::move(fn)); }
-  void run() {
-    for (const auto& fn : std::exchange(timers_, {})) fn();
-  }
-
- private:
-  std::vector<std::function<void()>> timers_;
-};
-
-struct Event {
-  std::string id;
-  std::string name;
-  boost::json::value data;
-};
-
-// Reads as a browser does; asks for the next piece once it is told to.
-class Reader {
- public:
-  explicit Reader(std::shared_ptr<BodySource> source) : source_(std::move(source)) { ask(); }
-
-  void ask() {
-    source_->next([this](BodyPiece piece) {
-      text += piece.bytes;
-      pieces += 1;
-      ended = piece.then == BodyPiece::Then::end;
-      if (greedy && !ended) ask();
-    });
-  }
-  void leave() { source_.reset(); }
-
-  std::vector<Event> events() const {
-    std::vector<Event> out;
-    std::size_t at = 0;
-    for (std::size_t end; (end = text.find("\n\n", at)) != std::string::npos; at = end + 2) {
-      Event event;
-      for (std::size_t line = at; line < end;) {
-        const std::size_t stop = std::min(text.find('\n', line), end);
-        const std::string one = text.substr(line, stop - line);
-        if (one.starts_with("id: ")) event.id = one.substr(4);
-        if (one.starts_with("event: ")) event.name = one.substr(7);
-        if (one.starts_with("data: ")) event.data = boost::json::parse(one.substr(6));
-        line = stop + 1;
-      }
-      if (!event.name.empty()) out.push_back(std::move(event));
-    }
-    return out;
-  }
-  std::vector<std::string> names() const {
-    std::vector<std::string> out;
-    for (const Event& event : events()) out.push_back(event.name);
-    return out;
-  }
-  // The numbers in `data` of events of that name.
-  std::vector<std::int64_t> numbers(std::string_view name) const {
-    std::vector<std::int64_t> out;
-    for (const Event& event : events()) {
-      if (event.name == name) out.push_back(event.data.at("n").to_number<std::int64_t>());
-    }
-    return out;
-  }
-
-  bool greedy = true;  // asks for more at once
-  bool ended = false;
-  int pieces = 0;
-  std::string text;
-
- private:
-  std::shared_ptr<BodySource> source_;
-};
-
-class StreamHubTest : public testing::Test {
- protected:
-  void make(const std::function<void(ApiStreamSettings&)>& change = {}) {
-    if (change) change(settings);
-    hub = std::make_shared<StreamHub>(
-        settings, "edge-1", "b00t", loop, [this](std::string_view device) { return labels[std::string(device)]; },
-        [this](WatchSetPtr devices) { watched.push_back(std::move(devices)); }, clock, probe);
-  }
-  StreamRequest request(const std::string& query, const std::string& last_event_id = {}) {
-    Request r;
-    r.target = *parse_target("/api/v1/stream" + (query.empty() ? "" : "?" + query));
-    if (!last_event_id.empty()) r.head.headers.emplace_back("last-event-id", last_event_id);
-    auto read = read_stream_request(r, settings.devices_max);
-    if (const auto* fault = std::get_if<ParameterFault>(&read)) throw std::runtime_error(fault->detail);
-    return std::get<StreamRequest>(read);
-  }
-  std::shared_ptr<BodySource> subscribe(const std::string& query, const std::string& last_event_id = {}) {
-    auto source = hub->subscribe(request(query, last_event_id), "token", 0);
-    return source ? *source : nullptr;
-  }
-  void publish(StreamKind kind, std::string_view device, int n) {
-    hub->publish(kind, device, "{\"n\":" + std::to_string(n) + "}");
-  }
-  void presence(int from, int to, std::string_view device = "d") {
-    for (int n = from; n <= to; ++n) publish(StreamKind::presence, device, n);
-  }
-  void pass(milliseconds time) { clock.set(clock.unix_ms() + time.count()); }
-  std::vector<std::int64_t> range(std::int64_t from, std::int64_t to) {
-    std::vector<std::int64_t> out;
-    for (; from <= to; ++from) out.push_back(from);
-    return out;
-  }
-  std::set<std::string> watched_now() const {
-    std::set<std::string> out;
-    if (watched.empty() || watched.back() == nullptr) return out;
-    for (const DeviceId& id : *watched.back()) out.insert(id.str());
-    return out;
-  }
-
-  std::shared_ptr<ManualLoop> loop = std::make_shared<ManualLoop>();
-  ApiStreamSettings settings;
-  FakeClock clock;
-  HttpProbe probe;
-  std::map<std::string, Labels> labels;
-  std::vector<WatchSetPtr> watched;
-  std::shared_ptr<StreamHub> hub;
-};
 
 TEST_F(StreamHubTest, GreetsAndThenTellsWhatHappensInOrder) {
   make();
@@ -442,26 +320,31 @@ TEST_F(StreamHubTest, WaitsLongerWithMoreReaders) {
   EXPECT_LE(hub->pause(), milliseconds(300));
 }
 
-TEST(StreamInbox, TellsOnceAndCountsWhatItCannotTake) {
-  StreamInbox inbox;
-  TappedRecord record;
-  record.device = "a";
-  record.payload.resize(1'000);
-  EXPECT_TRUE(inbox.put(record));
-  EXPECT_FALSE(inbox.put(record));
-  EXPECT_FALSE(inbox.put(std::make_shared<const CommandEntry>(CommandEntry{"c", *DeviceId::parse("a"), "n"})));
-  for (std::size_t i = 2; i < StreamInbox::k_records_max + 5; ++i) inbox.put(record);
-  StreamInbox::Content content = inbox.take();
-  EXPECT_EQ(content.commands.size(), 1U);
-  EXPECT_LE(content.record_bytes, StreamInbox::k_record_bytes_max);
-  EXPECT_EQ(content.records.size() + content.lost_records, StreamInbox::k_records_max + 5);
-  EXPECT_TRUE(inbox.put(std::make_shared<const Twin>(Twin{*DeviceId::parse("a")})));
-  record.payload.resize(StreamInbox::k_record_bytes_max);
-  inbox.put(record);
-  content = inbox.take();
-  EXPECT_EQ(content.twins.size(), 1U);
-  EXPECT_EQ(content.lost_records, 1U);
-  EXPECT_TRUE(inbox.take().records.empty());
+TEST(StreamDoc, SaysWhichEventsThereAreAndWhichComeUnasked) {
+  std::ifstream in("docs/stream.md");
+  const std::string page{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  ASSERT_FALSE(page.empty());
+  std::set<std::string> documented;
+  std::istringstream lines(page);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("| `")) continue;
+    const std::string cell = line.substr(2, line.find(" | ", 2) - 2);
+    if (cell.find('=') != std::string::npos) continue;  // a parameter
+    for (std::size_t at = 0; (at = cell.find('`', at)) != std::string::npos;) {
+      const std::size_t end = cell.find('`', at + 1);
+      documented.insert(cell.substr(at + 1, end - at - 1));
+      at = end + 1;
+    }
+  }
+  std::set<std::string> there{"hello", "missed", "reset"};
+  std::string unasked;
+  for (std::size_t i = 0; i < k_stream_kinds.size(); ++i) {
+    there.insert(std::string(k_stream_kinds[i]));
+    if ((k_default_kinds & bit(static_cast<StreamKind>(i))) == 0) continue;
+    unasked.append(unasked.empty() ? "" : ",").append(k_stream_kinds[i]);
+  }
+  EXPECT_EQ(documented, there);
+  EXPECT_NE(page.find("| `kinds=" + unasked + "` |"), std::string::npos) << unasked;
 }
 
 }  // namespace
