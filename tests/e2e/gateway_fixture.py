@@ -52,20 +52,21 @@ def folder(name: str) -> pathlib.Path:
     return pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=ROOT))
 
 
-_ports_given: set[int] = set()
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Below the ports that the kernel gives to outgoing connections, so that none of those takes it meanwhile; never
-    the same one twice, for whoever asked first may not have bound it yet."""
+    """Below the ports that the kernel gives to outgoing connections, so that none of those takes it meanwhile; ours until
+    this process ends, also before other tests that run beside this one: whoever asked first may not have bound it yet."""
     while True:
         port = random.randrange(10_000, 30_000)
-        if port in _ports_given:
-            continue
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        claim = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            claim.bind(f"\0fieldgate-test-{port}")
             probe.bind(("127.0.0.1", port))
-            _ports_given.add(port)
+            _claims.append(claim)
             return port
+        claim.close()
 
 
 def wait_for(condition, what: str, seconds: float = PATIENCE):

@@ -5,8 +5,10 @@
 Needs FIELDGATE_BIN (where fieldgate-sim is) and FIELDGATE_SOURCE. Every test
 runs the real binary against fake_gateway.py and a mosquitto of its own.
 """
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -22,13 +24,22 @@ SOURCE = os.environ["FIELDGATE_SOURCE"]
 HERE = os.path.join(SOURCE, "tests/sim/e2e")
 
 
+claims = []
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the kernel gives to outgoing connections; ours until this process ends, also before other tests."""
+    while True:
+        port, claim = random.randrange(10_000, 30_000), socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            claim.bind(f"\0fieldgate-test-{port}")
+            probe.bind(("127.0.0.1", port))
+            claims.append(claim)
+            return port
+        claim.close()
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=60):
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
