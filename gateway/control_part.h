@@ -23,6 +23,7 @@
 #include "gateway/ports/fleet.h"
 #include "gateway/ports/lane.h"
 #include "gateway/ports/log.h"
+#include "gateway/ports/probes.h"
 #include "gateway/ports/wire.h"
 
 #include <chrono>
@@ -54,6 +55,7 @@ class ControlPart final : public FleetSink {
 
   Admission& admission() noexcept { return admission_; }
   const CommandProbe& command_probe() const noexcept { return commands_.probe(); }
+  const MembershipProbe& membership_probe() const noexcept { return membership_; }
   FlightRecorder& recorder() noexcept { return timelines_; }
   Lane& lane() noexcept { return lane_; }
   ControlPorts ports();
@@ -72,6 +74,7 @@ class ControlPart final : public FleetSink {
   ControlPart(const Settings& settings, const NodeRow& node, std::unique_ptr<DeviceStore> store, Borrowed borrowed);
 
   const std::string node_;
+  MembershipProbe membership_;
   control::StoreWorker worker_;
   control::RegistryDesk registry_;
   control::AdmissionDesk admission_;

@@ -217,7 +217,9 @@ void Process::build_servers(NodeInfo info) {
   drain_ = std::make_unique<Drain>(io_, settings_.node, durable_,
                                    Drain::Parts{*gateway_, *uplink_, *state_, clock_, *log_}, [this] { drained(); });
   drain_door_ = std::make_unique<DrainDoor>(
+  from.clock = &clock_;
       io_, *log_,
+  if (control_) from.membership = &control_->membership_probe();
       [this] {
         if (!drain_->begun()) begin_drain("fieldgate drain");
       },

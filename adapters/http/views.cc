@@ -184,10 +184,11 @@ std::string device_json(const FleetDevice& device, const DeviceDetail* detail) {
   JsonWriter json;
   json.begin_object();
   add_summary(device, k_all_device_fields, json);
-  json.key("registry");
+  const bool reconnecting = detail != nullptr && detail->reconnecting && device.online;
+  json.field("reconnecting", reconnecting).key("registry");
   add_registry(device, json);
   json.key("live");
-  if (detail != nullptr && device.online) {
+  if (detail != nullptr && device.online && !reconnecting) {
     add_live(*detail, json);
   } else {
     json.null();

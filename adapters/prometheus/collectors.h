@@ -90,6 +90,18 @@ void peer_counter(const Snapshot& in, Samples& out) {
   if (in.sources.peers != nullptr) out.add(static_cast<double>((in.sources.peers->*cell).get()));
 }
 
+template <Cell MembershipProbe::*cell>
+void membership_counter(const Snapshot& in, Samples& out) {
+  if (in.sources.membership != nullptr) out.add(static_cast<double>((in.sources.membership->*cell).get()));
+}
+
+// Seconds since; nothing, as long as it never was.
+void membership_age_of(const Snapshot& in, Samples& out, MomentCell MembershipProbe::*moment);
+template <MomentCell MembershipProbe::*moment>
+void membership_age(const Snapshot& in, Samples& out) {
+  membership_age_of(in, out, moment);
+}
+
 template <auto ProcessStats::*value>
 void process(const Snapshot& in, Samples& out) {
   out.add(static_cast<double>(in.process.*value));
@@ -123,6 +135,8 @@ void spool_uncheckpointed(const Snapshot& in, Samples& out);
 void spool_file_bytes(const Snapshot& in, Samples& out);
 void spool_commit_time(const Snapshot& in, Samples& out);
 void command_time(const Snapshot& in, Samples& out);
+void hold_ends(const Snapshot& in, Samples& out);
+void lease_renewals(const Snapshot& in, Samples& out);
 void peer_drops(const Snapshot& in, Samples& out);
 void peer_answer_time(const Snapshot& in, Samples& out);
 void http_responses(const Snapshot& in, Samples& out);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/core/pressure.h"
+#include "gateway/ports/clock.h"
 #include "gateway/ports/dead_letters.h"
 #include "gateway/ports/node_status.h"
 #include "gateway/ports/probes.h"
@@ -43,6 +44,8 @@ struct Sources {
   const HttpProbe* http = nullptr;
   const CommandProbe* commands = nullptr;
   const PeerProbe* peers = nullptr;
+  const MembershipProbe* membership = nullptr;
+  const Clock* clock = nullptr;  // that its moments are of
   const ReloadProbe* reloads = nullptr;
   const NodeStatus* status = nullptr;
   std::function<Pressure()> pressure;

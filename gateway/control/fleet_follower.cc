@@ -2,6 +2,7 @@
 #include "gateway/control/fleet_follower.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <utility>
@@ -10,8 +11,9 @@ namespace fieldgate::control {
 
 using std::chrono::milliseconds;
 
-FleetFollower::FleetFollower(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, FollowLimits limits)
-    : worker_(worker), self_(std::move(self)), clock_(clock), log_(log), limits_(limits) {}
+FleetFollower::FleetFollower(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, FollowLimits limits,
+                             MembershipProbe& probe)
+    : worker_(worker), self_(std::move(self)), clock_(clock), log_(log), limits_(limits), probe_(probe) {}
 
 Result<void> FleetFollower::start(const ControlLinks& links, std::function<void()> set_back) {
   links_ = links;
@@ -112,8 +114,9 @@ Result<void> FleetFollower::read_end(DeviceStore& store, Look& look) const {
 
 void FleetFollower::take(const Look& look) {
   if (look.goes_on) {
-    take(look.events);
+    // In this order: whoever ends here for it is no news any more then.
     tell(look.rows);
+    take(look.events);
     if (!look.events.empty()) last_ = {look.events.back()};
   } else {
     if (known_) {
@@ -129,6 +132,7 @@ void FleetFollower::take(const Look& look) {
     sweep_began_ = clock_.now() - limits_.sweep_every;
     if (set_back_) set_back_();
   }
+  probe_.looked.set(clock_.now());
   for (ControlSink* sink : links_.sinks) sink->fleet_known({clock_.unix_ms(), look.nodes});
   if (!failed_.empty()) renew(std::exchange(failed_, {}));
   if (look.more) poll();
@@ -191,15 +195,17 @@ void FleetFollower::sweep() {
       },
       [this, rows](const Result<void>& outcome) {
         sweeping_ = false;
-        if (outcome) swept(std::move(*rows));
+        if (outcome) swept(*rows);
       });
 }
 
-void FleetFollower::swept(std::vector<PresenceRow> rows) {
+void FleetFollower::swept(const std::vector<PresenceRow>& rows) {
   swept_ = rows.size() < k_page ? std::string() : rows.back().device.str();
+  std::vector<PresenceRow> others;
+  std::ranges::copy_if(rows, std::back_inserter(others),
+                       [this](const PresenceRow& row) { return !is_own(row.node, row.boot_id); });
+  tell(others);
   if (examine_) examine(rows);
-  std::erase_if(rows, [this](const PresenceRow& row) { return is_own(row.node, row.boot_id); });
-  tell(rows);
 }
 
 // What the events would have told that nobody read.

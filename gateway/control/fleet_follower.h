@@ -7,6 +7,7 @@
 #include "gateway/ports/control.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/owners.h"
+#include "gateway/ports/probes.h"
 
 #include <atomic>
 #include <chrono>
@@ -38,13 +39,14 @@ struct FollowLimits {
 //   far ahead that the log was trimmed meanwhile), the table is read at once and compared with
 //   what is connected here, and `set_back` is called, so that everything connected is said again.
 // Thread: look() any; all else the store's, or before that starts.
-// Borrows: worker, clock, log, links; all outlive the worker's stop().
+// Borrows: worker, clock, log, probe, links; all outlive the worker's stop().
 // Bounds: k_page events or rows at once; of connections to be renewed, those that failed.
 class FleetFollower {
  public:
   static constexpr std::size_t k_page = 1'000;
 
-  FleetFollower(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, FollowLimits limits);
+  FleetFollower(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, FollowLimits limits,
+                MembershipProbe& probe);
   // Finds out where the log stands, if the store can be reached; waits. Before the worker's
   // start(), and before anybody reads presence rows to begin with. Errors: the store's, but
   // for Errc::unavailable.
@@ -70,7 +72,7 @@ class FleetFollower {
   void take(const std::vector<PresenceEvent>& events);
   void sweep_again();
   void sweep();
-  void swept(std::vector<PresenceRow> rows);
+  void swept(const std::vector<PresenceRow>& rows);
   void examine(const std::vector<PresenceRow>& rows);
   void renew(std::vector<Standing> lost);
   bool is_own(const std::string& node, const std::string& boot_id) const {
@@ -83,6 +85,7 @@ class FleetFollower {
   const Clock& clock_;
   Log& log_;
   const FollowLimits limits_;
+  MembershipProbe& probe_;
   std::atomic<bool> called_{false};  // a look is posted
 
   // The store thread's.

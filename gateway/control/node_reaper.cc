@@ -27,8 +27,9 @@ std::vector<TimelineEntry> ends_of(const std::vector<PresenceEvent>& events) {
   return out;
 }
 
-NodeReaper::NodeReaper(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, ReaperLimits limits)
-    : worker_(worker), self_(std::move(self)), clock_(clock), log_(log), limits_(limits) {}
+NodeReaper::NodeReaper(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, ReaperLimits limits,
+                       MembershipProbe& probe)
+    : worker_(worker), self_(std::move(self)), clock_(clock), log_(log), limits_(limits), probe_(probe) {}
 
 void NodeReaper::start(const ControlLinks& links, LabelsOf labels) {
   links_ = links;
@@ -91,6 +92,8 @@ void NodeReaper::reap(const std::string& node, std::size_t ended) {
         looking_ = false;
         if (!outcome) return;
         tell(*portion);
+        probe_.connections_lost.add(portion->events.size());
+        if (ended == 0 && !portion->events.empty()) probe_.dead_nodes.add();
         const std::size_t all = ended + portion->events.size();
         if (portion->events.size() == k_portion) return reap(node, all);
         if (all > 0) log_.warn("presence_ended_of_a_dead_node", {{"node", node}, {"devices", all}});

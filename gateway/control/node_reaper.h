@@ -5,6 +5,7 @@
 #include "gateway/control/store_worker.h"
 #include "gateway/ports/clock.h"
 #include "gateway/ports/log.h"
+#include "gateway/ports/probes.h"
 
 #include <chrono>
 #include <cstddef>
@@ -32,7 +33,7 @@ struct ReaperLimits {
 // Any node may do it, and several at once: the store gives each portion to one of them, and
 // none of a node whose lease was renewed meanwhile.
 // Thread: the store's, or before that starts.
-// Borrows: worker, clock, log, links; all outlive the worker's stop().
+// Borrows: worker, clock, log, probe, links; all outlive the worker's stop().
 // Bounds: k_portion devices at once.
 class NodeReaper {
  public:
@@ -41,7 +42,8 @@ class NodeReaper {
   // The labels that the registry has for a device, sorted by key.
   using LabelsOf = std::function<Labels(const DeviceId&)>;
 
-  NodeReaper(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, ReaperLimits limits);
+  NodeReaper(StoreWorker& worker, NodeRow self, const Clock& clock, Log& log, ReaperLimits limits,
+             MembershipProbe& probe);
   // Before the worker's start().
   void start(const ControlLinks& links, LabelsOf labels);
 
@@ -63,6 +65,7 @@ class NodeReaper {
   const Clock& clock_;
   Log& log_;
   const ReaperLimits limits_;
+  MembershipProbe& probe_;
 
   ControlLinks links_;
   LabelsOf labels_;

@@ -23,8 +23,9 @@ bool newer(Epoch epoch, bool online, Epoch than, bool than_online) noexcept {
 
 }  // namespace
 
-PresenceLog::PresenceLog(StoreWorker& worker, NodeRow node, const Clock& clock, Log& log, PresenceLimits limits)
-    : worker_(worker), node_(std::move(node)), clock_(clock), log_(log), limits_(limits) {}
+PresenceLog::PresenceLog(StoreWorker& worker, NodeRow node, const Clock& clock, Log& log, PresenceLimits limits,
+                         MembershipProbe& probe)
+    : worker_(worker), node_(std::move(node)), clock_(clock), log_(log), limits_(limits), probe_(probe) {}
 
 Result<void> PresenceLog::start(ControlLinks links) {
   links_ = std::move(links);
@@ -46,7 +47,10 @@ Result<void> PresenceLog::start(ControlLinks links) {
 
 void PresenceLog::begin_telling(Told told) {
   run([this](DeviceStore& store) { return store.lease(node_, limits_.lease); },
-      [this, told](const Result<void>& outcome) { outcome ? tell_rows({}, told) : told(outcome); });
+      [this, told](const Result<void>& outcome) {
+        leased(outcome);
+        outcome ? tell_rows({}, told) : told(outcome);
+      });
 }
 
 // --- what earlier boots left
@@ -141,7 +145,7 @@ Result<void> PresenceLog::add(DeviceStore& store, std::span<const PresenceEvent>
   for (const PresenceRow& row : before) {
     if (row.node == node_.name) continue;
     if (row.epoch > come[row.device.str()]) {
-      others.newer.push_back({row.node, {row.device, row.epoch}});
+      others.newer.push_back(row);
     } else if (row.online) {
       others.losers.insert(row.node);
     }
@@ -152,8 +156,11 @@ Result<void> PresenceLog::add(DeviceStore& store, std::span<const PresenceEvent>
 }
 
 void PresenceLog::tell_others(const Others& others) const {
-  for (const auto& [node, standing] : others.newer) {
-    if (links_.owners != nullptr) links_.owners->superseded({standing}, node);
+  if (!others.newer.empty()) {
+    for (ControlSink* sink : links_.sinks) sink->presence_known(others.newer);
+  }
+  for (const PresenceRow& row : others.newer) {
+    if (links_.owners != nullptr) links_.owners->superseded({{row.device, row.epoch}}, row.node);
   }
   for (const std::string& node : others.losers) {
     if (links_.peers != nullptr) links_.peers->tell(node, k_peer_presence_look, {});
@@ -401,11 +408,18 @@ void PresenceLog::stop() {
 // --- housekeeping
 
 void PresenceLog::renew() {
-  run([this](DeviceStore& store) { return store.lease(node_, limits_.lease); }, [](const Result<void>&) {});
+  run([this](DeviceStore& store) { return store.lease(node_, limits_.lease); },
+      [this](const Result<void>& outcome) { leased(outcome); });
+}
+
+void PresenceLog::leased(const Result<void>& outcome) {
+  if (!outcome) return probe_.lease_failures.add();
+  probe_.leases.add();
+  probe_.leased.set(clock_.now());
 }
 
 void PresenceLog::renew_again() {
-  if (worker_.available()) renew();
+  worker_.available() ? renew() : probe_.lease_failures.add();
   worker_.after(limits_.lease / 3, [this] { renew_again(); });
 }
 
@@ -437,59 +451,6 @@ void PresenceLog::run(StoreWorker::Job job, StoreWorker::Done done) {
   if (!worker_.submit(std::move(job), std::move(done))) {
     again(make_error(Errc::unavailable, "too much waits for the store: try again later"));
   }
-}
-
-// --- at other nodes
-
-void PresenceLog::kick(const DeviceId& id, Reply<bool> reply) {
-  auto node = std::make_shared<std::string>();
-  const auto end = [this, id, node](DeviceStore& store) -> Result<bool> {
-    node->clear();
-    auto rows = store.presence_of({&id, 1});
-    if (!rows) return rows.error();
-    if (rows->empty() || !rows->front().online || rows->front().node == node_.name) return false;
-    const PresenceRow& row = rows->front();
-    *node = row.node;
-    PresenceEvent event{id, row.epoch, false, row.node, row.boot_id, clock_.unix_ms()};
-    event.reason = to_string(EndReason::kicked);
-    auto added = store.add_presence({&event, 1});
-    if (!added) return added.error();
-    return *added > 0;
-  };
-  ask<bool>(end, [this, node, reply = std::move(reply)](Result<bool> ended) {
-    if (ended && *ended && links_.peers != nullptr) links_.peers->tell(*node, k_peer_presence_look, {});
-    reply(std::move(ended));
-  });
-}
-
-// --- questions
-
-void PresenceLog::presence(const DeviceId& id, std::uint64_t before, std::size_t limit,
-                           Reply<std::vector<PresenceEvent>> reply) {
-  ask<std::vector<PresenceEvent>>(
-      [id, before, limit](DeviceStore& store) { return store.device_presence(id, before, limit); }, std::move(reply));
-}
-
-void PresenceLog::nodes(Reply<std::vector<NodeRow>> reply) {
-  ask<std::vector<NodeRow>>([](DeviceStore& store) { return store.nodes(); }, std::move(reply));
-}
-
-template <class T>
-void PresenceLog::ask(std::function<Result<T>(DeviceStore&)> question, Reply<T> reply) {
-  auto found = std::make_shared<T>();
-  const bool taken = worker_.submit(
-      [question = std::move(question), found](DeviceStore& store) -> Result<void> {
-        auto answer = question(store);
-        if (!answer) return answer.error();
-        *found = *std::move(answer);
-        return {};
-      },
-      [found, reply](const Result<void>& outcome) {
-        if (!outcome) return reply(outcome.error());
-        reply(std::move(*found));
-      });
-  if (taken) return;
-  worker_.post([reply] { reply(make_error(Errc::unavailable, "too much waits for the store: try again later")); });
 }
 
 }  // namespace fieldgate::control

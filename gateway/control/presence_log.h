@@ -10,6 +10,7 @@
 #include "gateway/ports/fleet.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/owners.h"
+#include "gateway/ports/probes.h"
 
 #include <atomic>
 #include <chrono>
@@ -45,8 +46,8 @@ struct PresenceLimits {
 // the store was set back under this process.
 // Time stamps are gathered, and written as a device disconnects or else every flush_every.
 // Thread: the members of FleetSink and Elsewhere, presence() and nodes() any; all else the store's, or before that
-// starts. Borrows: worker, clock, log, links; all outlive the worker's stop(). Bounds: devices_max devices; beyond them
-// what is skipped is counted in the log.
+// starts. Borrows: worker, clock, log, probe, links; all outlive the worker's stop(). Bounds: devices_max devices;
+// beyond them what is skipped is counted in the log.
 class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere {
  public:
   static constexpr std::size_t k_page = 1'000;  // rows or events at once
@@ -55,7 +56,8 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   static constexpr std::chrono::seconds k_replay_max{60};
 
   // `node`: name, boot id, version and start of this process.
-  PresenceLog(StoreWorker& worker, NodeRow node, const Clock& clock, Log& log, PresenceLimits limits);
+  PresenceLog(StoreWorker& worker, NodeRow node, const Clock& clock, Log& log, PresenceLimits limits,
+              MembershipProbe& probe);
   // Takes the lease, and tells the sinks how every device was last heard of; waits. What earlier
   // boots of this node have left online is ended once the lane has nothing to read any more, for
   // the log may know better why a device left, or else k_replay_max later. Before the worker's
@@ -103,8 +105,8 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   };
   // What the store had when events were added to it, of devices that other nodes had.
   struct Others {
-    std::vector<std::pair<std::string, Standing>> newer;  // by that node: what is here is stale
-    std::set<std::string> losers;                         // nodes that a device has moved away from
+    std::vector<PresenceRow> newer;  // what is here is stale
+    std::set<std::string> losers;    // nodes that a device has moved away from
   };
 
   using Told = std::function<void(const Result<void>&)>;
@@ -133,6 +135,7 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   void renew_again();
   void tidy_again();
   void trim();
+  void leased(const Result<void>& outcome);
   void run(StoreWorker::Job job, StoreWorker::Done done);
   template <class T>
   void ask(std::function<Result<T>(DeviceStore&)> question, Reply<T> reply);
@@ -144,6 +147,7 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   const PresenceLimits limits_;
 
   Mutex mutex_;
+  MembershipProbe& probe_;
   std::vector<DeviceSummary> changed_ GUARDED_BY(mutex_);
   std::vector<SeenUpdate> seen_ GUARDED_BY(mutex_);
   std::uint64_t dropped_ GUARDED_BY(mutex_) = 0;

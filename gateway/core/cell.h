@@ -3,8 +3,11 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
 
 namespace fieldgate {
 
@@ -54,6 +57,22 @@ class GaugeHold {
 
  private:
   GaugeCell* gauge_ = nullptr;
+};
+
+// When something was done last, with one writing thread; at first it never was.
+class MomentCell {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  void set(TimePoint at) noexcept { ticks_.store(at.time_since_epoch().count(), std::memory_order_relaxed); }
+  std::optional<TimePoint> get() const noexcept {
+    const TimePoint::rep ticks = ticks_.load(std::memory_order_relaxed);
+    if (ticks == k_never) return std::nullopt;
+    return TimePoint(TimePoint::duration(ticks));
+  }
+
+ private:
+  static constexpr TimePoint::rep k_never = std::numeric_limits<TimePoint::rep>::min();
+  std::atomic<TimePoint::rep> ticks_{k_never};
 };
 
 // A histogram of durations with one writing thread.

@@ -85,6 +85,14 @@ struct EndReasonInfo {
 const EndReasonInfo& info(EndReason reason) noexcept;
 inline std::string_view to_string(EndReason reason) noexcept { return info(reason).name; }
 
+// What became of the end of a connection that was held for the device's return, see Ownership.
+enum class HoldEnd : std::uint8_t {
+  returned,   // the device is back here
+  elsewhere,  // another node has let it in
+  said,       // it was not back in time, or this process stops
+};
+inline constexpr std::array<std::string_view, 3> k_hold_ends = {"returned", "elsewhere", "said"};
+
 // In order of the enumerators.
 const std::array<EndReasonInfo, k_end_reasons>& end_reasons() noexcept;
 

@@ -63,6 +63,7 @@ std::optional<Ownership::Fenced> Ownership::superseded(const DeviceId& id, Epoch
   Entry& entry = found->second;
   entry.elsewhere = std::max(entry.elsewhere, by);
   if (entry.waiting && entry.waiting->claim.epoch < by) turn_away(id, EndReason::taken_over);
+  if (entry.epoch < by) end_hold(entry, HoldEnd::elsewhere);
   if (!entry.owner || entry.epoch >= by) return std::nullopt;
   return Fenced{*entry.owner, entry.epoch};
 }
@@ -75,12 +76,12 @@ bool Ownership::renewed(const DeviceId& id, Epoch lost, Epoch fresh) {
   return true;
 }
 
-void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason) {
+void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, const ConnectionEnd& end) {
   const auto found = entries_.find(state->id);
   if (found == entries_.end() || !found->second.owner || found->second.epoch != epoch) return;
   Entry& entry = found->second;
   entry.owner.reset();
-  entry.last_end = reason;
+  entry.last_end = end.reason;
   if (const auto late = std::move(entry.late)) {
     for (const LateMark& mark : *late) {
       StreamMarks* marks = state->streams.find(mark.stream);
@@ -90,7 +91,13 @@ void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReas
     }
   }
   entry.parked = std::move(state);
-  actions_.presence(*entry.parked, false, epoch, reason);
+  if (is_to_return(end.reason)) {
+    hold(entry, end);
+    if (entry.elsewhere > epoch) end_hold(entry, HoldEnd::elsewhere);
+  } else {
+    entry.parked->since_unix_ms = end.unix_ms;
+    actions_.presence(*entry.parked, false, epoch, end.reason);
+  }
   if (entry.waiting) {
     const auto waiting = std::move(entry.waiting);
     hand_over(entry, std::move(waiting->claim));
@@ -106,7 +113,7 @@ void Ownership::release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReas
 }
 
 void Ownership::hand_over(Entry& entry, Claim claim) {
-  tell_end(entry);
+  if (!end_hold(entry, HoldEnd::returned)) tell_end(entry);
   entry.owner = claim.from;
   entry.epoch = claim.epoch;
   entry.parked->profile = std::move(claim.profile);
@@ -161,6 +168,48 @@ void Ownership::tell_end(Entry& entry) {
   actions_.presence(*entry.parked, false, entry.epoch, EndReason::node_lost);
 }
 
+// --- ends that are held
+
+bool Ownership::is_to_return(EndReason reason) const noexcept {
+  return holding_ && (reason == EndReason::age_max || (reason == EndReason::drain && limits_.peers));
+}
+
+// Until then state.since_unix_ms stays what it was: since when the device counts as online.
+void Ownership::hold(Entry& entry, const ConnectionEnd& end) {
+  entry.held = true;
+  entry.ended_unix_ms = end.unix_ms;
+  ++held_;
+  holds_.push_back({entry.parked->id, entry.epoch, end.at + limits_.return_patience});
+}
+
+bool Ownership::end_hold(Entry& entry, HoldEnd how) {
+  if (!std::exchange(entry.held, false)) return false;
+  --held_;
+  entry.parked->since_unix_ms = entry.ended_unix_ms;
+  actions_.hold_ended(*entry.parked, entry.epoch, how);
+  if (how == HoldEnd::said) actions_.presence(*entry.parked, false, entry.epoch, *entry.last_end);
+  return true;
+}
+
+void Ownership::say_overdue(TimePoint now) {
+  while (!holds_.empty() && holds_.front().until <= now) {
+    const Hold hold = std::move(holds_.front());
+    holds_.pop_front();
+    const auto found = entries_.find(hold.device);
+    if (found != entries_.end() && found->second.epoch == hold.epoch) end_hold(found->second, HoldEnd::said);
+  }
+}
+
+void Ownership::say_end(const DeviceId& id) {
+  const auto found = entries_.find(id);
+  if (found != entries_.end()) end_hold(found->second, HoldEnd::said);
+}
+
+void Ownership::hold_no_more() {
+  holding_ = false;
+  say_overdue(TimePoint::max());
+}
+
 bool Ownership::expire(TimePoint now) {
   std::erase_if(waiting_ids_, [&](const DeviceId& id) {
     const auto found = entries_.find(id);
@@ -178,7 +227,7 @@ std::optional<Ownership::Lookup> Ownership::find(const DeviceId& id) const {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return std::nullopt;
   const Entry& entry = found->second;
-  return Lookup{entry.parked.get(), entry.owner, entry.epoch, entry.last_end};
+  return Lookup{entry.parked.get(), entry.owner, entry.epoch, entry.last_end, entry.held};
 }
 
 void Ownership::make_room() {
@@ -187,7 +236,7 @@ void Ownership::make_room() {
     offline_.pop_front();
     const auto found = entries_.find(id);
     if (found == entries_.end() || found->second.owner || found->second.epoch != epoch) continue;
-    tell_end(found->second);
+    if (!end_hold(found->second, HoldEnd::said)) tell_end(found->second);
     entries_.erase(found);
   }
 }

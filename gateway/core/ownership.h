@@ -38,6 +38,13 @@ struct Claim {
   std::string peer{};  // address of the device, for people
 };
 
+// How a connection ended, and when, on both clocks.
+struct ConnectionEnd {
+  EndReason reason = EndReason::bye;
+  std::chrono::steady_clock::time_point at;
+  std::int64_t unix_ms = 0;
+};
+
 // What Ownership decides; carried out by the home shard.
 class OwnershipActions {
  public:
@@ -48,9 +55,12 @@ class OwnershipActions {
   // `owner` is to put what it has into the log, give the state back by release()
   // with EndReason::taken_over, and end. `by`: the claim it has to give way to.
   virtual void fence(SessionAddress owner, Epoch epoch, const Claim& by) = 0;
-  // The device went online, or offline for `reason`, in `epoch`. Called in order;
-  // may stamp the time into `state`, and its lanes as it goes online.
+  // The device went online, or offline for `reason`, in `epoch`. Called in order. Offline: at
+  // state.since_unix_ms. Online: now, to be stamped into `state` with its lanes.
   virtual void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) = 0;
+  // The end of that connection, at state.since_unix_ms, is held no more. HoldEnd::said: its
+  // presence() comes next. HoldEnd::elsewhere: none does, though the device is not here.
+  virtual void hold_ended(const DeviceState& state, Epoch epoch, HoldEnd how) = 0;
 };
 
 struct OwnershipLimits {
@@ -59,15 +69,29 @@ struct OwnershipLimits {
   // Devices remembered, online and offline. The one that has been offline for
   // longest is forgotten first.
   std::size_t devices_max = 200'000;
+  // For who was sent away to come back, before it is said that it is offline.
+  std::chrono::milliseconds return_patience{10'000};
+  // There are other nodes, which let in whom this one sends away as it drains.
+  bool peers = false;
 };
 
 // Who owns which device, for the ids of one home shard: the one place where claims
 // and takeovers are decided. Every claim comes with an epoch made for it, and only
 // one above all before can own the device; whatever comes with another epoch than the
 // owner's is stale and changes nothing.
+//
+// Who was sent away (EndReason::age_max, or drain where there are peers) is to be back within
+// seconds: its end is held for return_patience, and until then the device counts as online. If
+// its next claim comes, here or elsewhere, nothing is said: its online in a greater epoch says
+// it all, for an epoch without an offline has ended where the next one begins. If not, the end
+// is said as it was, reason and time. So what is said is never false for longer than that, and
+// never out of order. A process that is killed meanwhile has said that the device is online,
+// and no more: that is what peers, or the next process of this node, end for node_lost.
+//
 // Thread: the home shard's.
 // Owns:   the state of every device that no session holds.
-// Bounds: devices_max devices.
+// Bounds: devices_max devices, ends that are held among them: who is forgotten for want of room
+//         is said to be offline first.
 class Ownership {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -101,7 +125,15 @@ class Ownership {
   bool renewed(const DeviceId& id, Epoch lost, Epoch fresh);
 
   // The owner of `epoch` lets go. Stale: ignored, and the state is dropped.
-  void release(Epoch epoch, std::unique_ptr<DeviceState> state, EndReason reason);
+  void release(Epoch epoch, std::unique_ptr<DeviceState> state, const ConnectionEnd& end);
+
+  // Says the ends that have been held for return_patience.
+  void say_overdue(TimePoint now);
+  // Says the end of this device's connection, if it is held: nobody waits for it to come back.
+  void say_end(const DeviceId& id);
+  // Says every end that is held, and holds none from now on.
+  void hold_no_more();
+  std::size_t held() const noexcept { return held_; }
 
   // A record reached `stage` (SPOOLED or FORWARDED) after its session had ended, or
   // an earlier process had logged it. Returns the present owner, to whom it must be
@@ -125,6 +157,7 @@ class Ownership {
     std::optional<SessionAddress> owner;
     Epoch epoch;
     std::optional<EndReason> last_end;  // nullopt: not known
+    bool held = false;                  // parked, and its end is not said yet
   };
   std::optional<Lookup> find(const DeviceId& id) const;
 
@@ -155,7 +188,14 @@ class Ownership {
     Epoch elsewhere{};  // the largest that another node is known to have given
     TokenBucket takeovers;
     std::optional<EndReason> last_end;
-    bool end_untold = false;  // parked then
+    bool end_untold = false;         // parked then, and restored
+    bool held = false;               // parked then: its end is not said, and may never be
+    std::int64_t ended_unix_ms = 0;  // of the one that is held
+  };
+  struct Hold {
+    DeviceId device;
+    Epoch epoch;
+    TimePoint until;
   };
   // Lets a view find an id.
   struct IdHash {
@@ -164,6 +204,9 @@ class Ownership {
   };
 
   void hand_over(Entry& entry, Claim claim);
+  bool is_to_return(EndReason reason) const noexcept;
+  void hold(Entry& entry, const ConnectionEnd& end);
+  bool end_hold(Entry& entry, HoldEnd how);  // false: it is not held
   void tell_end(Entry& entry);
   void make_room();
   std::uint32_t ms(TimePoint now) const;
@@ -175,6 +218,9 @@ class Ownership {
   std::deque<std::pair<DeviceId, Epoch>> offline_;  // oldest first; stale pairs are skipped
   std::vector<DeviceId> waiting_ids_;
   std::vector<DeviceId> untold_;  // restored; some may have been told since
+  std::deque<Hold> holds_;        // in order of `until`; some may have ended since
+  std::size_t held_ = 0;
+  bool holding_ = true;
 };
 
 }  // namespace fieldgate

@@ -49,7 +49,8 @@ DeviceSession::DeviceSession(Shard& shard, SessionRef ref, DeviceSocket socket,
       heard_(accepted_) {}
 
 DeviceSession::~DeviceSession() {
-  shard_.env().connections.fetch_sub(1, std::memory_order_relaxed);
+  // Behind release(): who sees that it is gone sees its state leave, too.
+  shard_.env().connections.fetch_sub(1, std::memory_order_release);
   shard_.env().addresses.leave(peer_.address());
 }
 

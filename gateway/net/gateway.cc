@@ -9,6 +9,11 @@
 
 namespace fieldgate::net {
 
+std::chrono::milliseconds drain_time(std::uint32_t connections, std::uint32_t rate, std::chrono::milliseconds at_most) {
+  if (rate == 0) return at_most;
+  return std::min(at_most, std::chrono::milliseconds(std::uint64_t{connections} * 1'000 / rate));
+}
+
 Result<std::unique_ptr<Gateway>> Gateway::make(const Settings& settings, GatewayIdentity identity, Ports ports) {
   std::unique_ptr<TlsContextHolder> tls;
   if (settings.devices.tls.enabled) {
@@ -23,7 +28,7 @@ Gateway::Gateway(const Settings& settings, GatewayIdentity identity, std::unique
     : settings_(settings), identity_(std::move(identity)), tls_(std::move(tls)) {
   if (settings_.node.shards == 0) settings_.node.shards = std::max(1U, std::thread::hardware_concurrency());
   const SessionConfigPtr config = config_from(settings_);
-  const ShardEnv env{std::move(ports), addresses_, connections_, &pressure_};
+  const ShardEnv env{std::move(ports), addresses_, connections_, leaving_, &pressure_};
   std::vector<Shard*> all;
   for (std::uint32_t i = 0; i < settings_.node.shards; ++i) {
     shards_.push_back(std::make_unique<Shard>(i, env, config));
@@ -49,6 +54,7 @@ SessionConfigPtr Gateway::config_from(const Settings& settings) const {
   config->node = identity_.node;
   config->boot_id = identity_.boot_id;
   config->shards = settings_.node.shards;
+  config->peers = settings_.store.kind == StoreKind::postgres;
   return config;
 }
 
@@ -97,10 +103,7 @@ Result<void> Gateway::reload(const Settings& settings) {
 }
 
 void Gateway::drain(std::chrono::milliseconds period, std::uint32_t rate) {
-  if (rate > 0) {
-    const std::uint64_t at_rate = std::uint64_t{connections()} * 1'000 / rate;
-    period = std::min(period, std::chrono::milliseconds(at_rate));
-  }
+  period = drain_time(connections(), rate, period);
   for (const auto& shard : shards_) shard->post([s = shard.get(), period] { s->drain(period); });
 }
 
@@ -113,6 +116,12 @@ std::uint64_t Gateway::sessions() const noexcept {
   for (const auto& shard : shards_) {
     sum += static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::as_const(*shard).probe().sessions.get()));
   }
+  return sum;
+}
+
+std::uint64_t Gateway::awaited() const noexcept {
+  std::uint64_t sum = leaving_.load(std::memory_order_acquire);
+  for (const auto& shard : shards_) sum += std::as_const(*shard).probe().ends_held.get();
   return sum;
 }
 

@@ -25,6 +25,9 @@ namespace fieldgate::net {
 
 class Shard;
 
+// How long it takes to send so many away at `rate` a second (0: any), and no longer than `at_most`.
+std::chrono::milliseconds drain_time(std::uint32_t connections, std::uint32_t rate, std::chrono::milliseconds at_most);
+
 struct GatewayIdentity {
   std::string node;
   std::string boot_id;
@@ -63,7 +66,8 @@ class Gateway final : public LiveDevices, public Downlink, public Owners {
   Result<void> reload(const Settings& settings);
 
   // Stops accepting and sends everyone away, spread over `period`, or sooner where
-  // `rate` Goodbyes per second (0: any) allow it. Returns at once; connections() falls to 0.
+  // `rate` Goodbyes per second (0: any) allow it. Returns at once; connections() falls to 0,
+  // and then awaited().
   void drain(std::chrono::milliseconds period, std::uint32_t rate);
   // Cuts what is left and joins the shards.
   void stop();
@@ -72,7 +76,10 @@ class Gateway final : public LiveDevices, public Downlink, public Owners {
   void set_pressure(Pressure pressure) noexcept { pressure_.store(pressure, std::memory_order_relaxed); }
   Pressure pressure() const noexcept { return pressure_.load(std::memory_order_relaxed); }
   std::uint64_t sessions() const noexcept;
-  std::uint32_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
+  std::uint32_t connections() const noexcept { return connections_.load(std::memory_order_acquire); }
+  // Devices that were sent away, and of which it is not yet said that they are offline: they
+  // may come back. Of those whose connections() had gone before none is missing. stop() says it.
+  std::uint64_t awaited() const noexcept;
   // Unix seconds; 0 on a plain listener.
   std::int64_t certificate_not_after() const;
   // When the first of the devices' revocation lists is due to be replaced; 0: there is none.
@@ -105,6 +112,7 @@ class Gateway final : public LiveDevices, public Downlink, public Owners {
   std::unique_ptr<TlsContextHolder> tls_;  // nullptr: plain
   AddressBook addresses_;
   std::atomic<std::uint32_t> connections_{0};
+  std::atomic<std::uint32_t> leaving_{0};
   std::atomic<Pressure> pressure_{Pressure::none};
   std::vector<std::unique_ptr<Shard>> shards_;
 };

@@ -24,6 +24,7 @@ struct SessionConfig {
   std::string node;
   std::string boot_id;
   std::uint32_t shards = 1;
+  bool peers = false;  // other nodes let in the same devices, by the same store
   // Records of presence that a shard keeps while the log refuses them.
   std::size_t presence_backlog_max = 65'536;
 };

@@ -25,6 +25,7 @@ OwnershipLimits ownership_limits(const SessionConfig& config) {
   OwnershipLimits limits;
   limits.takeovers_per_minute = config.limits.takeovers_per_minute;
   limits.devices_max = std::max<std::size_t>(1, limits.devices_max / config.shards);
+  limits.peers = config.peers;
   return limits;
 }
 
@@ -47,8 +48,8 @@ Shard::Shard(std::uint32_t index, ShardEnv env, SessionConfigPtr config)
       claim_timer_(io_),
       drain_timer_(io_),
       credit_timer_(io_),
-      listener_(*this) {
       parting_timer_(io_),
+      listener_(*this) {
   await_devices();
 }
 
@@ -90,13 +91,16 @@ void Shard::stop() {
     claim_timer_.cancel();
     drain_timer_.cancel();
     credit_timer_.cancel();
-    for (Slot& slot : slots_) {
     parting_timer_.cancel();
+    for (Slot& slot : slots_) {
       if (slot.session) slot.session->abort();
       slot.session.reset();
     }
     poll_.close();
     work_.reset();
+    // What this says still goes into the log, which outlives the shards; what that does not
+    // take is left to the peers, or to the next process of this node.
+    ownership_.hold_no_more();
   });
   thread_.join();
 }
@@ -135,11 +139,12 @@ void Shard::tick() {
   wheel_.advance(seconds_now, [&](TimerNode& node) {
     with_session(static_cast<DeviceSession&>(node).ref(), [now](DeviceSession& session) { session.deadline(now); });
   });
+  part_some();
   if (++ticks_ % k_seen_every_ticks == 0) send_seen();
   if (!ingress_.empty()) schedule_flush();
   if (ends_untold_ > 0 && !telling_ends_) tell_ends();
+  ownership_.say_overdue(env_.clock.now());
 }
-  part_some();
 
 void Shard::file_deadline(DeviceSession& session, std::uint32_t due_ms) {
   const auto ahead = static_cast<std::int32_t>(due_ms - now_ms());
@@ -182,18 +187,13 @@ void Shard::serve_devices() {
   flush_scheduled_ = true;
   for (const epoll_event& event : poll_.take()) {
     const DevicePoll::Ready ready = DevicePoll::ready(event);
+    if (ready.hung_up && part_later(ready.session)) continue;
     with_session(ready.session, [&ready](DeviceSession& session) {
       if (ready.writable) session.writable();
       if (ready.readable && !session.gone()) session.readable();
     });
   }
-    if (ready.hung_up && part_later(ready.session)) continue;
   flush();
-}
-
-DeviceSession* Shard::find(SessionRef ref) noexcept {
-  if (ref.slot >= slots_.size() || slots_[ref.slot].generation != ref.generation) return nullptr;
-  return slots_[ref.slot].session.get();
 }
 
 // To end a session costs as much as some frames, and a broken uplink ends all that were
@@ -235,6 +235,11 @@ void Shard::arm_parting_timer() {
     parting_timer_armed_ = false;
     if (!ec) part_some();
   });
+}
+
+DeviceSession* Shard::find(SessionRef ref) noexcept {
+  if (ref.slot >= slots_.size() || slots_[ref.slot].generation != ref.generation) return nullptr;
+  return slots_[ref.slot].session.get();
 }
 
 void Shard::settle(SessionRef ref) {
@@ -404,24 +409,34 @@ void Shard::flush_acks() {
 void Shard::drain(milliseconds period) {
   assert_current();
   listener_.close();
-  drain_steps_left_ = static_cast<std::uint32_t>(std::max<std::int64_t>(1, period / k_drain_step));
+  // Nobody would let in who is sent away.
+  if (!config_->peers) ownership_.hold_no_more();
+  drain_began_ = env_.clock.now();
+  drain_period_ = period;
+  drain_all_ = static_cast<std::size_t>(std::max<std::int64_t>(0, probe_.connections.get()));
+  drain_sent_ = 0;
   drain_slot_ = 0;
   drain_step();
 }
 
 void Shard::drain_step() {
-  if (stopping_ || drain_steps_left_ == 0) return;
-  const auto open = static_cast<std::size_t>(std::max<std::int64_t>(0, probe_.connections.get()));
-  std::size_t quota = (open + drain_steps_left_ - 1) / drain_steps_left_;
-  --drain_steps_left_;
-  for (; quota > 0 && drain_slot_ < slots_.size(); ++drain_slot_) {
+  if (stopping_) return;
+  // What is due by the end of this step; who has left by itself meanwhile shortens the drain.
+  const auto elapsed = std::chrono::duration_cast<milliseconds>(env_.clock.now() - drain_began_) + k_drain_step;
+  const bool last = elapsed >= drain_period_;
+  const std::size_t due = last ? slots_.size()
+                               : (drain_all_ * static_cast<std::size_t>(elapsed.count()) +
+                                  static_cast<std::size_t>(drain_period_.count()) - 1) /
+                                     static_cast<std::size_t>(drain_period_.count());
+  for (; drain_sent_ < due && drain_slot_ < slots_.size(); ++drain_slot_) {
     DeviceSession* session = slots_[drain_slot_].session.get();
     if (session == nullptr || !session->open()) continue;
-    --quota;
+    ++drain_sent_;
     with_session(session->ref(), [](DeviceSession& s) {
       s.dismiss(GoodbyeReason::drain, DeviceSession::k_move_reconnect_ms, EndReason::drain);
     });
   }
+  if (last) return;
   drain_timer_.expires_after(k_drain_step);
   drain_timer_.async_wait([this](error_code ec) {
     if (!ec) drain_step();

@@ -83,7 +83,8 @@ class Shard final : public StageSink, private OwnershipActions {
   void set_config(SessionConfigPtr config);
   // Ends sessions whose credentials no longer hold, a slice per turn.
   void recheck_credentials(bool certificates);
-  // Sends everyone away, spread evenly over `period`.
+  // Sends everyone away, spread evenly over `period` by the clock: at no time more than that
+  // share of those who were here as it began.
   void drain(std::chrono::milliseconds period);
   // The answer comes on this shard's thread or the owner's.
   void detail(const DeviceId& id, LiveDevices::Answer answer);
@@ -179,11 +180,11 @@ class Shard final : public StageSink, private OwnershipActions {
   void handler_failed(SessionRef ref, const char* what) noexcept;
   void await_devices();
   void serve_devices();
-  void schedule_flush();
   bool may_part();
   bool part_later(SessionRef ref);
   void part_some();
   void arm_parting_timer();
+  void schedule_flush();
   void block_staged(AckStage stage, const RecordBlockPtr& block);
   void block_refused(const RecordBlock& block);
   void arm_tick();
@@ -211,6 +212,7 @@ class Shard final : public StageSink, private OwnershipActions {
   void refuse(SessionAddress to, EndReason reason) override;
   void fence(SessionAddress owner, Epoch epoch, const Claim& by) override;
   void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) override;
+  void hold_ended(const DeviceState& state, Epoch epoch, HoldEnd how) override;
 
   const std::uint32_t index_;
   ShardEnv env_;
@@ -235,26 +237,29 @@ class Shard final : public StageSink, private OwnershipActions {
   WatchSetPtr watched_;
   std::vector<DeviceSummary> changed_;
   std::vector<SessionRef> ack_pending_;
-  boost::asio::steady_timer tick_timer_;
-  boost::asio::steady_timer ack_timer_;
   std::deque<SessionRef> parting_;  // paused; some may have ended otherwise
   Monotonic parting_since_{};
   std::uint32_t partings_left_ = 0;  // of k_partings_max, since then
+  boost::asio::steady_timer tick_timer_;
+  boost::asio::steady_timer ack_timer_;
   boost::asio::steady_timer claim_timer_;
   boost::asio::steady_timer drain_timer_;
   boost::asio::steady_timer credit_timer_;
+  boost::asio::steady_timer parting_timer_;
   Listener listener_;
   std::int64_t arrived_unix_ms_ = 0;
-  boost::asio::steady_timer parting_timer_;
   UplinkLevel level_ = UplinkLevel::normal;
   bool flush_scheduled_ = false;
   bool ack_timer_armed_ = false;
   bool claim_timer_armed_ = false;
+  bool parting_timer_armed_ = false;
   bool stopping_ = false;
   std::uint32_t ticks_ = 0;
-  bool parting_timer_armed_ = false;
-  std::uint32_t drain_steps_left_ = 0;
-  std::size_t drain_slot_ = 0;
+  Monotonic drain_began_{};
+  std::chrono::milliseconds drain_period_{};
+  std::size_t drain_all_ = 0;       // to be sent away
+  std::size_t drain_sent_ = 0;      // of those
+  std::size_t drain_slot_ = 0;      // where to go on
   std::size_t give_back_slot_ = 0;  // where to go on
   std::size_t give_back_left_ = 0;  // slots to look at
   bool give_back_armed_ = false;

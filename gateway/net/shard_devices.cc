@@ -20,7 +20,11 @@ void Shard::detail(const DeviceId& id, LiveDevices::Answer answer) {
   assert_current();
   const auto found = ownership_.find(id);
   if (!found) return answer(std::nullopt);
-  if (found->parked != nullptr) return answer(detail_of(*found->parked, false, found->epoch, found->last_end));
+  if (found->parked != nullptr) {
+    DeviceDetail detail = detail_of(*found->parked, found->held, found->epoch, found->last_end);
+    detail.reconnecting = found->held;
+    return answer(std::move(detail));
+  }
   if (!found->owner) return answer(std::nullopt);
   Shard* shard = shards_[found->owner->shard];
   shard->post([shard, ref = found->owner->ref, answer = std::move(answer)] {
@@ -85,6 +89,7 @@ void Shard::close_device(const DeviceId& id, EndReason reason, const std::functi
   assert_current();
   // Let in before the registry changed. After a kick it may well come.
   if (reason != EndReason::kicked) ownership_.turn_away(id, reason);
+  ownership_.say_end(id);
   const auto found = ownership_.find(id);
   if (!found || !found->owner) return answer(false);
   Shard* shard = shards_[found->owner->shard];

@@ -45,6 +45,7 @@ struct GatewayPorts {
 struct ShardEnv : GatewayPorts {
   AddressBook& addresses;
   std::atomic<std::uint32_t>& connections;          // open device sockets, over all shards
+  std::atomic<std::uint32_t>& leaving;              // states of devices on their way home from those
   const std::atomic<Pressure>* pressure = nullptr;  // nullptr: there is never any
 };
 

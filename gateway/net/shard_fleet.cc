@@ -26,7 +26,9 @@ void Shard::superseded(const std::vector<Standing>& by, const std::string& node)
 void Shard::end_connection(const Standing& connection, EndReason reason) {
   assert_current();
   const auto found = ownership_.find(connection.device);
-  if (!found || !found->owner || found->epoch != connection.epoch) return;
+  if (!found || found->epoch != connection.epoch) return;
+  if (found->held) return ownership_.say_end(connection.device);
+  if (!found->owner) return;
   Shard* shard = shards_[found->owner->shard];
   shard->post([shard, to = found->owner->ref, epoch = connection.epoch, reason] {
     shard->with_session(to, [&](DeviceSession& session) {
@@ -95,6 +97,7 @@ void Shard::compare(const std::vector<Standing>& believed,
   for (const Standing& one : believed) {
     const auto found = ownership_.find(one.device);
     if (found && found->owner) continue;  // in that epoch, or list() tells of a newer one
+    if (found && found->held) continue;   // it counts as online until something is said
     if (found && found->parked != nullptr && found->epoch >= one.epoch) {
       ended.push_back(summary_of(*found->parked, false, found->epoch, found->last_end.value_or(EndReason::node_lost)));
       continue;
@@ -112,7 +115,7 @@ void Shard::tell_lost(const std::vector<LostConnection>& lost) {
   assert_current();
   for (const LostConnection& one : lost) {
     const auto found = ownership_.find(one.device);
-    if (found && found->owner) continue;
+    if (found && (found->owner || (found->held && found->epoch > one.epoch))) continue;
     const std::string_view why = to_string(EndReason::node_lost);
     env_.wire.encoder().presence({false, one.epoch, one.node, one.boot_id, one.unix_ms, why}, frame_scratch_);
     RecordView record;

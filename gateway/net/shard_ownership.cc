@@ -62,9 +62,13 @@ void Shard::abandon(const DeviceId& id, SessionRef from) {
 
 void Shard::release(std::unique_ptr<DeviceState> state, Epoch epoch, EndReason reason) {
   Shard& home = home_of(state->id);
-  home.post([&home, state = std::move(state), epoch, reason]() mutable {
+  const ConnectionEnd end{reason, env_.clock.now(), env_.clock.unix_ms()};
+  env_.leaving.fetch_add(1, std::memory_order_relaxed);
+  home.post([&home, state = std::move(state), epoch, end]() mutable {
     home.assert_current();
-    home.ownership_.release(epoch, std::move(state), reason);
+    home.ownership_.release(epoch, std::move(state), end);
+    home.probe_.ends_held.set(home.ownership_.held());
+    home.env_.leaving.fetch_sub(1, std::memory_order_release);
   });
 }
 
@@ -107,13 +111,20 @@ void Shard::fence(SessionAddress owner, Epoch epoch, const Claim& by) {
 }
 
 void Shard::presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) {
-  const std::int64_t now = env_.clock.unix_ms();
-  state.since_unix_ms = now;
   if (online) {
-    state.last_seen_unix_ms = now;
+    state.since_unix_ms = state.last_seen_unix_ms = env_.clock.unix_ms();
     state.lanes = env_.filters ? env_.filters->match(state.id, state.profile.labels) : k_every_lane;
   }
   say(summary_of(state, online, epoch, reason), state.lanes);
+}
+
+void Shard::hold_ended(const DeviceState& state, Epoch epoch, HoldEnd how) {
+  probe_.ends_held.set(ownership_.held());
+  probe_.hold_ends[static_cast<std::size_t>(how)].add();
+  if (how != HoldEnd::elsewhere) return;
+  // For this process alone, and without a reason: the fleet has heard from the other node.
+  changed_.push_back(summary_of(state, false, epoch, std::nullopt));
+  schedule_flush();
 }
 
 void Shard::say(DeviceSummary device, LaneSet lanes) {
@@ -125,7 +136,7 @@ void Shard::say(DeviceSummary device, LaneSet lanes) {
   record.device = device.id.str();
   record.name = device.online ? "online" : "offline";
   record.epoch = device.epoch;
-  record.received_unix_ms = since;
+  record.received_unix_ms = env_.clock.unix_ms();  // `since` may be a while ago
   record.payload = std::as_bytes(std::span(frame_scratch_));
   record.lanes = lanes;
   ingress_.add_presence(record);

@@ -37,6 +37,9 @@ struct DeviceDetail {
   explicit DeviceDetail(DeviceSummary of) : summary(std::move(of)) {}
 
   DeviceSummary summary;
+  // Its connection was ended here a moment ago for it to connect anew: it counts as online
+  // until it is clear that it does not. What follows then is as in an offline device.
+  bool reconnecting = false;
   // Online only.
   std::string address;      // peer's IP and port
   std::string tls_version;  // "TLSv1.3"; empty on a plain listener

@@ -42,6 +42,8 @@ struct ShardProbe {
   HistogramCell handshake_time;  // accept to TLS done
   HistogramCell welcome_time;    // accept to Welcome
   Cell takeovers;
+  Cell ends_held;                                  // at present: of devices sent away, see Ownership
+  std::array<Cell, k_hold_ends.size()> hold_ends;  // what became of such, by HoldEnd
   std::array<Cell, k_record_kinds> records;        // taken into the log, by kind
   Cell samples;
   Cell metrics;
@@ -140,6 +142,16 @@ struct CommandProbe {
   // By final state (CommandState), by the node that wrote it down: what became of them, and
   // the time since they were asked for. A result that comes after timed_out counts as well.
   std::array<HistogramCell, k_command_states> ended;
+};
+
+// This node among those that share its store. Written by the store's thread.
+struct MembershipProbe {
+  Cell leases;            // taken or renewed
+  Cell lease_failures;    // it was time to, and it could not be
+  MomentCell leased;      // last
+  MomentCell looked;      // last, at what the other nodes do; never: there are none
+  Cell dead_nodes;        // whose connections this one has ended
+  Cell connections_lost;  // of those nodes, ended by this one
 };
 
 // What became of one request of a webhook lane.

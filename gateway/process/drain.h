@@ -27,7 +27,9 @@ struct DrainProgress {
 // Sends every device away and lets the lanes have what they sent, in this order:
 //   not ready, and serving on      drain_delay
 //   Goodbyes                       the first half of drain_period, sooner with drain_rate
-//   connections close              up to three quarters of it
+//   connections close, and who was sent away is let in by another node; of who is not by
+//   then it is said that it is offline
+//                                  up to three quarters of it
 //   what they sent is forwarded    the rest
 // Thread: one. Borrows: all that it is given.
 class Drain {

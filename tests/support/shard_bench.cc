@@ -26,7 +26,8 @@ ShardBench::ShardBench(std::uint32_t shards, std::function<void(net::SessionConf
   const net::ShardEnv env{{clock, log, wire_, authenticator, uplink, fleet, std::move(views), admission,
                            std::move(filters), &recorder, &tap},
                           addresses_,
-                          connections_};
+                          connections_,
+                          leaving_};
   std::vector<net::Shard*> all;
   for (std::uint32_t i = 0; i < shards; ++i) {
     shards_.push_back(std::make_unique<net::Shard>(i, env, config));

@@ -69,7 +69,8 @@ class ShardBench {
   wire::ProtobufWire wire_{limits_};
   AddressBook addresses_;
   std::atomic<std::uint32_t> connections_{1'000};  // adopted sockets were not counted in
-  std::array<std::size_t, 4> staged_blocks_{};     // by stage
+  std::atomic<std::uint32_t> leaving_{0};
+  std::array<std::size_t, 4> staged_blocks_{};  // by stage
   std::vector<std::unique_ptr<net::Shard>> shards_;
 };
 

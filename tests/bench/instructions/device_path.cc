@@ -94,7 +94,8 @@ class Bench {
     config->limits.frames_burst = 1'000'000'000;
     config->limits.bytes_burst = std::uint64_t{1} << 40;
     config->session.ack_every = seconds(60);
-    const net::ShardEnv env{{clock_, log_, wire_, authenticator_, uplink_, fleet_, {}, admission_}, addresses_, open_};
+    const net::ShardEnv env{
+        {clock_, log_, wire_, authenticator_, uplink_, fleet_, {}, admission_}, addresses_, open_, leaving_};
     shard_ = std::make_unique<net::Shard>(0, env, config);
     shard_->link({shard_.get()});
     if (!uplink_.recover()) throw std::runtime_error("the log cannot begin");
@@ -130,6 +131,7 @@ class Bench {
   FakeAdmission admission_;
   AddressBook addresses_;
   std::atomic<std::uint32_t> open_{1'000'000};  // adopted sockets were not counted in
+  std::atomic<std::uint32_t> leaving_{0};
   wire::ProtobufWire wire_{LimitSettings{}};
   spool::MemorySpool spool_{k_log_bytes_max};
   spool::MemoryDeadLetters letters_{1'024};

@@ -177,7 +177,8 @@ TEST(AdmissionDeskThread, AnswersEachShardInTheOrderOfItsCalls) {
   StoreWorker worker(sqlite::make_sqlite_store(":memory:", clock), clock, log);
   ASSERT_TRUE(worker.open());
   RegistryDesk registry(worker, clock, log, {});
-  PresenceLog presence(worker, {.name = "node-1", .boot_id = "boot-1", .version = "1"}, clock, log, {});
+  MembershipProbe membership;
+  PresenceLog presence(worker, {.name = "node-1", .boot_id = "boot-1", .version = "1"}, clock, log, {}, membership);
   AdmissionDesk desk(worker, registry, clock, {.auto_register = true});
   ASSERT_TRUE(registry.start({}));
   ASSERT_TRUE(presence.start({}));

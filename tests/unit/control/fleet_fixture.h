@@ -18,6 +18,7 @@ class FakeOwners final : public Owners {
  public:
   void superseded(std::vector<Standing> by, const std::string& node) override {
     for (const Standing& one : by) heard.push_back("superseded " + text(one) + " by " + node);
+    if (on_superseded) on_superseded();
   }
   void renew(std::vector<Standing> ended, std::function<void(Standing)> failed) override {
     for (const Standing& one : ended) {
@@ -49,6 +50,7 @@ class FakeOwners final : public Owners {
 
   std::vector<DeviceSummary> connected;
   bool no_epoch = false;
+  std::function<void()> on_superseded;
   std::vector<std::string> heard;
   std::vector<LostConnection> lost;
 

@@ -30,7 +30,7 @@ struct FleetFollowerTest : testing::Test, FleetFixture {
   }
   FleetSinkOfTest views;
   int set_back = 0;
-  FleetFollower follower{worker, self, clock, log, {}};
+  FleetFollower follower{worker, self, clock, log, {}, membership};
 };
 
 TEST_F(FleetFollowerTest, TellsWhoHasADeviceNowThatAnotherNodeLetIn) {
@@ -97,10 +97,23 @@ TEST_F(FleetFollowerTest, SaysNothingOfATimeInWhichItCannotSee) {
   pass(5s);
   const std::int64_t last = views.views.back().as_of_unix_ms;
   EXPECT_LT(last, clock.unix_ms() - 4'000);
+  EXPECT_LT(*membership.looked.get(), clock.now() - 4s);
   faults->down = false;
   pass(15s);
   EXPECT_GT(views.views.back().as_of_unix_ms, last);
+  EXPECT_GE(*membership.looked.get(), clock.now() - 500ms);
   EXPECT_EQ(set_back, 0);
+}
+
+// So that an end that is said here for it comes after what made it old news.
+TEST_F(FleetFollowerTest, TellsTheSinksWhereADeviceIsBeforeItsOwnerHereHearsThatItHasLostIt) {
+  start();
+  std::vector<std::size_t> known_then;
+  owners.on_superseded = [&] { known_then.push_back(sink.presence.size()); };
+  add({presence_event("a", 5, true, "node-2")});
+  pass(1s);
+  ASSERT_EQ(known_then.size(), 1U);
+  EXPECT_EQ(known_then[0], 1U);
 }
 
 TEST_F(FleetFollowerTest, LooksAtOnceWhenToldTo) {

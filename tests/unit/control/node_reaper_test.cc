@@ -29,7 +29,7 @@ struct NodeReaperTest : testing::Test, FleetFixture {
   }
   bool online(const std::string& device) { return row(device).online; }
 
-  NodeReaper reaper{worker, self, clock, log, {.lease = 15s}};
+  NodeReaper reaper{worker, self, clock, log, {.lease = 15s}, membership};
 };
 
 TEST_F(NodeReaperTest, EndsWhatADeadNodeLeftOnceItHasHadTheStoreForTwoLeases) {
@@ -54,6 +54,8 @@ TEST_F(NodeReaperTest, EndsWhatADeadNodeLeftOnceItHasHadTheStoreForTwoLeases) {
   EXPECT_EQ(owners.lost[0].labels, (Labels{{"kind", "pump"}, {"site", "registry"}}));
   pass(300s);
   EXPECT_EQ(owners.lost.size(), 1U) << "once";
+  EXPECT_EQ(membership.dead_nodes.get(), 1U);
+  EXPECT_EQ(membership.connections_lost.get(), 1U);
 }
 
 TEST_F(NodeReaperTest, EndsNobodyWhoRenewsAfterAnOutageOfAll) {
@@ -107,6 +109,8 @@ TEST_F(NodeReaperTest, EndsAWholeFleetInPortions) {
   pass(40s);
   EXPECT_EQ(owners.lost.size(), 2 * NodeReaper::k_portion + 2);
   EXPECT_EQ(portions, 3);
+  EXPECT_EQ(membership.dead_nodes.get(), 1U) << "one, in three portions";
+  EXPECT_EQ(membership.connections_lost.get(), owners.lost.size());
 }
 
 TEST_F(NodeReaperTest, GoesOnWhereTheStoreBrokeOff) {

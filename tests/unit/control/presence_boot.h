@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -50,6 +51,7 @@ struct Truth {
   std::uint64_t reaped = 0;      // ended by peers, and the connection was no more
   std::uint64_t reasserted = 0;  // ended by peers while it went on, and then online anew
   std::uint64_t taken_over = 0;  // from one node to another
+  std::array<std::uint64_t, k_hold_ends.size()> hold_ends{};
 };
 
 struct Session {
@@ -73,9 +75,10 @@ class Boot final : public OwnershipActions, public Owners {
         logged_(logged),
         boot_id_(std::move(boot_id)),
         worker(std::make_unique<test::FaultyStore>(std::move(store), faults), clock, log_),
-        presence_log(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, limits()),
-        follower_(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, {}),
-        reaper_(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, {.lease = k_lease}) {
+        presence_log(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, limits(), membership_),
+        follower_(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, {}, membership_),
+        reaper_(worker, {.name = node, .boot_id = boot_id_, .version = "1"}, clock, log_, {.lease = k_lease},
+                membership_) {
     faults->is_open = true;
     make_.node = std::move(node);
     lane.add(presence_log);
@@ -121,7 +124,8 @@ class Boot final : public OwnershipActions, public Owners {
     sessions_.emplace(address.ref.slot, std::move(session));
     ownership.claim(id, {address, {}, epoch}, clock_.now());
   }
-  // Ends one of the connections; `stale`: as one that was ended already ends again.
+  // Ends one of the connections; `stale`: as one that was ended already ends again. Some are
+  // sent away, and the log of those waits for what they do next.
   void disconnect(std::mt19937_64& random, bool stale) {
     std::vector<std::uint32_t> owners;
     for (const auto& [slot, session] : sessions_) {
@@ -131,9 +135,11 @@ class Boot final : public OwnershipActions, public Owners {
     const auto at = sessions_.find(owners[random() % owners.size()]);
     Session session = std::move(at->second);
     sessions_.erase(at);
-    ownership.release(session.epoch, std::move(session.state), EndReason::peer_closed);
+    static constexpr std::array k_why{EndReason::peer_closed, EndReason::drain, EndReason::age_max};
+    ownership.release(session.epoch, std::move(session.state), end_for(k_why[random() % k_why.size()]));
     if (stale) {
-      ownership.release(session.epoch, std::make_unique<DeviceState>(session.device, 0), EndReason::heartbeat_lost);
+      ownership.release(session.epoch, std::make_unique<DeviceState>(session.device, 0),
+                        end_for(EndReason::heartbeat_lost));
     }
   }
   // Those that another node has taken end.
@@ -146,7 +152,7 @@ class Boot final : public OwnershipActions, public Owners {
       Session session = std::move(at->second);
       at = sessions_.erase(at);
       ++truth_.taken_over;
-      ownership.release(session.epoch, std::move(session.state), EndReason::taken_over);
+      ownership.release(session.epoch, std::move(session.state), end_for(EndReason::taken_over));
     }
   }
   const std::string& boot_id() const { return boot_id_; }
@@ -162,6 +168,12 @@ class Boot final : public OwnershipActions, public Owners {
   void settle() {
     while (worker.run_once()) {
     }
+  }
+  // What a stopping process says yet.
+  void stop() {
+    ownership.hold_no_more();
+    flush();
+    settle();
   }
   std::optional<Epoch> live(const std::string& id) const {
     const auto found = ownership.find(device_id(id));
@@ -203,7 +215,7 @@ class Boot final : public OwnershipActions, public Owners {
   void compare(std::vector<Standing> believed, std::function<void(std::vector<DeviceSummary>)> otherwise) override {
     for (const Standing& one : believed) {
       const auto found = ownership.find(one.device);
-      if (found && found->owner) continue;
+      if (found && (found->owner || found->held)) continue;
       DeviceSummary summary{.id = one.device};
       summary.epoch = found ? std::max(found->epoch, one.epoch) : one.epoch;
       summary.reason = "node_lost";
@@ -212,7 +224,8 @@ class Boot final : public OwnershipActions, public Owners {
   }
   void tell_lost(std::vector<LostConnection> lost) override {
     for (const LostConnection& one : lost) {
-      if (live(one.device.str())) continue;
+      const auto found = ownership.find(one.device);
+      if (found && (found->owner || (found->held && found->epoch > one.epoch))) continue;
       const std::string own = std::exchange(make_.node, one.node);
       make_.presence(one.device.str(), one.epoch.value, false, one.boot_id, "node_lost", one.unix_ms);
       make_.node = own;
@@ -229,7 +242,8 @@ class Boot final : public OwnershipActions, public Owners {
   void fence(SessionAddress, Epoch, const Claim&) override {}  // it ends when it ends
   void presence(DeviceState& state, bool online, Epoch epoch, EndReason reason) override {
     const std::string why(online ? std::string_view() : to_string(reason));
-    const std::int64_t now = clock_.unix_ms();
+    if (online) state.since_unix_ms = clock_.unix_ms();
+    const std::int64_t now = state.since_unix_ms;
     make_.presence(state.id.str(), epoch.value, online, boot_id_, why, now);
     DeviceSummary summary{.id = state.id};
     summary.online = online;
@@ -240,8 +254,12 @@ class Boot final : public OwnershipActions, public Owners {
     unlogged_[state.id.str()] = {epoch.value, online};
     truth_.said.emplace(state.id.str(), epoch.value, online);
   }
+  void hold_ended(const DeviceState&, Epoch, HoldEnd how) override {
+    ++truth_.hold_ends[static_cast<std::size_t>(how)];
+  }
 
  private:
+  ConnectionEnd end_for(EndReason reason) const { return {reason, clock_.now(), clock_.unix_ms()}; }
   void go_on(const Standing& lost, Epoch fresh) {
     for (auto& [slot, session] : sessions_) {
       if (session.device != lost.device || session.epoch != lost.epoch || session.state == nullptr) continue;
@@ -259,6 +277,7 @@ class Boot final : public OwnershipActions, public Owners {
   Logged& logged_;
   const std::string boot_id_;
   test::SilentLog log_;
+  MembershipProbe membership_;
   wire::ProtobufWire wire_{LimitSettings{}};
   test::FakeDeadLetters letters_;
   BlockMaker make_;
@@ -273,8 +292,9 @@ class Boot final : public OwnershipActions, public Owners {
   StoreWorker worker;
   PresenceLog presence_log;
   JournalLane lane{worker, wire_.reader(), letters_, clock_, log_};
-  Ownership ownership{
-      {.takeovers_per_minute = 10'000}, *this, [](const DeviceId& id) { return std::make_unique<DeviceState>(id, 0); }};
+  Ownership ownership{{.takeovers_per_minute = 10'000, .peers = true}, *this, [](const DeviceId& id) {
+                        return std::make_unique<DeviceState>(id, 0);
+                      }};
 
  private:
   RegistryDesk registry_{worker, clock_, log_, {}};

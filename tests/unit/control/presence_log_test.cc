@@ -58,7 +58,7 @@ struct PresenceLogTest : testing::Test, JournalFixture {
   }
 
   RecordingSink sink;
-  PresenceLog presence{worker, node("boot-1"), clock, log, {}};
+  PresenceLog presence{worker, node("boot-1"), clock, log, {}, membership};
 };
 
 TEST_F(PresenceLogTest, KeepsEachEventOnceHoweverOftenTheLogIsRead) {
@@ -73,6 +73,24 @@ TEST_F(PresenceLogTest, KeepsEachEventOnceHoweverOftenTheLogIsRead) {
   settle();
   EXPECT_EQ(events(), once);
   EXPECT_EQ(again.outcome.forwarded, 3U);
+}
+
+TEST_F(PresenceLogTest, CountsWhetherItsLeaseIsRenewedAndWhen) {
+  start();
+  EXPECT_EQ(membership.leases.get(), 1U);
+  EXPECT_EQ(membership.leased.get(), clock.now());
+  pass(15s);  // one lease
+  EXPECT_EQ(membership.leases.get(), 4U);
+  const auto last = membership.leased.get();
+  faults->down = true;
+  pass(15s);
+  EXPECT_EQ(membership.leases.get(), 4U);
+  EXPECT_GE(membership.lease_failures.get(), 2U) << "each time that it was due";
+  EXPECT_EQ(membership.leased.get(), last);
+  faults->down = false;
+  pass(15s);
+  EXPECT_GT(membership.leases.get(), 4U);
+  EXPECT_GT(membership.leased.get(), last);
 }
 
 TEST_F(PresenceLogTest, EndsWhatItsEarlierBootsLeftOnline) {
@@ -271,7 +289,7 @@ TEST_F(PresenceLogTest, SaysAgainWhatTheStoreRefused) {
 
 TEST_F(PresenceLogTest, SaysAnewWhatItHadNoRoomToKeep) {
   FakeOwners owners;
-  PresenceLog narrow(worker, node("boot-1"), clock, log, {.devices_max = 4});
+  PresenceLog narrow(worker, node("boot-1"), clock, log, {.devices_max = 4}, membership);
   ControlLinks links;
   links.owners = &owners;
   ASSERT_TRUE(narrow.start(links));
@@ -340,7 +358,7 @@ TEST_F(PresenceLogTest, EndsAConnectionToAnotherNodeInTheStore) {
 }
 
 TEST_F(PresenceLogTest, KeepsTheNewestEventsAlone) {
-  PresenceLog narrow(worker, node("boot-1"), clock, log, {.events_max = 10});
+  PresenceLog narrow(worker, node("boot-1"), clock, log, {.events_max = 10}, membership);
   ASSERT_TRUE(narrow.start({}));
   for (std::uint64_t epoch = 1; epoch <= 20; ++epoch) make.presence("pump", epoch, true);
   push(make);

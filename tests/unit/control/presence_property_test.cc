@@ -3,8 +3,8 @@
 // Three nodes, one store, and everything that can go wrong between a device and the
 // presence log: takeovers, on one node and from one to another, late disconnects, dying
 // nodes that their peers clear up after, nodes that go on while nobody can see them and come
-// back, restarts that read the log again or find it lost, records given up, a store that
-// fails or goes away.
+// back, devices that are sent away and awaited, nodes that stop meanwhile or die, restarts that read the log again or
+// find it lost, records given up, a store that fails or goes away.
 #include "tests/unit/control/presence_boot.h"
 
 #include <gtest/gtest.h>
@@ -67,8 +67,11 @@ class World {
       case 21: boot.ownership.tell_ends(1); break;
       case 22: node.feed->lose_unread(random_() % 3); break;
       case 23:
-        if (random_() % 4 == 0) node.boot.reset();
-        break;  // it dies
+        if (random_() % 4 == 0) {
+          if (random_() % 2 == 0) boot.stop();
+          node.boot.reset();
+        }
+        break;  // it dies, or has stopped
       case 24: boot.end_fenced(); break;
       case 25:  // cut off, for long enough to be given up
         if (random_() % 8 == 0) {
@@ -166,6 +169,7 @@ class World {
       for (Node& node : nodes_) {
         if (!node.boot) continue;
         node.boot->ownership.expire(clock_.now());
+        node.boot->ownership.say_overdue(clock_.now());
         node.boot->settle();
       }
     }
@@ -230,12 +234,14 @@ TEST(PresenceProperty, TheLogReplayedGivesTheTruthAndEpochsOnlyRise) {
     }
     const Truth& truth = world.truth();
     std::cout << "seed " << seed << ": " << truth.number << " events in the log, " << truth.reaped << " lost, "
-              << truth.reasserted << " of them gone on, " << truth.taken_over << " taken over by another node"
-              << std::endl;
+              << truth.reasserted << " of them gone on, " << truth.taken_over
+              << " taken over by another node; of those awaited " << truth.hold_ends[0] << " back, "
+              << truth.hold_ends[1] << " elsewhere, " << truth.hold_ends[2] << " said" << std::endl;
     all.number += truth.number;
     all.reaped += truth.reaped;
     all.reasserted += truth.reasserted;
     all.taken_over += truth.taken_over;
+    for (std::size_t i = 0; i < k_hold_ends.size(); ++i) all.hold_ends[i] += truth.hold_ends[i];
   }
   if (stories.size() == 1) return;
   // One story may lack something; all of them together may not, or they prove nothing.
@@ -243,6 +249,7 @@ TEST(PresenceProperty, TheLogReplayedGivesTheTruthAndEpochsOnlyRise) {
   EXPECT_GT(all.reaped, 100U);
   EXPECT_GT(all.reasserted, 10U);
   EXPECT_GT(all.taken_over, 50U);
+  for (const std::uint64_t ends : all.hold_ends) EXPECT_GT(ends, 50U);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "gateway/ports/control.h"
 #include "gateway/ports/downlink.h"
 #include "gateway/ports/flight_recorder.h"
+#include "gateway/ports/probes.h"
 #include "tests/support/fakes.h"
 #include "tests/support/faulty_store.h"
 #include "tests/support/lane_fakes.h"
@@ -61,6 +62,7 @@ struct StoreFixture {
   test::TextLog log;
   std::shared_ptr<test::FaultyStore::Faults> faults = std::make_shared<test::FaultyStore::Faults>();
   StoreWorker worker;
+  MembershipProbe membership;
 };
 
 // Keeps the answer to a question.

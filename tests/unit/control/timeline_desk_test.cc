@@ -41,7 +41,7 @@ struct TimelineDeskTest : testing::Test, StoreFixture {
     return all;
   }
 
-  PresenceLog presence{worker, NodeRow{.name = "here", .boot_id = "b", .version = "0"}, clock, log, {}};
+  PresenceLog presence{worker, NodeRow{.name = "here", .boot_id = "b", .version = "0"}, clock, log, {}, membership};
   TimelineDesk desk{worker, presence, {.entries = 5, .refusals = 3, .queue_max = 10, .batch_max = 4}, log};
 };
 

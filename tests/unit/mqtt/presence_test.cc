@@ -153,6 +153,28 @@ TEST(PresenceBook, ForgetsTheOfflineFirstWhenFullAndCounts) {
   EXPECT_EQ(book.dropped(), 2U);
 }
 
+// Of a device that another node let in while it was awaited here, nothing was said here.
+TEST(PresenceBook, ForgetsWhatAnotherNodeHasNowBeforeAnybodyWhoIsOnlineHere) {
+  PresenceBook book("gw-1", "b2", 2);
+  for (const char* name : {"moved", "here"}) {
+    book.apply(id(name), on(5));
+    const auto update = book.next();
+    ASSERT_TRUE(update);
+    book.done(update->device, true);
+  }
+  book.seen(id("moved"), kept(true, 9, "gw-2", "x"), false, 0);
+  book.apply(id("new"), on(6));
+  const auto update = book.next();
+  ASSERT_TRUE(update);
+  EXPECT_EQ(update->device, id("new"));
+  book.seen(id("here"), std::nullopt, false, 0);
+  book.seen(id("moved"), std::nullopt, false, 0);
+  const auto again = book.next();
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->device, id("here")) << "and it is still looked after";
+  EXPECT_FALSE(book.next());
+}
+
 TEST(PresenceJson, ReadsWhatItWrites) {
   const auto read = parse_presence(write_presence(off(k_epoch_max), "gw-1", "b2"));
   ASSERT_TRUE(read);

@@ -139,7 +139,8 @@ std::string proxy_header(char last = '\x07') {
 
 class GatewayTest : public testing::Test {
  protected:
-  explicit GatewayTest(const std::vector<std::string>& proxies = {}) {
+  explicit GatewayTest(const std::vector<std::string>& proxies = {}, StoreKind store = StoreKind::none) {
+    settings.store.kind = store;
     settings.devices.proxy_trusted = proxies;
     settings.devices.tls.enabled = false;
     settings.devices.listen = {"127.0.0.1", 0};
@@ -316,6 +317,54 @@ TEST_F(GatewayTest, ShowsThatAsManyHandshakesAreUnderWayAsMayBe) {
 TEST_F(GatewayTest, TakesNoProxyHeaderWhereNobodyIsTrusted) {
   EXPECT_FALSE(TcpDevice(port, "meter-1", proxy_header()).next().has_welcome());
   EXPECT_EQ(ended(*gateway, EndReason::upgrade_malformed), 1U);
+}
+
+TEST(DrainTime, IsWhatTheRateAsksForAndNoMoreThanThereIs) {
+  EXPECT_EQ(net::drain_time(6'000, 0, 20s), 20s) << "any rate: evenly over all of it";
+  EXPECT_EQ(net::drain_time(6'000, 500, 20s), 12s);
+  EXPECT_EQ(net::drain_time(6'000, 200, 20s), 20s) << "the time wins";
+  EXPECT_EQ(net::drain_time(0, 500, 20s), 0s);
+  EXPECT_EQ(net::drain_time(4'000'000'000, 1'000, 2h), 2h);
+}
+
+// One of several nodes on one store.
+class PeersGatewayTest : public GatewayTest {
+ protected:
+  PeersGatewayTest() : GatewayTest({}, StoreKind::postgres) {}
+  // Lets a device in and sends it away; until its connection is gone.
+  void send_away(const std::string& device_id) {
+    {
+      TcpDevice device(port, device_id);
+      ASSERT_TRUE(device.next().has_welcome());
+      gateway->drain(0ms, 0);
+      ASSERT_TRUE(device.next().has_goodbye());
+    }
+    ASSERT_TRUE(eventually([&] { return gateway->connections() == 0; }));
+  }
+  // Once the shard is no more.
+  std::vector<std::string> told() const {
+    std::vector<std::string> names;
+    for (const RecordView& record : uplink.records(RecordKind::presence)) names.emplace_back(record.name);
+    return names;
+  }
+};
+
+TEST_F(PeersGatewayTest, SaysOfWhoItAwaitsThatItIsOfflineBeforeItStops) {
+  send_away("meter-1");
+  EXPECT_TRUE(eventually([&] { return gateway->probe(0).ends_held.get() == 1; }));
+  EXPECT_GE(gateway->awaited(), 1U);
+  gateway->stop();
+  EXPECT_EQ(told(), (std::vector<std::string>{"online", "offline"}));
+  EXPECT_EQ(fleet.changes.back().reason, "drain");
+}
+
+TEST_F(PeersGatewayTest, MissesNobodyWhoseConnectionIsGone) {
+  send_away("meter-1");
+  EXPECT_GE(gateway->awaited(), 1U) << "whether or not its state is home yet";
+  gateway->superseded({{id("meter-1"), {1'000}}}, "node-2");
+  EXPECT_TRUE(eventually([&] { return gateway->awaited() == 0; }));
+  gateway->stop();
+  EXPECT_EQ(told(), std::vector<std::string>{"online"});
 }
 
 class ProxiedGatewayTest : public GatewayTest {

@@ -29,6 +29,8 @@ class ExporterTest : public testing::Test {
     sources.http = &http;
     sources.commands = &commands;
     sources.peers = &peers;
+    sources.membership = &membership;
+    sources.clock = &clock;
     sources.reloads = &reloads;
     sources.status = &status;
     sources.pressure = [this] { return pressure; };
@@ -79,6 +81,8 @@ class ExporterTest : public testing::Test {
   HttpProbe http;
   CommandProbe commands;
   PeerProbe peers;
+  MembershipProbe membership;
+  FakeClock clock;
   ReloadProbe reloads;
   Pressure pressure = Pressure::none;
   FakeNodeStatus status;
@@ -158,6 +162,35 @@ TEST_F(ExporterTest, TellsOfReloadsAndWhetherTheLastOneTookEverythingOver) {
   all = series();
   EXPECT_EQ(all.at("fieldgate_config_last_reload_successful"), 1);
   EXPECT_EQ(all.at("fieldgate_config_last_reload_success_timestamp_seconds"), 1'700'000'040);
+}
+
+TEST_F(ExporterTest, TellsOfTheNodeAmongTheOthersAndNoAgeOfWhatNeverWas) {
+  EXPECT_EQ(value("fieldgate_node_lease_renewals_total{outcome=\"failed\"}"), 0);
+  EXPECT_EQ(series().count("fieldgate_node_lease_age_seconds"), 0U);
+  EXPECT_EQ(series().count("fieldgate_fleet_view_age_seconds"), 0U) << "there are no other nodes";
+  membership.leases.add(3);
+  membership.lease_failures.add(2);
+  membership.dead_nodes.add();
+  membership.connections_lost.add(700);
+  membership.leased.set(clock.now());
+  clock.set(clock.unix_ms() + 4'500);
+  membership.looked.set(clock.now());
+  clock.set(clock.unix_ms() + 500);
+  EXPECT_EQ(value("fieldgate_node_lease_renewals_total{outcome=\"renewed\"}"), 3);
+  EXPECT_EQ(value("fieldgate_node_lease_renewals_total{outcome=\"failed\"}"), 2);
+  EXPECT_EQ(value("fieldgate_node_lease_age_seconds"), 5);
+  EXPECT_EQ(value("fieldgate_fleet_view_age_seconds"), 0.5);
+  EXPECT_EQ(value("fieldgate_dead_nodes_total"), 1);
+  EXPECT_EQ(value("fieldgate_dead_node_connections_total"), 700);
+}
+
+TEST_F(ExporterTest, ShowsWhoIsAwaitedAndWhatBecameOfThose) {
+  shards[0].ends_held.set(4);
+  shards[1].ends_held.set(1);
+  shards[1].hold_ends[static_cast<std::size_t>(HoldEnd::elsewhere)].add(7);
+  EXPECT_EQ(value("fieldgate_presence_ends_held"), 5);
+  EXPECT_EQ(value("fieldgate_presence_holds_ended_total{outcome=\"elsewhere\"}"), 7);
+  EXPECT_EQ(value("fieldgate_presence_holds_ended_total{outcome=\"said\"}"), 0);
 }
 
 TEST_F(ExporterTest, GivesHistogramsInSecondsAndCumulatively) {
@@ -389,6 +422,8 @@ Declared exported(const std::string& text) {
 }
 
 TEST_F(ExporterTest, ExportsExactlyWhatTheDocumentationLists) {
+  membership.leased.set(clock.now());
+  membership.looked.set(clock.now());
   const Declared docs = documented();
   const Declared real = exported(exporter->text());
   EXPECT_EQ(real.size(), metric_table().size()) << "the sources of this test leave some metric out";
