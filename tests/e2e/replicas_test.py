@@ -64,7 +64,9 @@ class Road:
 
 
 @unittest.skipUnless((PROGRAMS / "postgres").exists(), "PostgreSQL is missing: install Debian's package postgresql-15")
-class ReplicasTest(GatewayTestCase):
+class ReplicasTestCase(GatewayTestCase):
+    """Replicas on a database of their own for each test, and what can be asked of them and of it."""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -75,12 +77,12 @@ class ReplicasTest(GatewayTestCase):
         self.prefix = f"replicas/{self.id().rsplit('.', 1)[1][:40]}"
         self.database = self.postgres.make_database()
 
-    def replica(self, name: str, road: Road | None = None) -> Gateway:
+    def replica(self, name: str, road: Road | None = None, **node) -> Gateway:
         connection = self.postgres.connection(self.database)
         if road is not None:
             connection = connection.replace(f"port={self.postgres.port}", f"port={road.port}")
         return self.gateway({
-            "node": {"name": name},
+            "node": {"name": name, **node},
             "mqtt": [{"host": "127.0.0.1", "port": self.broker.port, "backoff_min": "50ms", "backoff_max": "500ms",
                       "topic_prefix": self.prefix}],
             "store": {"kind": "postgres", "connection": connection, "password": PASSWORD, "statement_timeout": "1s",
@@ -117,6 +119,8 @@ class ReplicasTest(GatewayTestCase):
                 self.assertEqual((before[0], after[0]), (True, False), "one online, then one offline in an epoch")
         return events
 
+
+class ReplicasTest(ReplicasTestCase):
     async def test_a_device_that_comes_to_another_replica_is_there_alone(self):
         a, b = self.replica("gw-a"), self.replica("gw-b")
         first = await Device.connect(a, "pump")
