@@ -162,6 +162,13 @@ void JsonLine::add(std::string_view name, std::uint64_t value) {
   text_.append(std::to_string(value));
 }
 
+void JsonLine::add_quantiles(const std::string& name, const sim::Histogram& of) {
+  add(name + "_p50_ms", of.quantile_ms(0.5));
+  add(name + "_p99_ms", of.quantile_ms(0.99));
+  add(name + "_p999_ms", of.quantile_ms(0.999));
+  add(name + "_max_ms", static_cast<double>(of.max_us()) / 1e3);
+}
+
 void JsonLine::add(std::string_view name, double value) {
   char text[40];
   std::snprintf(text, sizeof text, "%.6g", value);

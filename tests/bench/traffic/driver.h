@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tests/bench/traffic/link.h"
+#include "tests/sim/histogram.h"
 
 #include <cstdint>
 #include <memory>
@@ -88,6 +89,8 @@ class JsonLine {
  public:
   void add(std::string_view key, std::uint64_t value);
   void add(std::string_view key, double value);
+  // NAME_p50_ms, NAME_p99_ms, NAME_p999_ms, NAME_max_ms.
+  void add_quantiles(const std::string& name, const sim::Histogram& of);
   std::string text() const { return text_ + "}"; }
 
  private:

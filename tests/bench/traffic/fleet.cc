@@ -13,14 +13,6 @@ constexpr std::int64_t k_behind_us = sim::k_second_us;  // what is later than th
 
 std::int64_t to_us(double seconds) { return static_cast<std::int64_t>(std::llround(seconds * 1e6)); }
 
-void add_quantiles(JsonLine& line, const std::string& name, const sim::Histogram& of) {
-  line.add(name + "_count", of.count());
-  line.add(name + "_p50_ms", of.quantile_ms(0.5));
-  line.add(name + "_p99_ms", of.quantile_ms(0.99));
-  line.add(name + "_p999_ms", of.quantile_ms(0.999));
-  line.add(name + "_max_ms", static_cast<double>(of.max_us()) / 1e3);
-}
-
 // The most in any one second. `times` rises.
 std::size_t peak_per_second(const std::vector<std::int64_t>& times) {
   std::size_t peak = 0;
@@ -347,8 +339,10 @@ std::string Fleet::mark() {
   line.add("goodbyes", stats_.goodbyes);
   line.add("commands", stats_.commands);
   line.add("faults", stats_.faults);
-  add_quantiles(line, "ack", stats_.ack_us);
-  add_quantiles(line, "late", stats_.late_us);
+  line.add("ack_count", stats_.ack_us.count());
+  line.add_quantiles("ack", stats_.ack_us);
+  line.add("late_count", stats_.late_us.count());
+  line.add_quantiles("late", stats_.late_us);
   stats_ = {};
   stats_.since_us = now_us();
   return line.text();

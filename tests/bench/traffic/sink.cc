@@ -31,13 +31,6 @@ constexpr std::string_view k_final = "\"final\":true";
 constexpr std::string_view k_succeeded = "\"state\":\"succeeded\"";
 constexpr std::int64_t k_patience_us = 10 * sim::k_second_us;
 
-void add_timing(JsonLine& line, const std::string& name, const sim::Histogram& of) {
-  line.add(name + "_p50_ms", of.quantile_ms(0.5));
-  line.add(name + "_p99_ms", of.quantile_ms(0.99));
-  line.add(name + "_p999_ms", of.quantile_ms(0.999));
-  line.add(name + "_max_ms", static_cast<double>(of.max_us()) / 1e3);
-}
-
 }  // namespace
 
 Sink::~Sink() {
@@ -243,14 +236,14 @@ std::string Sink::mark() {
   line.add("messages", messages_);
   line.add("records", records_);
   line.add("bytes", bytes_in_);
-  add_timing(line, "latency", latency_us_);
+  line.add_quantiles("latency", latency_us_);
   line.add("probes", probes_.sent);
   line.add("probes_back", probes_.back);
-  add_timing(line, "probe", probes_.us);
+  line.add_quantiles("probe", probes_.us);
   line.add("commands", commands_.sent);
   line.add("commands_back", commands_.back);
   line.add("commands_refused", refused_commands_);
-  add_timing(line, "command", commands_.us);
+  line.add_quantiles("command", commands_.us);
   since_us_ = now_.mono_us;
   messages_ = records_ = bytes_in_ = refused_commands_ = 0;
   latency_us_ = {};
