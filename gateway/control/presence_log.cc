@@ -227,6 +227,7 @@ void PresenceLog::say_all(const std::vector<DeviceSummary>& devices) {
     events.push_back(event_of(device.id, {device.epoch, device.online, device.since_unix_ms, device.reason}));
   }
   if (!events.empty()) say(std::move(events), unsaid_);
+  say_profiles(devices);
 }
 
 void PresenceLog::compare_rows(const std::string& after) {

@@ -121,6 +121,8 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   // `again`, one of the members below: set if the store did not take them.
   void say(std::vector<PresenceEvent> events, bool& again);
   void say_all(const std::vector<DeviceSummary>& devices);
+  // What the store does not have of the firmware and labels of those that are connected.
+  void say_profiles(const std::vector<DeviceSummary>& devices);
   void compare_rows(const std::string& after);
   void forget_told(std::string_view device, Epoch epoch, bool online);
   void call();

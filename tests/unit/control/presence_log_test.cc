@@ -336,6 +336,42 @@ TEST_F(PresenceLogTest, SaysAnewWhatAStoreThatWasSetBackDoesNotKnow) {
   EXPECT_EQ(events().size(), 3U) << "and no more than once";
 }
 
+TEST_F(PresenceLogTest, SaysFirmwareAndLabelsAnewWhereTheStoreWasSetBack) {
+  FakeOwners owners;
+  ControlLinks links;
+  links.owners = &owners;
+  ASSERT_TRUE(presence.start(links));
+  ASSERT_TRUE(ask<DeviceEntry>([&](DeviceStore& store) {
+    return store.put_device({.id = device_id("pump"), .labels = {{"site", "north"}}, .note = {}}, std::nullopt);
+  }));
+  const std::vector<ProfileUpdate> before{{device_id("pump"), {2}, "1.0", {{"kind", "old"}}},
+                                          {device_id("fan"), {6}, "3.0", {{"kind", "fan"}, {"own", "kept"}}}};
+  ASSERT_TRUE(worker.run_now([&](DeviceStore& store) { return store.set_profiles(before); }));
+  const auto profiled = [&](const std::string& id, std::uint64_t epoch, std::string firmware, Labels labels) {
+    DeviceSummary device = summary(id, epoch, true);
+    device.firmware = std::move(firmware);
+    device.labels = std::move(labels);
+    owners.connected.push_back(std::move(device));
+  };
+  profiled("pump", 5, "2.0", {{"kind", "pump"}, {"site", "north"}});
+  profiled("fan", 6, "3.0", {{"kind", "fan"}, {"own", "kept"}});
+  profiled("new", 7, "4.0", {{"kind", "valve"}});
+  presence.reconcile();
+  pass(1s);
+  auto now = rows();
+  EXPECT_EQ(now.at("pump").firmware, "2.0");
+  EXPECT_EQ(now.at("pump").labels, (Labels{{"kind", "pump"}})) << "the registry's are its own";
+  EXPECT_EQ(now.at("fan").labels, (Labels{{"kind", "fan"}, {"own", "kept"}}));
+  EXPECT_EQ(now.at("new").firmware, "4.0");
+  const std::uint64_t writes = faults->commits;
+  bool written = false;
+  faults->look = [&](std::string_view call) { written = written || call == "set_profiles"; };
+  presence.reconcile();
+  pass(1s);
+  EXPECT_GT(faults->commits, writes);
+  EXPECT_FALSE(written) << "what is there is not written again";
+}
+
 TEST_F(PresenceLogTest, EndsAConnectionToAnotherNodeInTheStore) {
   start();
   const std::vector<PresenceEvent> there{presence_event("pump", 5, true, "node-2"),
