@@ -35,6 +35,7 @@ FIRES = {
     "FieldgateDescriptorsLow": ("10m", {"process_open_fds{*}": "950x20", "process_max_fds{*}": "1000x20", "fieldgate_build_info{*}": "1x20"}),
     "FieldgateReloadRefused": ("15m", {"fieldgate_config_last_reload_successful{*}": "1x2 0x20"}),
     "FieldgatePeersSilent": ("40m", {"fieldgate_peer_questions_total{*}": "0+6x60", "fieldgate_peer_questions_failed_total{*}": "0+5x60"}),
+    "FieldgateFleetViewOld": ("10m", {"fieldgate_fleet_view_age_seconds{*}": "0.5x2 61+60x30"}),
     "FieldgateDevicesLost": ("40m", {"fieldgate_sessions{*}": "1000x29 500x30"}),
     "FieldgateDevicesRefused": ("40m", {'fieldgate_connection_attempts_total{outcome="refused",*}': "0+60x60",
                                         'fieldgate_connection_attempts_total{outcome="accepted",*}': "0+6x60"}),
@@ -55,6 +56,10 @@ FIRES = {
     "FieldgateDeadLetters": ("20m", {'fieldgate_dead_letters{lane="main",*}': "3x30"}),
     "FieldgateDeadLettersEvicted": ("10m", {'fieldgate_dead_letters_evicted_total{lane="main",*}': "0x3 9x30"}),
 }
+# What has an alert of its own already: series, and when to look.
+SILENT = {
+    "FieldgateFleetViewOld": ("20m", {"fieldgate_fleet_view_age_seconds{*}": "61+60x30", 'fieldgate_readiness_reason{reason="store_down",*}': "1x30"}),
+}
 # A gateway that is well: no alert may fire. A lane that is held does not also count as down.
 WELL = {
     "up{*}": "1x200", "fieldgate_build_info{*}": "1x200", "fieldgate_ready{*}": "1x200", "process_start_time_seconds{*}": "1x200",
@@ -70,6 +75,7 @@ WELL = {
     'fieldgate_lane_state{lane="held",state="running",*}': "0x30 1x169", 'fieldgate_lane_held{lane="held",*}': "1x30 0x170",
     "fieldgate_config_last_reload_successful{*}": "1x80 0x5 1x115",
     'fieldgate_admission_paused{reason="memory",*}': "0x30 1x3 0x167", 'fieldgate_admission_paused{reason="handshake_budget",*}': "1x200",
+    "fieldgate_fleet_view_age_seconds{*}": "0.5x40 30+60x3 0.5x160",
     "fieldgate_peer_questions_total{*}": "0+6x200", "fieldgate_peer_questions_failed_total{*}": "0+1x200",
     'fieldgate_uplink_level{level="normal",*}': "1x200", 'fieldgate_uplink_level{level="withheld",*}': "0x200",
     'fieldgate_spool_state{state="full",*}': "0x200", 'fieldgate_spool_state{state="failed",*}': "0x200",
@@ -93,12 +99,12 @@ def metrics_in(expression: str) -> set[str]:
     return {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
 
 
-def test_file(name: str, interval: dict) -> dict:
+def test_file(name: str, interval: tuple, *, fires: bool = True) -> dict:
     at, series = interval
     lines = [{"series": key.replace("*", 'job="fieldgate",namespace="iot",instance="gw"'), "values": value} for key, value in series.items()]
     firing = f'count(ALERTS{{alertname="{name}",alertstate="firing"}})' if name else 'ALERTS{alertstate="firing"}'
     return {"interval": "1m", "input_series": lines, "promql_expr_test": [
-        {"expr": firing, "eval_time": at, "exp_samples": [{"labels": "{}", "value": 1}] if name else []}]}
+        {"expr": firing, "eval_time": at, "exp_samples": [{"labels": "{}", "value": 1}] if name and fires else []}]}
 
 
 class Alerts(unittest.TestCase):
@@ -143,6 +149,7 @@ class Alerts(unittest.TestCase):
     def test_each_alert_fires_when_it_should_and_none_when_all_is_well(self):
         cases = [test_file(name, interval) for name, interval in FIRES.items()]
         cases += [test_file("", (at, WELL)) for at in ("5m", "90m", "150m")]
+        cases += [test_file(name, interval, fires=False) for name, interval in SILENT.items()]
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "tests.yaml"
             file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": cases}))
