@@ -11,6 +11,7 @@
 #include "gateway/config/binder.h"
 #include "gateway/config/environment.h"
 #include "gateway/config/print.h"
+#include "gateway/control/random_id.h"
 #include "gateway/control_part.h"
 #include "gateway/net/epoch_source.h"
 #include "gateway/net/gateway.h"
@@ -23,7 +24,6 @@
 #include "gateway/process/service_manager.h"
 #include "gateway/process/watermarks.h"
 
-#include <openssl/rand.h>
 #include <unistd.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -43,18 +43,6 @@ using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds k_tick{1};
 constexpr milliseconds k_farewell_max{2'000};
-
-std::string random_id() {
-  std::array<unsigned char, 16> bytes{};
-  RAND_bytes(bytes.data(), static_cast<int>(bytes.size()));
-  static constexpr char k_hex[] = "0123456789abcdef";
-  std::string text;
-  for (const unsigned char byte : bytes) {
-    text += k_hex[byte >> 4];
-    text += k_hex[byte & 15];
-  }
-  return text;
-}
 
 Result<std::string> node_name(const Settings& settings) {
   if (!settings.node.name.empty()) return settings.node.name;
@@ -150,7 +138,7 @@ Result<void> Process::build() {
   wire_ = std::make_unique<wire::ProtobufWire>(settings_.limits);
   NodeInfo info;
   info.name = *node;
-  info.boot_id = random_id();
+  info.boot_id = control::random_id();
   info.version = FIELDGATE_VERSION;
   info.started_unix_ms = clock_.unix_ms();
   reload_probe_.last_done_unix = info.started_unix_ms / 1'000;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/http/peer_detail.h"
 
+#include "gateway/core/hex.h"
+
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
@@ -20,40 +22,26 @@ constexpr std::size_t k_rest_bytes_max = 8'192;
 constexpr std::size_t k_values_bytes_max = k_peer_body_bytes_max - k_rest_bytes_max;
 constexpr std::array<std::string_view, 3> k_qualities{"good", "uncertain", "bad"};
 
-// Bytes, two digits each: any byte at all can be in them.
-std::string hex(const std::vector<std::byte>& bytes) {
-  static constexpr char k_digits[] = "0123456789abcdef";
-  std::string text;
-  for (const std::byte byte : bytes) {
-    text += k_digits[std::to_integer<unsigned>(byte) >> 4];
-    text += k_digits[std::to_integer<unsigned>(byte) & 15];
-  }
-  return text;
-}
-
-unsigned digit(char c) {
-  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
-  if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
-  throw std::invalid_argument("hex");
-}
-
 std::vector<std::byte> unhex(std::string_view text) {
   if (text.size() % 2 != 0) throw std::invalid_argument("hex");
   std::vector<std::byte> bytes;
   for (std::size_t i = 0; i < text.size(); i += 2) {
-    bytes.push_back(static_cast<std::byte>(digit(text[i]) << 4 | digit(text[i + 1])));
+    const int high = hex_digit(text[i]);
+    const int low = hex_digit(text[i + 1]);
+    if (high < 0 || low < 0) throw std::invalid_argument("hex");
+    bytes.push_back(static_cast<std::byte>(16 * high + low));
   }
   return bytes;
 }
 
-// A double by its bits: what is no number has no other way through JSON.
+// A double by its bits: what is no number has no other way through JSON; bytes as digits, for any can be in them.
 struct ValueText {
   json::object& out;
   void operator()(double v) const { out["double"] = std::bit_cast<std::uint64_t>(v); }
   void operator()(std::int64_t v) const { out["int"] = v; }
   void operator()(bool v) const { out["bool"] = v; }
   void operator()(const std::string& v) const { out["string"] = v; }
-  void operator()(const std::vector<std::byte>& v) const { out["bytes"] = hex(v); }
+  void operator()(const std::vector<std::byte>& v) const { out["bytes"] = to_hex(v); }
 };
 
 LastValue read_value(const json::object& from) {

@@ -2,6 +2,7 @@
 #include "adapters/http/request_gate.h"
 
 #include "adapters/http/text.h"
+#include "gateway/core/hex.h"
 
 #include <algorithm>
 #include <charconv>
@@ -163,13 +164,6 @@ Result<Head> parse_head(std::string_view bytes) {
 }
 
 namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 Result<std::string> decode(std::string_view text, bool plus_is_space) {
   std::string out;

@@ -2,6 +2,7 @@
 #include "adapters/mqtt/command_gate.h"
 
 #include "adapters/northbound/json_text.h"
+#include "gateway/core/hex.h"
 
 #include <mosquitto.h>
 #include <boost/json.hpp>
@@ -15,16 +16,6 @@ namespace fieldgate::mqtt {
 namespace {
 
 namespace json = boost::json;
-
-std::string hex(std::string_view bytes) {
-  static constexpr char k_digits[] = "0123456789abcdef";
-  std::string text;
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    text += {k_digits[byte >> 4], k_digits[byte & 15]};
-  }
-  return text;
-}
 
 std::string base64(std::span<const std::byte> bytes) {
   std::string quoted;
@@ -129,7 +120,7 @@ std::optional<RequestRefused> CommandGate::take_properties(const Incoming& messa
     return refusal(request, "correlation_data",
                    "a request needs Correlation Data of 1 to 60 bytes: what a repetition is recognised by");
   }
-  request.idempotency_key = "mqtt:" + hex(message.correlation_data);
+  request.idempotency_key = "mqtt:" + to_hex(message.correlation_data);
   if (message.expiry_seconds) request.ttl = std::chrono::seconds(*message.expiry_seconds);
   for (const auto& [name, value] : message.user_properties) {
     if (name == "at_most_once") {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/wire/json_check.h"
 
+#include "gateway/core/hex.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -8,13 +10,6 @@ namespace fieldgate::wire {
 namespace {
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-
-int hex_digit(char c) noexcept {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 // Goes through the text once. Every step returns false at the first problem and
 // leaves it in problem_, and the place in at_.

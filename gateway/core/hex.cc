@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/core/hex.h"
 
-#include <string_view>
-
 namespace fieldgate {
 
 std::string to_hex(std::span<const unsigned char> bytes) {
@@ -11,6 +9,14 @@ std::string to_hex(std::span<const unsigned char> bytes) {
   text.reserve(2 * bytes.size());
   for (const unsigned char byte : bytes) text.append({k_digits[byte >> 4], k_digits[byte & 15]});
   return text;
+}
+
+std::string to_hex(std::span<const std::byte> bytes) {
+  return to_hex(std::span(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
+}
+
+std::string to_hex(std::string_view bytes) {
+  return to_hex(std::span(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
 }
 
 }  // namespace fieldgate
