@@ -58,6 +58,8 @@ class DescriptorsTest(GatewayTestCase):
         devices = await settle(room)
         self.assertEqual(metrics()["fieldgate_sessions"], room)
         self.assertEqual(metrics()["process_open_fds"], LIMIT)  # no descriptor is needed to say so
+        paused = 'fieldgate_admission_paused{reason="descriptors"}'
+        await asyncio.to_thread(wait_for, lambda: metrics()[paused] == 1, "the pause to be shown")
 
         # For three seconds it has nothing to do but not to spin; every device that is in is served.
         cpu, began = gateway.cpu_seconds(), time.monotonic()
@@ -81,6 +83,7 @@ class DescriptorsTest(GatewayTestCase):
             await asyncio.gather(*(device.close() for device in devices))
             devices = await settle(min(len(waiting), room))
         await asyncio.to_thread(wait_for, lambda: metrics()["fieldgate_connections"] == 0, "all to be gone")
+        await asyncio.to_thread(wait_for, lambda: metrics()[paused] == 0, "the pause to be over")
         self.assertEqual(gateway.stop(), 0)
 
 

@@ -320,6 +320,8 @@ class MemoryTest(GatewayTestCase):
         await asyncio.to_thread(gateway.wait_event, "admission_paused")
         status, answer = await asyncio.to_thread(gateway.readyz)
         self.assertEqual((status, [reason["name"] for reason in answer["reasons"]]), (200, ["memory_high"]))
+        paused = 'fieldgate_admission_paused{reason="memory"}'
+        self.assertEqual(gateway.metrics()[paused], 1)  # before anybody has come
         with self.assertRaises(Exception):  # noqa: B017
             await Device.connect(gateway, "pump-2")
         self.assertGreaterEqual(await asyncio.to_thread(gateway.ended, "memory"), 1)
@@ -327,6 +329,7 @@ class MemoryTest(GatewayTestCase):
         gateway.write_config({"limits": {"memory_bytes_max": "64GiB"}})
         await asyncio.to_thread(gateway.reload)
         await asyncio.to_thread(gateway.wait_event, "admission_resumed")
+        await asyncio.to_thread(wait_for, lambda: gateway.metrics()[paused] == 0, "the pause to be over")
         await (await Device.connect(gateway, "pump-2")).close()
         await device.close()
 
