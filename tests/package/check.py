@@ -152,9 +152,8 @@ def certificates(into: pathlib.Path) -> None:
         file.chmod(0o644)
 
 
-async def round_trip(port: int, ca: pathlib.Path, token: str) -> None:
+async def round_trip(port: int, ca: pathlib.Path, token: str, generated: pathlib.Path) -> None:
     """One device: Hello, Welcome, telemetry, Ack."""
-    generated = pathlib.Path(tempfile.mkdtemp())
     run("protoc", f"--proto_path={SOURCE}/proto", f"--python_out={generated}", "fieldgate/v1/device.proto")
     sys.path.insert(0, str(generated))
     import websockets  # noqa: PLC0415
@@ -252,7 +251,7 @@ def try_image(image: containerfile.Image, work: pathlib.Path) -> None:
         claim(process.poll() is None, "it starts on a read-only root")
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         claim(re.search(rf"^Uid:\t{user}\t{user}\t", status, re.MULTILINE), f"as user {user}")
-        asyncio.run(round_trip(port, image.root / "etc/fieldgate/tls/cert.pem", token))
+        asyncio.run(round_trip(port, image.root / "etc/fieldgate/tls/cert.pem", token, work))
         inside = ["nsenter", "--target", str(process.pid), "--mount", "chroot", "--userspec", image.user, image.root]
         claim(subprocess.run([*inside, *image.healthcheck], env=environment, check=False, stdout=subprocess.DEVNULL).returncode == 0,
               "its health check passes")
