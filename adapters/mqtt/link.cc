@@ -59,6 +59,9 @@ bool Link::read() {
     if (!check(mosquitto_loop_read(mosq_, 1), "reading from")) return false;
     ssl = ssl_of(mosq_);
   } while (ssl != nullptr && SSL_pending(ssl) > 0);
+  // What the library would write down of every packet from here on costs more than the rest
+  // of its work, and is of no use: only how a connection failed to begin is in its log alone.
+  if (connack && connack->reason < 0x80) mosquitto_log_callback_set(mosq_, nullptr);
   if (progress_) unanswered_bytes_ = 0;
   if (unanswered_bytes_ > k_packet_bytes_bearable) {
     error_ = address_ + " sends a packet larger than the limit we announced";
