@@ -260,6 +260,35 @@ TEST_F(ApiHandlerTest, DropsAnswersThatComeAfterTheLoopHasEnded) {
   loop = std::make_shared<ManualLoop>();
 }
 
+TEST_F(ApiHandlerTest, SaysOfADeviceThatIsAwaitedThatItIsOnlineWithoutAConnection) {
+  EXPECT_FALSE(json(get("/api/v1/devices/sensor-1")).at("reconnecting").as_bool());
+  live.set_mute(true);
+  const auto ask = [this](bool offline_meanwhile) {
+    answer.reset();
+    send(request("/api/v1/devices/sensor-1"));
+    if (offline_meanwhile) {
+      DeviceSummary gone = online_summary();
+      gone.online = false;
+      gone.reason = "drain";
+      handler.apply({{gone}, {}});
+    }
+    DeviceDetail detail = online_detail();
+    detail.reconnecting = true;
+    for (const auto& late : live.take_kept()) late(detail);
+    loop->run();
+    EXPECT_TRUE(answer.has_value());
+    return json(*answer);
+  };
+  const auto awaited = ask(false);
+  EXPECT_TRUE(awaited.at("online").as_bool());
+  EXPECT_TRUE(awaited.at("reconnecting").as_bool());
+  EXPECT_TRUE(awaited.at("live").is_null());
+  EXPECT_FALSE(awaited.at("streams").is_null()) << "that is known";
+  const auto gone = ask(true);
+  EXPECT_FALSE(gone.at("online").as_bool());
+  EXPECT_FALSE(gone.at("reconnecting").as_bool());
+}
+
 TEST_F(ApiHandlerTest, BelievesTheIndexWhenTheDeviceHasLeftMeanwhile) {
   live.set_mute(true);
   send(request("/api/v1/devices/sensor-1"));

@@ -232,6 +232,21 @@ TEST(PeerDetail, ComesThroughAsItWas) {
   }
 }
 
+TEST(PeerDetail, TellsWhoIsAwaitedAndKnowsThatEarlierVersionsDoNot) {
+  DeviceDetail sent = detail_of("a", 5);
+  sent.reconnecting = true;
+  std::string body = encode_detail(sent);
+  const auto got = decode_detail(sent.summary.id, body);
+  ASSERT_TRUE(got.has_value());
+  EXPECT_TRUE(got->reconnecting);
+  const std::string member = "\"reconnecting\":true,";
+  ASSERT_NE(body.find(member), std::string::npos);
+  body.erase(body.find(member), member.size());
+  const auto earlier = decode_detail(sent.summary.id, body);
+  ASSERT_TRUE(earlier.has_value());
+  EXPECT_FALSE(earlier->reconnecting);
+}
+
 TEST(PeerDetail, LeavesOutValuesBeyondWhatAMessageMayHold) {
   DeviceDetail large = detail_of("a", 5);
   for (int i = 0; i < 100; ++i)
@@ -257,6 +272,7 @@ TEST(PeerDetail, RefusesWhatIsCutOffOrChanged) {
                                                         {"\"00ff\"", "\"0ff\""},
                                                         {"\"00ff\"", "\"zz\""},
                                                         {"\"heartbeat\":30", "\"heartbeat\":\"30\""},
+                                                        {"\"reconnecting\":false", "\"reconnecting\":0"},
                                                         {"\"online\":true", "\"online\":1"}}) {
     std::string changed = body;
     const auto at = changed.find(what);
