@@ -202,6 +202,26 @@ TEST_P(Commands, LeavesPayloadsOutOfWhatIsOpen) {
   EXPECT_EQ(read("1").payload, put.payload);
 }
 
+TEST_P(Commands, ReadsSeveralByTheirIdsWithoutPayloads) {
+  for (const char* name : {"c1", "c2", "c3"}) {
+    CommandEntry one = command(name, "pump");
+    one.payload = {std::byte{1}};
+    ASSERT_TRUE(ok(store_->insert_command(one)));
+  }
+  ASSERT_TRUE(ok(store_->advance_command(step("c3", CommandState::expired))));
+  const std::vector<std::string> ids{"c3", "none", "c1", std::string("\xFF\0", 2)};
+  const auto found = store_->commands_by_id(ids);
+  ASSERT_TRUE(ok(found));
+  ASSERT_EQ(found->size(), 2u) << "those that are there";
+  for (const CommandEntry& entry : *found) {
+    EXPECT_TRUE(entry.id == "c1" || entry.id == "c3") << entry.id;
+    EXPECT_EQ(entry.state, entry.id == "c3" ? CommandState::expired : CommandState::queued);
+    EXPECT_TRUE(entry.payload.empty());
+    EXPECT_EQ(entry.steps.size(), entry.id == "c3" ? 2u : 1u);
+  }
+  EXPECT_TRUE(store_->commands_by_id({}).value().empty());
+}
+
 TEST_P(Commands, FindsWhatIsOverdueByTheTimeThatCounts) {
   CommandEntry waits = command("waits", "a");
   waits.expires_unix_ms = 1'000;
