@@ -143,6 +143,9 @@ class Scene:
         turned_away = refused(devices.result())
         self.figures["refused"] = turned_away
         self.promise(turned_away == 0, f"no device is refused: {turned_away} attempts came to nothing")
+        # Who is not back within some seconds is said to be offline: a promise to those that have the time to come back.
+        flaps = self.figures["offline_events"]
+        self.promise(not self.timed or flaps == 0, f"nobody is said to be offline: {flaps} were")
         # The budget may be 50 ms ahead of itself.
         self.promise(not self.timed or watch.peak_of_one() <= 1.06 * ADMISSION_RATE,
                      f"no replica lets in more than {ADMISSION_RATE} a second: {watch.peak_of_one():.0f}")
