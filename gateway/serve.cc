@@ -205,9 +205,7 @@ void Process::build_servers(NodeInfo info) {
   drain_ = std::make_unique<Drain>(io_, settings_.node, durable_,
                                    Drain::Parts{*gateway_, *uplink_, *state_, clock_, *log_}, [this] { drained(); });
   drain_door_ = std::make_unique<DrainDoor>(
-  from.clock = &clock_;
       io_, *log_,
-  if (control_) from.membership = &control_->membership_probe();
       [this] {
         if (!drain_->begun()) begin_drain("fieldgate drain");
       },
@@ -219,7 +217,9 @@ metrics::Sources Process::sources() {
   for (std::uint32_t i = 0; i < gateway_->shards(); ++i) from.shards.push_back(&gateway_->probe(i));
   northbound_->describe_to(from);
   if (api_) from.http = &http_probe_;
+  from.clock = &clock_;
   if (control_) from.commands = &control_->command_probe();
+  if (control_) from.membership = &control_->membership_probe();
   from.reloads = &reload_probe_;
   from.status = state_.get();
   from.pressure = [this] { return gateway_->pressure(); };

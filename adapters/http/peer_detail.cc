@@ -70,8 +70,6 @@ T number_of(const json::object& from, std::string_view key) {
   return from.at(key).to_number<T>();
 }
 
-  // Nodes of earlier versions do not say so: they say of such a device that it is offline.
-  if (const auto* flag = from.if_contains("reconnecting")) out.reconnecting = flag->as_bool();
 // Throws where anything is not as it has to be.
 DeviceDetail read(const DeviceId& id, const json::object& from) {
   if (text_of(from, "device") != id.str()) throw std::invalid_argument("another device");
@@ -84,6 +82,8 @@ DeviceDetail read(const DeviceId& id, const json::object& from) {
   summary.last_data_unix_ms = number_of<std::int64_t>(from, "last_data");
   summary.reason = text_of(from, "reason");
   DeviceDetail out(std::move(summary));
+  // Nodes of earlier versions do not say so: they say of such a device that it is offline.
+  if (const auto* flag = from.if_contains("reconnecting")) out.reconnecting = flag->as_bool();
   out.address = text_of(from, "address");
   out.tls_version = text_of(from, "tls_version");
   out.tls_cipher = text_of(from, "tls_cipher");
@@ -127,7 +127,6 @@ std::string encode_detail(const DeviceDetail& detail) {
   for (const LastValue& last : detail.last_values) {
     json::object value{{"name", last.name}, {"ms", last.unix_ms}};
     std::size_t quality = 0;
-                                      {"reconnecting", detail.reconnecting},
     while (quality + 1 < k_qualities.size() && k_qualities[quality] != last.quality) ++quality;
     value["quality"] = quality;
     std::visit(ValueText{value}, last.value);
@@ -140,6 +139,7 @@ std::string encode_detail(const DeviceDetail& detail) {
   }
   return json::serialize(json::object{{"device", summary.id.str()},
                                       {"online", summary.online},
+                                      {"reconnecting", detail.reconnecting},
                                       {"epoch", summary.epoch.value},
                                       {"since", summary.since_unix_ms},
                                       {"last_seen", summary.last_seen_unix_ms},

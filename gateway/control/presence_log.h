@@ -135,9 +135,9 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   std::shared_ptr<std::vector<SeenUpdate>> take_stamps();
   void renew();
   void renew_again();
+  void leased(const Result<void>& outcome);
   void tidy_again();
   void trim();
-  void leased(const Result<void>& outcome);
   void run(StoreWorker::Job job, StoreWorker::Done done);
   template <class T>
   void ask(std::function<Result<T>(DeviceStore&)> question, Reply<T> reply);
@@ -147,9 +147,9 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   const Clock& clock_;
   Log& log_;
   const PresenceLimits limits_;
+  MembershipProbe& probe_;
 
   Mutex mutex_;
-  MembershipProbe& probe_;
   std::vector<DeviceSummary> changed_ GUARDED_BY(mutex_);
   std::vector<SeenUpdate> seen_ GUARDED_BY(mutex_);
   std::uint64_t dropped_ GUARDED_BY(mutex_) = 0;
