@@ -154,7 +154,8 @@ bool Client::dispatch() {
   const auto generation = generation_;
   const auto pubacks = std::exchange(link_->pubacks, {});
   for (const Link::Puback& puback : pubacks) events_.acknowledged(puback.packet_id, puback.reason);
-  if (const auto suback = std::exchange(link_->suback, std::nullopt)) events_.subscribed(*suback);
+  const auto subacks = std::exchange(link_->subacks, {});
+  for (const Link::Suback& suback : subacks) events_.subscribed(suback.packet_id, suback.reasons);
   const auto incoming = std::exchange(link_->incoming, {});
   for (const Incoming& message : incoming) events_.received(message);
   return generation == generation_;
@@ -166,9 +167,9 @@ Link::Published Client::publish(const Message& message) {
   return published;
 }
 
-void Client::subscribe(const std::vector<std::string>& filters) {
+int Client::subscribe(const std::vector<std::string>& filters) {
   ++queued_;
-  link_->subscribe(filters);  // what ends the connection here shows in flush()
+  return link_->subscribe(filters);  // what ends the connection here shows in flush()
 }
 
 void Client::flush() {

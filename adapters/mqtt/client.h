@@ -29,7 +29,8 @@ class Client {
     virtual void connected(const Connack& connack) = 0;
     virtual void acknowledged(int packet_id, std::uint8_t reason) = 0;
     virtual void received(const Incoming& message) = 0;
-    virtual void subscribed(const std::vector<std::uint8_t>& reasons) = 0;
+    // `reasons`: in order of the filters.
+    virtual void subscribed(int packet_id, const std::vector<std::uint8_t>& reasons) = 0;
     // All that came with one readiness event has been told: publish more.
     virtual void settled() = 0;
     // The attempt failed, or the connection ended; what was in flight is unknown.
@@ -45,7 +46,8 @@ class Client {
 
   // Precondition for these: up(). They queue; flush() sends.
   Link::Published publish(const Message& message);
-  void subscribe(const std::vector<std::string>& filters);
+  // The packet id that subscribed() will name; 0: the connection is over.
+  int subscribe(const std::vector<std::string>& filters);
   // May end in disconnected().
   void flush();
 

@@ -13,6 +13,7 @@ namespace {
 // Requests handed over and not yet answered by the ledger. Beyond it a requester is
 // told to come again.
 constexpr std::size_t k_asked_max = 1'000;
+constexpr std::uint32_t k_own_word_seconds = 60;
 
 }  // namespace
 
@@ -81,13 +82,30 @@ void LaneImpl::reply_acknowledged(std::uint8_t reason, const Message& message) {
 // --- other nodes
 
 void LaneImpl::inbox_subscribed(std::uint8_t reason) {
-  if (reason < 0x80) return peers_->set_connected(true);
-  log_.error("mqtt_subscribe_refused",
+  if (reason >= 0x80) return subscription_refused(reason, topics_.inbox(node_.node), k_unreachable);
+  peers_->set_connected(true);
+  echoes_.subscribed(EchoWatch::From::inbox);
+  send_to_own_inbox();
+}
+
+// Empty, and so for nobody: to see whether anything comes from there.
+void LaneImpl::send_to_own_inbox() {
+  Message message;
+  message.kind = MessageKind::peer;
+  message.format = PayloadFormat::protobuf;
+  message.topic = topics_.inbox(node_.node);
+  message.expiry_seconds = k_own_word_seconds;
+  send(std::move(message));
+}
+
+void LaneImpl::peer_refused(std::uint8_t reason, const std::string& topic) {
+  probe_.refusals[reason].add();
+  peers_->refused(PeerDrop::refused);
+  log_.error("mqtt_peer_message_refused",
              {{"lane", settings_.name},
+              {"topic", std::string_view(topic)},
               {"error", describe_refusal(reason)},
-              {"effect",
-               "other nodes do not reach this one, and commands to their devices come late: let this client "
-               "read PREFIX/nodes/NODE/inbox, and write PREFIX/nodes/+/inbox"}});
+              {"effect", "that node finds out by itself, later; what only it knows is not to be had here"}});
 }
 
 // Also while there is no connection: who asked is to be answered.

@@ -3,6 +3,7 @@
 
 #include "adapters/mqtt/client.h"
 #include "adapters/mqtt/command_gate.h"
+#include "adapters/mqtt/echo_watch.h"
 #include "adapters/mqtt/forwarder.h"
 #include "adapters/mqtt/in_flight.h"
 #include "adapters/mqtt/mqtt_lane.h"
@@ -12,11 +13,17 @@
 #include "gateway/core/mutex.h"
 
 #include <atomic>
-#include <deque>
+#include <map>
 #include <thread>
 #include <unordered_map>
 
 namespace fieldgate::mqtt {
+
+// What it means to hear nothing from a topic.
+inline constexpr std::string_view k_uncorrected = "what is wrong in the retained presence is not corrected";
+inline constexpr std::string_view k_unreachable =
+    "other nodes do not reach this one: commands to devices here come late, and live data of them is not to be had "
+    "there";
 
 // mqtt_lane.cc has its life: start, status, reconnecting, stop. lane_traffic.cc
 // has what passes over a connection, lane_commands.cc what concerns commands and other
@@ -43,7 +50,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void connected(const Connack& connack) override;
   void acknowledged(int packet_id, std::uint8_t reason) override;
   void received(const Incoming& message) override;
-  void subscribed(const std::vector<std::uint8_t>& reasons) override;
+  void subscribed(int packet_id, const std::vector<std::uint8_t>& reasons) override;
   void settled() override;
   void disconnected(std::string why) override;
 
@@ -54,10 +61,14 @@ class LaneImpl final : public MqttLane, private Client::Events {
   bool send(Message message);
   void wake_later();
   void take_inbox();
-  void presence_refused(std::uint8_t reason);
+  void presence_refused(std::uint8_t reason, const std::string& topic);
   void send_node_state(bool online, std::string_view reason);
   void node_state_seen(const Incoming& message);
   void check_node_state_kept();
+  void check_node_state_later();
+  void watch_echo(EchoWatch::From from);
+  void echoes_later();
+  void tell_silent(EchoWatch::From from);
 
   void command_received(const Incoming& message);
   void refuse(RequestRefused refused, const std::string& topic);
@@ -65,6 +76,9 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void reply_acknowledged(std::uint8_t reason, const Message& message);
 
   void inbox_subscribed(std::uint8_t reason);
+  void send_to_own_inbox();
+  void peer_refused(std::uint8_t reason, const std::string& topic);
+  void subscription_refused(std::uint8_t reason, const std::string& filter, std::string_view effect);
   void peers_later();
 
   void begin_stop(Monotonic deadline, std::chrono::milliseconds patience);
@@ -95,14 +109,16 @@ class LaneImpl final : public MqttLane, private Client::Events {
   InFlight in_flight_;
   ReplyQueue replies_;
   std::size_t asked_ = 0;  // requests that the ledger has not answered
-  // What SUBACKs are awaited for, in order.
+  // What SUBACKs are awaited for, by packet id.
   enum class Subscription : std::uint8_t { presence, commands, inbox };
-  std::deque<Subscription> subscribing_;
+  std::map<int, Subscription> subscribing_;
+  EchoWatch echoes_;
   Backoff backoff_;
   boost::asio::steady_timer retry_timer_;     // when to connect again
   boost::asio::steady_timer wake_timer_;      // when the forwarder has something due
   boost::asio::steady_timer presence_timer_;  // when to try refused presence again
   boost::asio::steady_timer node_timer_;      // when our node's retained state should have been seen
+  boost::asio::steady_timer echo_timer_;      // when what we published should have come back
   boost::asio::steady_timer stop_timer_;
   boost::asio::steady_timer peer_timer_;  // when a question to another node has waited long enough
   std::optional<Monotonic> wake_armed_;

@@ -3,6 +3,8 @@
 #include "adapters/mqtt/reasons.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 namespace fieldgate::mqtt {
 namespace {
@@ -34,14 +36,9 @@ void LaneImpl::connected(const Connack& connack) {
                                {"session_present", connack.session_present},
                                {"window", window_},
                                {"packet_bytes_max", connack.packet_bytes_max}});
-  if (gate_) {
-    subscribing_.push_back(Subscription::commands);
-    client_.subscribe({gate_->subscription()});
-  }
-  if (peers_) {
-    subscribing_.push_back(Subscription::inbox);
-    client_.subscribe({topics_.inbox(node_.node)});
-  }
+  echoes_.begin();
+  if (gate_) subscribing_[client_.subscribe({gate_->subscription()})] = Subscription::commands;
+  if (peers_) subscribing_[client_.subscribe({topics_.inbox(node_.node)})] = Subscription::inbox;
   if (!retain_available_) {
     log_.warn("mqtt_retain_unavailable",
               {{"lane", settings_.name}, {"effect", "no retained presence, no node status"}});
@@ -51,8 +48,7 @@ void LaneImpl::connected(const Connack& connack) {
   // broker has kept of us.
   node_state_kept_ = false;
   if (settings_.presence_retained) {
-    subscribing_.push_back(Subscription::presence);
-    client_.subscribe({topics_.node(), topics_.presence_filter()});
+    subscribing_[client_.subscribe({topics_.node(), topics_.presence_filter()})] = Subscription::presence;
   }
   send_node_state(true, {});
 }
@@ -186,14 +182,19 @@ void LaneImpl::acknowledged(int packet_id, std::uint8_t reason) {
       break;
     case MessageKind::presence:
       book_.done(*message.device, accepted);
-      if (!accepted) presence_refused(reason);
+      if (!accepted) presence_refused(reason, message.topic);
+      if (accepted) watch_echo(EchoWatch::From::presence);
       break;
     case MessageKind::reply: reply_acknowledged(reason, message); break;
     case MessageKind::peer:
-      if (!accepted) peers_->refused(PeerDrop::refused);
+      if (!accepted) peer_refused(reason, message.topic);
+      if (accepted && message.payload.empty()) watch_echo(EchoWatch::From::inbox);
       break;
     case MessageKind::node:
-      if (accepted) break;
+      if (accepted) {
+        watch_echo(EchoWatch::From::node);
+        break;
+      }
       probe_.refusals[reason].add();
       log_.error(
           "mqtt_node_status_refused",
@@ -203,9 +204,12 @@ void LaneImpl::acknowledged(int packet_id, std::uint8_t reason) {
 }
 
 // Presence is a view, and no reason to hold the records back.
-void LaneImpl::presence_refused(std::uint8_t reason) {
+void LaneImpl::presence_refused(std::uint8_t reason, const std::string& topic) {
   probe_.refusals[reason].add();
-  log_.error("mqtt_presence_refused", {{"lane", settings_.name}, {"error", describe_refusal(reason)}});
+  log_.error("mqtt_presence_refused", {{"lane", settings_.name},
+                                       {"topic", std::string_view(topic)},
+                                       {"error", describe_refusal(reason)},
+                                       {"effect", "the broker shows an older state; tried again later"}});
   presence_timer_.expires_after(settings_.backoff_max);
   presence_timer_.async_wait([this](error_code error) {
     if (error) return;
@@ -216,50 +220,109 @@ void LaneImpl::presence_refused(std::uint8_t reason) {
 
 void LaneImpl::settled() { pump(); }
 
-void LaneImpl::subscribed(const std::vector<std::uint8_t>& reasons) {
-  if (subscribing_.empty()) return;  // a broker's error, which must not become ours
-  const Subscription what = subscribing_.front();
-  subscribing_.pop_front();
+void LaneImpl::subscribed(int packet_id, const std::vector<std::uint8_t>& reasons) {
+  const auto awaited = subscribing_.find(packet_id);
+  if (awaited == subscribing_.end()) return;  // a broker's error, which must not become ours
+  const Subscription what = awaited->second;
+  subscribing_.erase(awaited);
   if (what == Subscription::inbox) return inbox_subscribed(reasons.empty() ? 0 : reasons.front());
   if (what == Subscription::commands) {
     if (reasons.empty() || reasons.front() < 0x80) return;
-    log_.error("mqtt_subscribe_refused",
-               {{"lane", settings_.name},
-                {"error", describe_refusal(reasons.front())},
-                {"effect", "no commands come from here: let this client read PREFIX/devices/+/commands/+ shared"}});
-    return;
+    return subscription_refused(reasons.front(), gate_->subscription(), "no commands come from here");
   }
-  for (const std::uint8_t reason : reasons) {
-    if (reason < 0x80) continue;
-    log_.error("mqtt_subscribe_refused", {{"lane", settings_.name},
-                                          {"error", describe_refusal(reason)},
-                                          {"effect",
-                                           "stale presence is not corrected: let this client read "
-                                           "PREFIX/devices/+/presence and PREFIX/nodes/NODE"}});
-    return;
+  using From = EchoWatch::From;
+  const std::array filters = {std::pair(topics_.node(), From::node),
+                              std::pair(topics_.presence_filter(), From::presence)};
+  bool refused = false;
+  for (std::size_t i = 0; i < std::min(reasons.size(), filters.size()); ++i) {
+    const auto& [filter, from] = filters[i];
+    if (reasons[i] < 0x80) {
+      echoes_.subscribed(from);
+    } else {
+      subscription_refused(reasons[i], filter, k_uncorrected);
+      refused = true;
+    }
   }
+  echoes_later();
+  if (refused) return;
   if (connections_ == 1) return;  // nothing of this process can have been lost
+  check_node_state_later();
+}
+
+void LaneImpl::check_node_state_later() {
   node_timer_.expires_after(k_retained_patience);
   node_timer_.async_wait([this](error_code error) {
     if (!error) check_node_state_kept();
   });
 }
 
+void LaneImpl::subscription_refused(std::uint8_t reason, const std::string& filter, std::string_view effect) {
+  log_.error("mqtt_subscribe_refused", {{"lane", settings_.name},
+                                        {"topic", std::string_view(filter)},
+                                        {"error", describe_refusal(reason)},
+                                        {"effect", effect},
+                                        {"hint", "let this client read there; the next connection tries again"}});
+}
+
 void LaneImpl::check_node_state_kept() {
   if (node_state_kept_ || !client_.up()) return;
+  if (!echoes_.has_heard(EchoWatch::From::node)) {
+    // Of a topic that brings not even what we say now, nobody knows what it has kept.
+    if (!echoes_.is_silent(EchoWatch::From::node)) check_node_state_later();
+    return;
+  }
   log_.warn("mqtt_broker_forgot_us", {{"lane", settings_.name}, {"presence_to_republish", book_.size()}});
   book_.republish_all();
   pump();
 }
 
+// --- what has to come back
+
+// The broker has taken what we are to hear ourselves.
+void LaneImpl::watch_echo(EchoWatch::From from) {
+  echoes_.published(from, clock_.now());
+  echoes_later();
+}
+
+void LaneImpl::echoes_later() {
+  const auto due = echoes_.due();
+  if (!due) return;
+  echo_timer_.expires_at(*due);
+  echo_timer_.async_wait([this](error_code error) {
+    if (error) return;  // armed anew, or the connection is over
+    for (const EchoWatch::From from : echoes_.take_silent(clock_.now())) tell_silent(from);
+    echoes_later();
+  });
+}
+
+void LaneImpl::tell_silent(EchoWatch::From from) {
+  const bool inbox = from == EchoWatch::From::inbox;
+  std::string topic = topics_.node();
+  if (inbox) topic = topics_.inbox(node_.node);
+  if (from == EchoWatch::From::presence) topic = topics_.presence_filter();
+  log_.error("mqtt_subscription_silent",
+             {{"lane", settings_.name},
+              {"topic", std::string_view(topic)},
+              {"error", "the broker has taken the subscription, and brings nothing of what is published there"},
+              {"effect", inbox ? k_unreachable : k_uncorrected},
+              {"hint", "let this client read there, in the broker's ACL"}});
+}
+
 void LaneImpl::received(const Incoming& message) {
-  if (message.topic == topics_.node()) return node_state_seen(message);
+  echoes_.stirred(clock_.now());
+  if (message.topic == topics_.node()) {
+    echoes_.heard(EchoWatch::From::node);
+    return node_state_seen(message);
+  }
   if (peers_ && message.topic == topics_.inbox(node_.node)) {
+    echoes_.heard(EchoWatch::From::inbox);
+    if (message.payload.empty()) return;  // our own word to ourselves
     return peers_->received(message.payload, message.retained);
   }
   const auto device = topics_.parse_presence(message.topic);
   if (!device && gate_) return command_received(message);
   if (!device) return;  // not what we subscribed to
+  echoes_.heard(EchoWatch::From::presence);
   book_.seen(*device, parse_presence(message.payload), message.retained, clock_.unix_ms());
 }
 

@@ -105,12 +105,13 @@ Link::Published Link::publish(const Message& message) {
   }
 }
 
-bool Link::subscribe(const std::vector<std::string>& filters) {
+int Link::subscribe(const std::vector<std::string>& filters) {
   std::vector<char*> names;
   for (const std::string& filter : filters) names.push_back(const_cast<char*>(filter.c_str()));
-  const int rc = mosquitto_subscribe_multiple(mosq_, nullptr, static_cast<int>(names.size()), names.data(), 1,
+  int packet_id = 0;
+  const int rc = mosquitto_subscribe_multiple(mosq_, &packet_id, static_cast<int>(names.size()), names.data(), 1,
                                               MQTT_SUB_OPT_SEND_RETAIN_ALWAYS, nullptr);
-  return check(rc, "subscribing at");
+  return check(rc, "subscribing at") ? packet_id : 0;
 }
 
 void Link::disconnect() {

@@ -85,8 +85,8 @@ class Link {
     int packet_id = 0;
   };
   Published publish(const Message& message);
-  // False: the connection is over.
-  bool subscribe(const std::vector<std::string>& filters);
+  // The packet id that its SUBACK will carry; 0: the connection is over.
+  int subscribe(const std::vector<std::string>& filters);
   // Ends the session in good order: no Will, nothing kept by the broker.
   void disconnect();
 
@@ -95,10 +95,14 @@ class Link {
     int packet_id;
     std::uint8_t reason;
   };
+  struct Suback {
+    int packet_id;
+    std::vector<std::uint8_t> reasons;  // in order of the filters
+  };
   std::optional<Connack> connack;
   std::vector<Puback> pubacks;
   std::vector<Incoming> incoming;
-  std::optional<std::vector<std::uint8_t>> suback;  // reason codes, in order of the filters
+  std::vector<Suback> subacks;
 
   const std::string& error() const noexcept { return error_; }
 

@@ -120,12 +120,12 @@ struct LinkCallbacks {
     self(user).incoming.push_back(std::move(incoming));
   }
 
-  static void on_subscribe(::mosquitto*, void* user, int /*packet_id*/, int count, const int* reasons,
+  static void on_subscribe(::mosquitto*, void* user, int packet_id, int count, const int* reasons,
                            const mosquitto_property*) {
     self(user).progress_ = true;
     std::vector<std::uint8_t> codes;
     for (int i = 0; i < count; ++i) codes.push_back(static_cast<std::uint8_t>(reasons[i]));
-    self(user).suback = std::move(codes);
+    self(user).subacks.push_back({packet_id, std::move(codes)});
   }
 
   // Also called, with one of the library's own small error numbers, when it gives

@@ -75,6 +75,7 @@ LaneImpl::LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, 
       wake_timer_(io_),
       presence_timer_(io_),
       node_timer_(io_),
+      echo_timer_(io_),
       stop_timer_(io_),
       peer_timer_(io_),
       client_(io_, clock_, *this) {
@@ -166,6 +167,7 @@ void LaneImpl::disconnected(std::string why) {
   if (was_up && clock_.now() - connected_at_ >= k_good_connection) backoff_.reset();
   connected_at_ = {};
   node_timer_.cancel();
+  echo_timer_.cancel();
   // A broker may refuse a message and hang up over it: that is the news then.
   if (was_up && forwarder_.paused()) why = pause_error_ + "; then: " + why;
 
@@ -176,7 +178,7 @@ void LaneImpl::disconnected(std::string why) {
       records.push_back(std::move(message));
     } else if (message.kind == MessageKind::reply) {
       replies.push_back(std::move(message));
-    } else if (message.kind == MessageKind::peer) {
+    } else if (message.kind == MessageKind::peer && !message.payload.empty()) {
       peers_->put_back(std::move(message));
     }
   }
@@ -252,6 +254,7 @@ void LaneImpl::finish() {
   wake_timer_.cancel();
   presence_timer_.cancel();
   node_timer_.cancel();
+  echo_timer_.cancel();
   peer_timer_.cancel();
   if (peers_) peers_->stop();
   io_.stop();
