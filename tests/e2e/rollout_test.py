@@ -167,6 +167,18 @@ class ReplicaDrainTest(replicas_test.ReplicasTestCase):
                                       self.database)
         self.assertLessEqual(int(ended_ms), seen_ms, "when it ended, not when that was said")
 
+    async def test_what_a_process_that_is_killed_meanwhile_could_not_say_its_peers_do(self):
+        a, b = self.replica("gw-a", drain_period="1h", drain_rate=1000), self.replica("gw-b")
+        device = await Device.connect(a, "pump")
+        epoch = device.welcome.epoch
+        await self.until(lambda: self.is_at(b, "pump", "gw-a", epoch), "the other replica to know")
+        a.process.signal(signal.SIGTERM)
+        await device.end()
+        a.process.kill()
+        await self.until(lambda: self.stored("pump")[0] is False, "the peer to end it")
+        # If this machine stood still for longer than a device is awaited, the process has said it after all.
+        self.assertIn(self.events("pump")[1:], ([(False, "gw-a", epoch, "node_lost")], [(False, "gw-a", epoch, "drain")]))
+
     async def test_who_is_awaited_is_shown_so_and_a_second_signal_waits_for_nobody(self):
         a, b = self.replica("gw-a", drain_period="1h", drain_rate=1000), self.replica("gw-b")
         device = await Device.connect(a, "pump")
