@@ -35,20 +35,23 @@ class Owners {
  public:
   virtual ~Owners() = default;
   // Another node has let these devices in, in these epochs: who has one of them here with a
-  // lesser epoch, or claims it, ends as taken_over. `node`: for people.
+  // lesser epoch, or claims it, ends as taken_over; who is awaited here (see Ownership) is so no
+  // more. `node`: for people.
   virtual void superseded(std::vector<Standing> by, const std::string& node) = 0;
   // Peers have ended these while they went on. Each asks admission for a new epoch, without a
   // word to the device, and says that it is online in it; one that is not let in ends.
   // `failed`: there was no epoch to be had; to be said again later.
   virtual void renew(std::vector<Standing> lost, std::function<void(Standing)> failed) = 0;
-  // The connection of that epoch ends for `reason`.
+  // The connection of that epoch ends for `reason`. It has ended, and the device is awaited: it
+  // is said to be offline now.
   virtual void end(const Standing& connection, EndReason reason) = 0;
   // Every device that is connected, some at a time.
   virtual void list(std::function<void(std::vector<DeviceSummary>)> some) = 0;
-  // Of those that are not connected in that epoch: what is so instead, as far as it is known.
+  // Of those that are neither connected in that epoch nor awaited: what is so instead, as far as
+  // it is known.
   virtual void compare(std::vector<Standing> believed, std::function<void(std::vector<DeviceSummary>)> otherwise) = 0;
   // Says into the uplink log that these are offline, for node_lost, for who follows
-  // presence there; nothing of a device that is connected here.
+  // presence there; nothing of a device that is connected here, or awaited since.
   virtual void tell_lost(std::vector<LostConnection> lost) = 0;
 };
 
