@@ -92,6 +92,8 @@ void DeviceSession::readable() {
     ping_out_ = false;
     consume(scratch.first(static_cast<std::size_t>(n)));
   } else if (n == 0) {
+    // Until the upgrade it may have said all, and wait for the answer.
+    unheard_ = websocket_up_;
     stream_ended();
   } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
     end(EndReason::connection_reset);
@@ -410,8 +412,8 @@ void DeviceSession::end(EndReason reason, std::string_view detail) {
                                {"frames", frames_in_},
                                {"detail", detail}});
   }
-  say_farewell(reason);
-  const bool no_use = reason == EndReason::connection_reset || reason == EndReason::tls_timeout;
+  const bool no_use = unheard_ || reason == EndReason::connection_reset || reason == EndReason::tls_timeout;
+  if (!no_use) say_farewell(reason);
   let_go(reason, detail);
   stage_gauge_.reset();
   greeting_.reset();

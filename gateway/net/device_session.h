@@ -242,6 +242,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool ack_forced_ = false;  // a duplicate or reject wants an answer
   bool websocket_up_ = false;
   bool peer_close_seen_ = false;
+  bool unheard_ = false;  // the peer has ended the stream: there is nobody to say farewell to
   bool fin_sent_ = false;
 };
 
