@@ -42,8 +42,8 @@ class Owners {
   // word to the device, and says that it is online in it; one that is not let in ends.
   // `failed`: there was no epoch to be had; to be said again later.
   virtual void renew(std::vector<Standing> lost, std::function<void(Standing)> failed) = 0;
-  // The connection of that epoch ends for `reason`. It has ended, and the device is awaited: it
-  // is said to be offline now.
+  // The connection of that epoch ends for `reason`. Where it has ended, and the device is awaited,
+  // it is said to be offline now.
   virtual void end(const Standing& connection, EndReason reason) = 0;
   // Every device that is connected, some at a time.
   virtual void list(std::function<void(std::vector<DeviceSummary>)> some) = 0;
