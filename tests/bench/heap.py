@@ -14,7 +14,8 @@ MASSIF = ("valgrind", "-q", "--tool=massif", "--threshold=0.0", "--depth=12", "-
 OWNERS = (("openssl", r"in \S*lib(ssl|crypto)\.so|\bSSL_|\bCRYPTO_|\bEVP_"),
           ("last_values", r"LastValues::"),
           ("fleet_index", r"FleetIndex|fleet_inbox|FleetInbox|FleetListener|DeviceEntry|TextShelf"),
-          ("registry", r"Ownership|DeviceState|net::Shard::(claim|apply|grant|admitted|release)|AdmissionDesk|StoreWorker|sqlite3"),
+          ("control", r"control::|sqlite3"),
+          ("registry", r"Ownership|DeviceState|net::Shard::(claim|apply|grant|admitted|release)"),
           ("presence", r"[Pp]resence"),
           ("session", r"net::(Shard|DeviceSession|Listener)|boost::asio|WsCodec"),
           ("log_and_lanes", r"uplink::|spool::|mqtt::|net::Ingress|mosquitto"))
