@@ -62,9 +62,9 @@ class Replicas(demo.Run):
         self.database_dir = pathlib.Path(tempfile.mkdtemp(prefix="fieldgate-postgres-"))  # its user may look into this one
         self.password = secrets.token_urlsafe(12)
         held_max = options.devices if len(self.replicas) < 3 else options.devices / (len(self.replicas) - 1)
-        # The Goodbyes go out in the first half; at 70 % of what one replica lets in. In the quarter after it a device that
+        # The Goodbyes go out in the first half; at half of what one replica lets in. In the quarter after it a device that
         # was sent away is awaited: no less than Goodbye's 2 s and a handshake.
-        self.drain_period_s = drain_period_s or max(10, round(2 * held_max / (0.7 * ADMISSION_RATE)))
+        self.drain_period_s = drain_period_s or max(10, round(2 * held_max / (0.5 * ADMISSION_RATE)))
         self.balancers: list[str] = []
 
     # --- the programs
