@@ -140,7 +140,7 @@ void Shard::tick() {
     with_session(static_cast<DeviceSession&>(node).ref(), [now](DeviceSession& session) { session.deadline(now); });
   });
   part_some();
-  if (++ticks_ % k_seen_every_ticks == 0) send_seen();
+  if (++ticks_ % k_seen_every_ticks == 0) send_seen(0);
   if (!ingress_.empty()) schedule_flush();
   if (ends_untold_ > 0 && !telling_ends_) tell_ends();
   ownership_.say_overdue(env_.clock.now());

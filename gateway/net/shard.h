@@ -198,7 +198,7 @@ class Shard final : public StageSink, private OwnershipActions {
   void ask_again(SessionRef ref, const Standing& lost, const std::function<void(Standing)>& failed);
   // That the device is online, or offline for a reason, since when: to log, views and fleet.
   void say(DeviceSummary device, LaneSet lanes);
-  void send_seen();
+  void send_seen(std::size_t from_slot);
   void hand_down(SessionRef to, const DownMessage& message, const Downlink::Answer& answer);
   void count_down(const DownMessage& message, Delivery outcome);
   void drain_step();

@@ -38,15 +38,20 @@ void Shard::detail(const DeviceId& id, LiveDevices::Answer answer) {
   });
 }
 
-void Shard::send_seen() {
+// A slice per turn: those of a whole shard at once would take the memory of a hundred bytes
+// more for each of its devices, and keep it.
+void Shard::send_seen(std::size_t from_slot) {
+  const std::size_t end = std::min(slots_.size(), from_slot + k_sweep_slots);
   std::vector<SeenUpdate> updates;
-  for (Slot& slot : slots_) {
-    if (!slot.session || !slot.session->live()) continue;
-    slot.session->stamp_seen();
-    const DeviceState& state = *slot.session->state();
-    updates.push_back({state.id, slot.session->epoch(), state.last_seen_unix_ms, state.last_data_unix_ms});
+  for (std::size_t i = from_slot; i < end; ++i) {
+    DeviceSession* session = slots_[i].session.get();
+    if (session == nullptr || !session->live()) continue;
+    session->stamp_seen();
+    const DeviceState& state = *session->state();
+    updates.push_back({state.id, session->epoch(), state.last_seen_unix_ms, state.last_data_unix_ms});
   }
   if (!updates.empty()) env_.fleet.seen(std::move(updates));
+  if (end < slots_.size()) post([this, end] { send_seen(end); });
 }
 
 // --- downward

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,22 @@ TEST(DeviceSessionTime, ATickThatTakesAWhileStillServesEveryDeadline) {
   EXPECT_EQ(bench.ended(EndReason::heartbeat_lost), 0U);
   bench.pass(3s);
   EXPECT_EQ(bench.ended(EndReason::heartbeat_lost), devices.size());
+}
+
+TEST(DeviceSessionTime, EachDeviceIsSaidToBeSeenOnceInTenSecondsHoweverManyThereAre) {
+  ShardBench bench;
+  std::vector<std::unique_ptr<TestDevice>> devices;
+  std::set<std::string> expected;
+  for (std::uint32_t i = 0; i < net::Shard::k_sweep_slots + 44; ++i) {
+    devices.push_back(std::make_unique<TestDevice>(bench));
+    devices.back()->connect("meter-" + std::to_string(i));
+    expected.insert("meter-" + std::to_string(i));
+  }
+  bench.fleet.stamps.clear();
+  bench.pass(10s);
+  std::set<std::string> seen;
+  for (const SeenUpdate& update : bench.fleet.stamps) EXPECT_TRUE(seen.insert(update.id.str()).second);
+  EXPECT_EQ(seen, expected);
 }
 
 TEST(DeviceSessionTime, AMessageBegunBehindAnotherHasADeadlineOfItsOwn) {
