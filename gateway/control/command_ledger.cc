@@ -257,7 +257,11 @@ void CommandDesk::flush(OpenCommand& command) {
         // Whom the device has gone to does not know yet that nobody took it here.
         const bool passed_on = job->advance.step.state == CommandState::queued && !written->line->online;
         if (passed_on) tell_owner(worker_, links_, k_peer_command_look, job->now->device, [] {});
+        // Somebody may have wished it cancelled while this was on its way: the word of that finds it known.
+        const bool wish = job->now->cancel_wanted && !written->cancel_wanted;
         absorb(*job->now, job->ours);
+        OpenCommand* still = wish ? book_.find(job->advance.id) : nullptr;
+        if (still != nullptr) heed_wish(*still, "as was wished, before it was sent");
       });
   if (command.writing) ++writes_;
   if (!command.writing) command.write_at = clock_.now() + k_write_again;
