@@ -269,5 +269,24 @@ TEST_F(CommandFleet, TellsTheOwnerAgainOfWhatIsDesiredAsLongAsItIsNotAcknowledge
   EXPECT_EQ(net.count(k_peer_twin_look), 0u);
 }
 
+TEST_F(CommandFleet, AsksToCancelWhereTheWishIsSeenAsItsSendingIsWrittenDown) {
+  add("late-wish");
+  arrive("late-wish", "b");
+  node("b").hold_answers = true;
+  const std::string id = submit("a", request("late-wish"));
+  ASSERT_EQ(times_received(id), 1U);
+  post_works = false;
+  Asked<CommandEntry> answer;
+  node("a").commands->cancel(id, "api:ann", answer.reply());
+  settle();
+  net.lose();
+  node("b").release();
+  settle();
+  EXPECT_EQ(
+      std::ranges::count_if(
+          received, [](const Received& each) { return std::holds_alternative<CommandCancelFrame>(each.message); }),
+      1);
+}
+
 }  // namespace
 }  // namespace fieldgate::control
