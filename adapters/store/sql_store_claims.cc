@@ -8,13 +8,15 @@ namespace fieldgate::store {
 namespace {
 
 // Above the epoch given last, above what the presence log has (a node without the store
-// may have given that), and above $2. No row: not registered, or disabled.
+// may have given that), and above $2. No row: not registered, or disabled, or one above $3
+// has been given.
 constexpr Statement k_claim{
     "INSERT INTO epochs (device_id, epoch) "
     "SELECT d.id, CASE WHEN p.epoch IS NOT NULL AND p.epoch > $2 THEN p.epoch ELSE $2 END + 1 "
     "FROM devices d LEFT JOIN presence p ON p.device_id = d.id WHERE d.id = $1 AND d.enabled = 1 "
     "ON CONFLICT (device_id) DO UPDATE SET "
     "epoch = CASE WHEN epochs.epoch >= excluded.epoch THEN epochs.epoch + 1 ELSE excluded.epoch END "
+    "WHERE epochs.epoch <= $3 "
     "RETURNING epoch"};
 constexpr Statement k_enabled{"SELECT enabled FROM devices WHERE id = $1"};
 
@@ -44,7 +46,8 @@ Result<std::vector<std::size_t>> SqlStore::grant(std::span<const ClaimRequest> r
                                                  std::vector<ClaimOutcome>& outcomes) {
   std::vector<Call> calls;
   for (const std::size_t i : which) {
-    calls.push_back({&k_claim, {requests[i].device.str(), number(requests[i].at_least.value)}});
+    const Epoch newest = requests[i].while_newest.value_or(Epoch{k_epoch_max});
+    calls.push_back({&k_claim, {requests[i].device.str(), number(requests[i].at_least.value), number(newest.value)}});
   }
   std::vector<bool> granted(which.size(), false);
   const auto done = run_all(calls, [&](std::size_t index, const RowView& row) -> Result<void> {
@@ -88,6 +91,10 @@ Result<std::vector<std::size_t>> SqlStore::register_missing(std::span<const Clai
     const ClaimRequest& request = requests[missing[at]];
     const auto is_new = [&] { return !entries.empty() && entries.back().id == request.device; };
     if (found[at] == Found::disabled) outcomes[missing[at]] = EndReason::device_disabled;
+    if (found[at] == Found::enabled && request.while_newest) {
+      outcomes[missing[at]] = EndReason::taken_over;
+      continue;
+    }
     if (found[at] == Found::nothing && request.auto_register && !is_new()) {
       entries.push_back({.id = request.device,
                          .labels = {},

@@ -18,10 +18,12 @@ AdmissionDesk::AdmissionDesk(StoreWorker& worker, RegistryDesk& registry, const 
     : worker_(worker), registry_(registry), clock_(clock), limits_(limits), floor_(limits.floor) {}
 
 void AdmissionDesk::admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) {
-  enter({id, profile, std::move(answer)});
+  enter({id, profile, std::nullopt, std::move(answer)});
 }
 
-void AdmissionDesk::renew(const DeviceId& id, Answer answer) { enter({id, std::nullopt, std::move(answer)}); }
+void AdmissionDesk::renew(const DeviceId& id, Epoch lost, Answer answer) {
+  enter({id, std::nullopt, lost, std::move(answer)});
+}
 
 void AdmissionDesk::enter(Waiting device) {
   bool first = false;
@@ -65,7 +67,7 @@ Result<void> AdmissionDesk::claim(DeviceStore& store, Batch& batch) const {
   std::vector<ClaimRequest> requests;
   requests.reserve(batch.devices.size());
   for (const Waiting& device : batch.devices) {
-    requests.push_back({device.id, floor_, now, limits_.auto_register});
+    requests.push_back({device.id, floor_, now, limits_.auto_register, device.lost});
   }
   auto outcomes = store.claim(requests);
   if (!outcomes) return outcomes.error();

@@ -30,12 +30,13 @@ class AdmissionDesk final : public Admission {
   AdmissionDesk(StoreWorker& worker, RegistryDesk& registry, const Clock& clock, AdmissionLimits limits);
 
   void admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) override;
-  void renew(const DeviceId& id, Answer answer) override;
+  void renew(const DeviceId& id, Epoch lost, Answer answer) override;
 
  private:
   struct Waiting {
     DeviceId id;
     std::optional<DeviceProfile> profile;  // none: it stays as it is
+    std::optional<Epoch> lost;             // of a connection that goes on
     Answer answer;
   };
   struct Batch;

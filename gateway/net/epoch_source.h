@@ -42,7 +42,7 @@ class EpochSource final : public Admission {
 
   // Answers at once, with next().
   void admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) override;
-  void renew(const DeviceId& id, Answer answer) override { admit(id, {}, std::move(answer)); }
+  void renew(const DeviceId& id, Epoch, Answer answer) override { admit(id, {}, std::move(answer)); }
 
  private:
   EpochSource(std::uint64_t first, std::uint64_t end, int lock_fd) noexcept

@@ -54,7 +54,7 @@ void Shard::ask_again(SessionRef ref, const Standing& lost, const std::function<
   assert_current();
   const DeviceSession* session = find(ref);
   if (session == nullptr || !session->live() || session->epoch() != lost.epoch) return;
-  env_.admission.renew(lost.device, [this, ref, lost, failed](AdmissionOutcome outcome) {
+  env_.admission.renew(lost.device, lost.epoch, [this, ref, lost, failed](AdmissionOutcome outcome) {
     post([this, ref, lost, failed, outcome = std::move(outcome)] {
       const auto* refused = std::get_if<EndReason>(&outcome);
       if (refused != nullptr && *refused == EndReason::no_epoch) return failed(lost);

@@ -18,7 +18,8 @@ struct Admitted {
   Epoch epoch;
   Labels labels{};  // the registry's, sorted by key: they win over the device's own
 };
-// Or why not: device_unknown, device_disabled, or no_epoch (the store does not answer).
+// Or why not: device_unknown, device_disabled, taken_over (renew() alone), or no_epoch (the
+// store does not answer).
 using AdmissionOutcome = std::variant<Admitted, EndReason>;
 
 // Lets devices in that have said who they are: decides whether the registry knows
@@ -32,8 +33,9 @@ class Admission {
   virtual ~Admission() = default;
   using Answer = std::function<void(AdmissionOutcome)>;
   virtual void admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) = 0;
-  // The same for a connection that goes on: what is known of the device's profile stays.
-  virtual void renew(const DeviceId& id, Answer answer) = 0;
+  // The same for a connection that goes on, whose epoch was `lost`: what is known of the
+  // device's profile stays. taken_over: a later connection has an epoch already, and stays.
+  virtual void renew(const DeviceId& id, Epoch lost, Answer answer) = 0;
 };
 
 }  // namespace fieldgate

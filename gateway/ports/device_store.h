@@ -27,13 +27,16 @@ struct ClaimRequest {
   Epoch at_least{};  // the epoch is to be above this
   std::int64_t unix_ms = 0;
   bool auto_register = false;  // take it into the registry if it is not there
+  // Only while no epoch above this one has been given.
+  std::optional<Epoch> while_newest{};
 };
 
 struct ClaimGrant {
   Epoch epoch;
   bool registered_now = false;
 };
-// EndReason::device_unknown or EndReason::device_disabled where there is no grant.
+// EndReason::device_unknown, device_disabled or taken_over (not while_newest) where there is
+// no grant.
 using ClaimOutcome = std::variant<ClaimGrant, EndReason>;
 
 // Where a device stands in the presence log, and what is known of its last connection.

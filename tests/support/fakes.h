@@ -141,7 +141,7 @@ class FakeAdmission final : public Admission {
     }
   }
 
-  void renew(const DeviceId& id, Answer answer) override { admit(id, {}, std::move(answer)); }
+  void renew(const DeviceId& id, Epoch, Answer answer) override { admit(id, {}, std::move(answer)); }
 
   std::uint64_t epoch = 0;  // last given
   Labels labels;            // the registry's, of every device

@@ -60,6 +60,25 @@ TEST_F(AdmissionDeskTest, GivesEachConnectionAHigherEpochThanAnyBefore) {
   EXPECT_EQ(std::get<Admitted>(outcomes[0]).labels, (Labels{{"site", "b"}}));
 }
 
+TEST_F(AdmissionDeskTest, RenewsNoConnectionThatALaterOneHasReplaced) {
+  register_device("pump");
+  admit(desk, "pump");
+  settle();
+  const auto renew = [&](std::size_t i) {
+    desk.renew(device_id("pump"), epoch(i),
+               [this](AdmissionOutcome outcome) { outcomes.push_back(std::move(outcome)); });
+    settle();
+  };
+  renew(0);
+  admit(desk, "pump");
+  settle();
+  renew(1);
+  ASSERT_EQ(outcomes.size(), 4U);
+  EXPECT_GT(epoch(1), epoch(0));
+  EXPECT_GT(epoch(2), epoch(1));
+  EXPECT_EQ(refusal(3), EndReason::taken_over);
+}
+
 // To a store that was set back, a device is what "valve" is here: never seen.
 TEST_F(AdmissionDeskTest, GivesEpochsAboveAllItGaveAlsoWhereTheStoreKnowsOfNone) {
   register_device("pump");

@@ -192,8 +192,9 @@ class Boot final : public OwnershipActions, public Owners {
   void renew(std::vector<Standing> lost, std::function<void(Standing)> failed) override {
     for (const Standing& one : lost) {
       if (live(one.device.str()) != one.epoch) continue;
-      admission_.renew(one.device, [this, one, failed](const AdmissionOutcome& outcome) {
+      admission_.renew(one.device, one.epoch, [this, one, failed](const AdmissionOutcome& outcome) {
         const auto* admitted = std::get_if<Admitted>(&outcome);
+        if (admitted == nullptr && std::get<EndReason>(outcome) == EndReason::taken_over) return fence(one);
         if (admitted == nullptr) return failed(one);
         auto& last = truth_.last_epoch[one.device.str()];
         EXPECT_GT(admitted->epoch.value, last) << one.device.str() << ": epochs only rise";
@@ -260,6 +261,11 @@ class Boot final : public OwnershipActions, public Owners {
 
  private:
   ConnectionEnd end_for(EndReason reason) const { return {reason, clock_.now(), clock_.unix_ms()}; }
+  void fence(const Standing& lost) {
+    for (auto& [slot, session] : sessions_) {
+      if (session.device == lost.device && session.epoch == lost.epoch && session.state) session.fenced = true;
+    }
+  }
   void go_on(const Standing& lost, Epoch fresh) {
     for (auto& [slot, session] : sessions_) {
       if (session.device != lost.device || session.epoch != lost.epoch || session.state == nullptr) continue;

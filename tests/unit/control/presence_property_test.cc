@@ -74,7 +74,7 @@ class World {
         break;  // it dies, or has stopped
       case 24: boot.end_fenced(); break;
       case 25:  // cut off, for long enough to be given up
-        if (random_() % 8 == 0) {
+        if (random_() % 2 == 0) {
           boot.faults->down = true;
           pass(milliseconds_between(6'000, 15'000));
           boot.faults->down = false;

@@ -38,7 +38,7 @@ class DistantAdmission final : public Admission {
   void admit(const DeviceId&, const DeviceProfile&, Answer answer) override {
     threads_.emplace_back([answer = std::move(answer), epoch = Epoch{++epoch_}] { answer(Admitted{epoch}); });
   }
-  void renew(const DeviceId& id, Answer answer) override { admit(id, {}, std::move(answer)); }
+  void renew(const DeviceId& id, Epoch, Answer answer) override { admit(id, {}, std::move(answer)); }
 
  private:
   std::uint64_t epoch_ = 0;

@@ -216,7 +216,9 @@ TEST_P(TlsCredentials, KeepsNeitherKeysNorSuitesOfTheExchangeOnceSettled) {
     EXPECT_EQ(sk_SSL_CIPHER_num(SSL_get_client_ciphers(ssl)), 0);
 
     pair.client.write("up");
-    if (is_13()) ASSERT_EQ(SSL_key_update(pair.client.native(), SSL_KEY_UPDATE_REQUESTED), 1);
+    if (is_13()) {
+      ASSERT_EQ(SSL_key_update(pair.client.native(), SSL_KEY_UPDATE_REQUESTED), 1);
+    }
     pair.client.write("and up");
     pair.run();
     EXPECT_EQ(pair.received, "upand up");
