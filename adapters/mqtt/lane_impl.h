@@ -131,7 +131,8 @@ class LaneImpl final : public MqttLane, private Client::Events {
   std::uint64_t connections_ = 0;
   std::string pause_error_;  // the refusal that paused the lane last
   bool retain_available_ = true;
-  bool node_state_kept_ = false;  // the broker still had it when we subscribed
+  bool node_state_kept_ = false;     // the broker still had it when we subscribed
+  bool node_state_refused_ = false;  // in this connection: nothing can come back of it
   enum class Stop : std::uint8_t { no, draining, farewell } stop_ = Stop::no;
 
   std::thread thread_;

@@ -47,6 +47,7 @@ void LaneImpl::connected(const Connack& connack) {
   // Before our own state is published: so what is retained now is what the
   // broker has kept of us.
   node_state_kept_ = false;
+  node_state_refused_ = false;
   if (settings_.presence_retained) {
     subscribing_[client_.subscribe({topics_.node(), topics_.presence_filter()})] = Subscription::presence;
   }
@@ -195,6 +196,7 @@ void LaneImpl::acknowledged(int packet_id, std::uint8_t reason) {
         watch_echo(EchoWatch::From::node);
         break;
       }
+      node_state_refused_ = true;
       probe_.refusals[reason].add();
       log_.error(
           "mqtt_node_status_refused",
@@ -267,11 +269,12 @@ void LaneImpl::subscription_refused(std::uint8_t reason, const std::string& filt
 void LaneImpl::check_node_state_kept() {
   if (node_state_kept_ || !client_.up()) return;
   if (!echoes_.has_heard(EchoWatch::From::node)) {
-    // Of a topic that brings not even what we say now, nobody knows what it has kept.
-    if (!echoes_.is_silent(EchoWatch::From::node)) check_node_state_later();
-    return;
+    // Of a topic that brings not even what we say now, nobody knows what it has kept: then
+    // presence is said anew in case.
+    if (!node_state_refused_ && !echoes_.is_silent(EchoWatch::From::node)) return check_node_state_later();
+  } else {
+    log_.warn("mqtt_broker_forgot_us", {{"lane", settings_.name}, {"presence_to_republish", book_.size()}});
   }
-  log_.warn("mqtt_broker_forgot_us", {{"lane", settings_.name}, {"presence_to_republish", book_.size()}});
   book_.republish_all();
   pump();
 }

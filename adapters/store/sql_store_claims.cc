@@ -8,15 +8,15 @@ namespace fieldgate::store {
 namespace {
 
 // Above the epoch given last, above what the presence log has (a node without the store
-// may have given that), and above $2. No row: not registered, or disabled, or one above $3
-// has been given.
+// may have given that), and above $2. No row: not registered, or disabled, or the presence log
+// has one above $3.
 constexpr Statement k_claim{
     "INSERT INTO epochs (device_id, epoch) "
     "SELECT d.id, CASE WHEN p.epoch IS NOT NULL AND p.epoch > $2 THEN p.epoch ELSE $2 END + 1 "
-    "FROM devices d LEFT JOIN presence p ON p.device_id = d.id WHERE d.id = $1 AND d.enabled = 1 "
+    "FROM devices d LEFT JOIN presence p ON p.device_id = d.id "
+    "WHERE d.id = $1 AND d.enabled = 1 AND (p.epoch IS NULL OR p.epoch <= $3) "
     "ON CONFLICT (device_id) DO UPDATE SET "
     "epoch = CASE WHEN epochs.epoch >= excluded.epoch THEN epochs.epoch + 1 ELSE excluded.epoch END "
-    "WHERE epochs.epoch <= $3 "
     "RETURNING epoch"};
 constexpr Statement k_enabled{"SELECT enabled FROM devices WHERE id = $1"};
 

@@ -10,7 +10,7 @@ namespace fieldgate::store {
 
 const Statement k_presence_rows{
     "SELECT device_id, epoch, online, node, boot_id, since_unix_ms, reason, last_seen_unix_ms, last_data_unix_ms, "
-    "firmware, labels FROM presence WHERE device_id > $1 AND epoch > 0 ORDER BY device_id LIMIT $2"};
+    "firmware, labels, profile_epoch FROM presence WHERE device_id > $1 AND epoch > 0 ORDER BY device_id LIMIT $2"};
 const Statement k_presence_log{
     "SELECT device_id, epoch, online, node, boot_id, unix_ms, reason, number FROM presence_log "
     "WHERE number > $1 ORDER BY number LIMIT $2"};
@@ -59,7 +59,7 @@ constexpr Statement k_profile{
     "WHERE presence.epoch <= excluded.profile_epoch AND presence.profile_epoch <= excluded.profile_epoch"};
 constexpr Statement k_presence_of{
     "SELECT device_id, epoch, online, node, boot_id, since_unix_ms, reason, last_seen_unix_ms, last_data_unix_ms, "
-    "firmware, labels FROM presence WHERE device_id = $1 AND epoch > 0"};
+    "firmware, labels, profile_epoch FROM presence WHERE device_id = $1 AND epoch > 0"};
 constexpr Statement k_presence_number{"SELECT presence FROM counters WHERE id = 1"};
 // Whose lease has run out: while this is locked it cannot be renewed.
 constexpr Statement k_lapsed{"SELECT name FROM nodes WHERE name = $1 AND lease_until_unix_ms <= store_unix_ms()", true};
@@ -92,7 +92,8 @@ Result<PresenceRow> read_row(const RowView& row) {
                      .last_seen_unix_ms = row.integer(7),
                      .last_data_unix_ms = row.integer(8),
                      .firmware = row.string(9),
-                     .labels = std::move(*labels)};
+                     .labels = std::move(*labels),
+                     .profile_epoch = {row.number(11)}};
 }
 
 // The texts of an event, fit to be kept.

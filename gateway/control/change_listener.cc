@@ -134,7 +134,6 @@ void ChangeListener::answered(const std::string& node, const std::string& tag, c
   if (tag != tag_ || at == peers_.end()) return;
   Peer& peer = at->second;
   peer.asking = false;
-  peer.ask_at = clock_.now() + k_again;
   if (!answer) return unheard(node, peer, answer.error().detail);
   const auto says = decode_watch_answer(*answer);
   if (!says) return unheard(node, peer, "its answer cannot be read");
@@ -233,7 +232,9 @@ void ChangeListener::read() {
                                 read();
                               });
                             });
-  if (!reading_) missed(job->count);
+  if (reading_) return;
+  missed(job->count);
+  worker_.after(k_pause, [this] { read(); });
 }
 
 Result<void> ChangeListener::read_in(DeviceStore& store, Read& job) {

@@ -93,11 +93,10 @@ void NodeReaper::reap(const std::string& node, std::size_t ended) {
         if (!outcome) return;
         tell(*portion);
         probe_.connections_lost.add(portion->events.size());
-        if (ended == 0 && !portion->events.empty()) probe_.dead_nodes.add();
         const std::size_t all = ended + portion->events.size();
         if (portion->events.size() == k_portion) return reap(node, all);
         if (all > 0) log_.warn("presence_ended_of_a_dead_node", {{"node", node}, {"devices", all}});
-        emptied_[node] = clock_.now();
+        if (emptied_.insert_or_assign(node, clock_.now()).second && all > 0) probe_.dead_nodes.add();
         tick();  // there may be another one
       });
 }

@@ -33,6 +33,7 @@ Result<std::vector<ProfileUpdate>> differing(DeviceStore& store, const std::vect
     const auto at = row_of.find(device.id.str());
     if (at == row_of.end() || at->second->epoch != device.epoch) continue;
     const PresenceRow& row = *at->second;
+    if (row.profile_epoch == device.epoch) continue;  // of this very connection
     if (row.firmware == device.firmware && row.labels == device.labels) continue;
     auto entry = store.device(device.id);
     if (!entry) return entry.error();

@@ -64,9 +64,10 @@ void DeviceSession::start() {
   if (!shard_.poll().add(socket_.fd(), ref_)) unwatchable();
 }
 
-void DeviceSession::pause() noexcept { shard_.poll().pause(socket_.fd(), ref_); }
+void DeviceSession::pause() noexcept { paused_ = shard_.poll().pause(socket_.fd(), ref_); }
 
 void DeviceSession::resume() {
+  if (!std::exchange(paused_, false)) return;
   if (!shard_.poll().resume(socket_.fd(), ref_)) unwatchable();
 }
 
@@ -419,6 +420,7 @@ void DeviceSession::end(EndReason reason, std::string_view detail) {
   greeting_.reset();
   codec_.close_sent();
   enter(Phase::closing);
+  if (paused_) resume();  // there is nothing to wait for any more but the end of the stream
   if (no_use) close_socket();
 }
 

@@ -91,7 +91,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   void end(EndReason reason, std::string_view detail = {});
   // What this step wants to send goes to the socket. The last call of each step.
   void flush();
-  // The peer has hung up: to be seen to later, when the shard resumes it.
+  // The peer has hung up: to be seen to later, when the shard resumes it, or it ends otherwise.
   void pause() noexcept;
   void resume();
   // No farewell, no waiting: the process stops.
@@ -242,6 +242,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool ack_forced_ = false;  // a duplicate or reject wants an answer
   bool websocket_up_ = false;
   bool peer_close_seen_ = false;
+  bool paused_ = false;
   bool unheard_ = false;  // the peer has ended the stream: there is nobody to say farewell to
   bool fin_sent_ = false;
 };

@@ -196,6 +196,7 @@ class Shard final : public StageSink, private OwnershipActions {
   void late_staged(AckStage stage, const RecordBlock& block, const std::vector<std::uint32_t>& places);
   void tell_ends();
   void ask_again(SessionRef ref, const Standing& lost, const std::function<void(Standing)>& failed);
+  void log_presence(const DeviceSummary& device, LaneSet lanes);
   // That the device is online, or offline for a reason, since when: to log, views and fleet.
   void say(DeviceSummary device, LaneSet lanes);
   void send_seen(std::size_t from_slot);

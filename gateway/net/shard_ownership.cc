@@ -122,15 +122,18 @@ void Shard::hold_ended(const DeviceState& state, Epoch epoch, HoldEnd how) {
   probe_.ends_held.set(ownership_.held());
   probe_.hold_ends[static_cast<std::size_t>(how)].add();
   if (how != HoldEnd::elsewhere) return;
-  // For this process alone, and without a reason: the fleet has heard from the other node.
-  changed_.push_back(summary_of(state, false, epoch, std::nullopt));
+  // For this process alone, and without a reason: the fleet has heard from the other node. Into
+  // the log, too, past every lane: or the next process would believe that it was still here.
+  DeviceSummary device = summary_of(state, false, epoch, std::nullopt);
+  log_presence(device, 0);
+  changed_.push_back(std::move(device));
   schedule_flush();
 }
 
-void Shard::say(DeviceSummary device, LaneSet lanes) {
-  const std::int64_t since = device.since_unix_ms;
-  env_.wire.encoder().presence({device.online, device.epoch, config_->node, config_->boot_id, since, device.reason},
-                               frame_scratch_);
+void Shard::log_presence(const DeviceSummary& device, LaneSet lanes) {
+  env_.wire.encoder().presence(
+      {device.online, device.epoch, config_->node, config_->boot_id, device.since_unix_ms, device.reason},
+      frame_scratch_);
   RecordView record;
   record.kind = RecordKind::presence;
   record.device = device.id.str();
@@ -140,8 +143,12 @@ void Shard::say(DeviceSummary device, LaneSet lanes) {
   record.payload = std::as_bytes(std::span(frame_scratch_));
   record.lanes = lanes;
   ingress_.add_presence(record);
+}
+
+void Shard::say(DeviceSummary device, LaneSet lanes) {
+  log_presence(device, lanes);
   for (PresenceView* view : env_.presence_views) {
-    view->publish(device.id, {device.online, device.epoch, since, device.reason});
+    view->publish(device.id, {device.online, device.epoch, device.since_unix_ms, device.reason});
   }
   changed_.push_back(std::move(device));
   schedule_flush();

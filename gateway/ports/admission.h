@@ -34,7 +34,7 @@ class Admission {
   using Answer = std::function<void(AdmissionOutcome)>;
   virtual void admit(const DeviceId& id, const DeviceProfile& profile, Answer answer) = 0;
   // The same for a connection that goes on, whose epoch was `lost`: what is known of the
-  // device's profile stays. taken_over: a later connection has an epoch already, and stays.
+  // device's profile stays. taken_over: the presence log has a later connection, and that stays.
   virtual void renew(const DeviceId& id, Epoch lost, Answer answer) = 0;
 };
 

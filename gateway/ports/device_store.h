@@ -27,7 +27,8 @@ struct ClaimRequest {
   Epoch at_least{};  // the epoch is to be above this
   std::int64_t unix_ms = 0;
   bool auto_register = false;  // take it into the registry if it is not there
-  // Only while no epoch above this one has been given.
+  // Only while the presence log has none above this one. (Of an epoch that was given and is
+  // not in it yet, nobody can tell whether it reached a connection.)
   std::optional<Epoch> while_newest{};
 };
 
@@ -51,7 +52,8 @@ struct PresenceRow {
   std::int64_t last_seen_unix_ms = 0;
   std::int64_t last_data_unix_ms = 0;
   std::string firmware{};
-  Labels labels{};  // as the device said in Hello
+  Labels labels{};        // as the device said in Hello
+  Epoch profile_epoch{};  // of the connection that said so
 };
 
 // What a connection told of the device.

@@ -242,7 +242,7 @@ class ReplicaCommandsTest(CommandCase):
         entry = (await asked).json
         steps = [step["state"] for step in entry["steps"]]
         await self.until_true(lambda: stream.states(command) == steps, f"{steps} at the other")
-        self.assertEqual(own.states(command), steps, "as at the one that wrote them")
+        await self.until_true(lambda: own.states(command) == steps, "the same at the one that wrote them")
         last = [data for data in stream.of("command") if data["id"] == command][-1]
         self.assertEqual((last["final"], last["result_text"], last["sends"]), (True, "done", 1))
         self.assertEqual(self.b.call("PUT", "/devices/pump/twin/desired", {"rpm": 900}).status, 200)
@@ -266,9 +266,10 @@ class ReplicaCommandsTest(CommandCase):
         self.a, self.b = self.replica("node-a", broker), self.replica("node-b", broker)
         self.assertEqual(self.b.call("PUT", "/devices/idle", {}).status, 201)
         stream = await self.watching(self.a, self.b, "idle")
+        before = stream.unheard()
         broker.signal(signal.SIGSTOP)
         try:
-            await self.until_true(stream.unheard, "that something may be missing")
+            await self.until_true(lambda: stream.unheard() > before, "that something may be missing")
         finally:
             broker.signal(signal.SIGCONT)
         self.a.wait_event("changes_not_heard", node="node-b")

@@ -204,8 +204,8 @@ class AgeTest(GatewayTestCase):
         code, frames = await device.end()
         self.assertEqual((code, frames[-1].goodbye.reason), (1001, pb.GOODBYE_REASON_DRAIN))
         self.assertLessEqual(frames[-1].goodbye.reconnect_after_ms, 5000)
-        again = await Device.connect(gateway, "pump-1")
         self.assertEqual(await asyncio.to_thread(gateway.ended, "age_max"), 1)
+        again = await Device.connect(gateway, "pump-1")
         returned = 'fieldgate_presence_holds_ended_total{outcome="returned"}'
         self.assertEqual((await asyncio.to_thread(gateway.metrics))[returned], 1)
         await again.close()

@@ -39,19 +39,25 @@ TEST_P(Presence, GivesEpochsThatOnlyRise) {
   EXPECT_EQ(claim_one(request("a", k_epoch_max - 10)), k_epoch_max - 9);
 }
 
-TEST_P(Presence, GivesOneThatGoesOnAnEpochOnlyIfNoLaterConnectionHasOne) {
+TEST_P(Presence, GivesOneThatGoesOnAnEpochOnlyIfTheLogHasNoLaterConnection) {
   const auto goes_on = [](std::uint64_t lost) {
     ClaimRequest claim = request("a");
     claim.while_newest = Epoch{lost};
     return claim;
   };
   ASSERT_EQ(claim_one(request("a")), 1u);
+  add({online("a", 1)});
   EXPECT_EQ(claim_one(goes_on(1)), 2u);
-  EXPECT_EQ(claim_one(request("a")), 3u);
-  EXPECT_EQ(refusal(goes_on(2)), EndReason::taken_over);
-  EXPECT_EQ(claim_one(request("a")), 4u) << "and leaves it as it was";
+  EXPECT_EQ(claim_one(goes_on(1)), 3u) << "as where the first answer was lost";
+  add({online("a", 3)});
+  EXPECT_EQ(claim_one(request("a")), 4u);
+  add({online("a", 4)});
+  EXPECT_EQ(refusal(goes_on(3)), EndReason::taken_over);
+  add({offline("a", 4)});
+  EXPECT_EQ(refusal(goes_on(3)), EndReason::taken_over) << "it has left again";
+  EXPECT_EQ(claim_one(request("a")), 5u) << "and leaves it as it was";
   // A store that was set back knows of fewer.
-  EXPECT_EQ(claim_one(goes_on(100)), 5u);
+  EXPECT_EQ(claim_one(goes_on(100)), 6u);
   ClaimRequest nobody = goes_on(1);
   nobody.device = *DeviceId::parse("nobody");
   nobody.auto_register = false;

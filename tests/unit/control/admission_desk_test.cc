@@ -70,13 +70,17 @@ TEST_F(AdmissionDeskTest, RenewsNoConnectionThatALaterOneHasReplaced) {
     settle();
   };
   renew(0);
+  renew(0);  // the answer was lost
   admit(desk, "pump");
   settle();
-  renew(1);
   ASSERT_EQ(outcomes.size(), 4U);
   EXPECT_GT(epoch(1), epoch(0));
   EXPECT_GT(epoch(2), epoch(1));
-  EXPECT_EQ(refusal(3), EndReason::taken_over);
+  EXPECT_GT(epoch(3), epoch(2));
+  const PresenceEvent elsewhere{.device = device_id("pump"), .epoch = epoch(3), .online = true, .node = "gw-2"};
+  ASSERT_TRUE(ask<std::size_t>([&](DeviceStore& store) { return store.add_presence({&elsewhere, 1}); }));
+  renew(2);
+  EXPECT_EQ(refusal(4), EndReason::taken_over);
 }
 
 // To a store that was set back, a device is what "valve" is here: never seen.

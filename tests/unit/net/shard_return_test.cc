@@ -22,11 +22,12 @@ using Texts = std::vector<std::string>;
 
 // Of a node with peers on its store; connections are old after a minute, more or less.
 struct ShardReturn : testing::Test {
-  // "online|offline EPOCH", as the log has them.
-  Texts told(const std::string& device) const {
+  // "online|offline EPOCH", as the log has them for the lanes; or for none.
+  Texts told(const std::string& device, bool to_lanes = true) const {
     Texts out;
     for (const RecordView& record : bench.uplink.records(RecordKind::presence)) {
-      if (record.device == device) out.push_back(std::string(record.name) + " " + std::to_string(record.epoch.value));
+      if (record.device == device && (record.lanes != 0) == to_lanes)
+        out.push_back(std::string(record.name) + " " + std::to_string(record.epoch.value));
     }
     return out;
   }
@@ -79,6 +80,7 @@ TEST_F(ShardReturn, OfADeviceThatAnotherNodeLetsInNothingIsSaid) {
   on_home("meter-1", [&](net::Shard& home) { home.superseded({standing("meter-1", epoch + 1)}, "gw-2"); });
   bench.pass(20s);
   EXPECT_EQ(told("meter-1"), Texts{online(epoch)});
+  EXPECT_EQ(told("meter-1", false), Texts{offline(epoch)}) << "for the next process of this node";
   EXPECT_TRUE(bench.presence.states.at("meter-1").online) << "the view is the other node's to change";
   EXPECT_EQ(held(), 0U);
   EXPECT_EQ(ended(HoldEnd::elsewhere), 1U);
