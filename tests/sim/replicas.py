@@ -29,7 +29,7 @@ HAPROXY = pathlib.Path("/usr/sbin/haproxy")
 BALANCER_ADDRESS = "127.0.2.1"  # that gateways see; they believe its PROXY protocol, and nobody else's
 # New connections a second that one replica lets in: what two shared cores can take beside the devices themselves.
 ADMISSION_RATE = 400
-DRAIN_DELAY_S = 2  # for the balancer to look; it asks four times a second
+DRAIN_DELAY_S = 4  # for the balancer to look, also on a machine with better things to do; it asks four times a second
 MIN_READY_S = 5  # minReadySeconds of the chart: how long a new one must be ready before the next is touched
 
 
