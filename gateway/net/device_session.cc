@@ -64,7 +64,10 @@ void DeviceSession::start() {
   if (!shard_.poll().add(socket_.fd(), ref_)) unwatchable();
 }
 
-void DeviceSession::pause() noexcept { paused_ = shard_.poll().pause(socket_.fd(), ref_); }
+bool DeviceSession::pause() noexcept {
+  paused_ = shard_.poll().pause(socket_.fd(), ref_);
+  return paused_;
+}
 
 void DeviceSession::resume() {
   if (!std::exchange(paused_, false)) return;

@@ -92,7 +92,8 @@ class DeviceSession final : public TimerNode, private WsSink {
   // What this step wants to send goes to the socket. The last call of each step.
   void flush();
   // The peer has hung up: to be seen to later, when the shard resumes it, or it ends otherwise.
-  void pause() noexcept;
+  // False: its socket is watched still.
+  bool pause() noexcept;
   void resume();
   // No farewell, no waiting: the process stops.
   void abort() noexcept;

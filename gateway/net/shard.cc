@@ -214,7 +214,7 @@ bool Shard::may_part() {
 bool Shard::part_later(SessionRef ref) {
   DeviceSession* session = find(ref);
   if (session == nullptr || !session->open() || (parting_.empty() && may_part())) return false;
-  session->pause();
+  if (!session->pause()) return false;
   parting_.push_back(ref);
   arm_parting_timer();
   return true;
