@@ -119,8 +119,8 @@ void describe(Visitor& v, ApiSettings& s) {
   v.value({"dashboard", "The web page at /."}, Flag(s.dashboard));
   v.texts({"cors_origins", "Origins whose pages may call the API."}, TextList(s.cors_origins, 64, must_be_origin));
   v.value({"connections_max",
-           "Connections at once. Beyond it, the one that has waited longest for its client to send a request is "
-           "closed; a new one is refused where all of them have one at work."},
+           "Connections at once. Beyond it, the one that has waited longest for its client to send a request or to "
+           "take an answer is closed; a new one is refused where all of them have one at work."},
           Number(s.connections_max, 1, 100'000));
   v.value({"connections_per_address_max",
            "Connections at once from one address (IPv6: one /64). 0: no cap, as behind a proxy that has one address "

@@ -312,7 +312,11 @@ Result<void> CommandDesk::cancel_in(DeviceStore& store, Cancelling& job) const {
 void CommandDesk::cancelled(const Cancelling& job, const Result<void>& outcome, const Reply<CommandEntry>& reply) {
   if (!outcome) return reply(outcome.error());
   if (job.problem) return reply(*job.problem);
-  follow(*job.entry, true);
+  if (book_.find(job.id) != nullptr) {
+    absorb(*job.entry, true);
+  } else {
+    follow(*job.entry, true);
+  }
   reply(*job.entry);
   OpenCommand* command = book_.find(job.id);
   if (command == nullptr) {

@@ -132,6 +132,7 @@ class CommandDesk final : public Commands, public JournalSink {
   OpenCommand& adopt(const CommandEntry& entry);
   void take_over(OpenCommand& command, const CommandEntry& entry) const;
   void follow(const CommandEntry& entry, bool ours);
+  void catch_up(const CommandEntry& entry, bool ours);
   void absorb(const CommandEntry& entry, bool ours);
   void let_go(DeviceLine& line);
   void forget(const std::string& id);

@@ -104,11 +104,8 @@ void CommandDesk::looked(Look& job, const Result<void>& outcome) {
     DeviceLine* line = book_.line(job.devices[i]);
     if (line == nullptr || !line->online) continue;
     for (const CommandEntry& entry : job.found[i]) {
-      if (const OpenCommand* known = book_.find(entry.id)) {
-        const bool wish = entry.cancel_wanted && !known->cancel_wanted;
-        absorb(entry, false);
-        OpenCommand* still = book_.find(entry.id);
-        if (wish && still != nullptr) heed_wish(*still, "as was wished, before it was sent");
+      if (book_.find(entry.id) != nullptr) {
+        catch_up(entry, false);
       } else if (!is_final(entry.state)) {
         OpenCommand& command = adopt(entry);
         take_over(command, entry);

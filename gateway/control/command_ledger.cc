@@ -109,11 +109,21 @@ void CommandDesk::take_over(OpenCommand& command, const CommandEntry& entry) con
 
 // `ours`: its last step was written here, and is to be told.
 void CommandDesk::follow(const CommandEntry& entry, bool ours) {
-  if (book_.find(entry.id) != nullptr) return absorb(entry, ours);
+  if (book_.find(entry.id) != nullptr) return catch_up(entry, ours);
   if (ours) tell(entry);
   if (!is_final(entry.state)) return;
   if (ours && open_ > 0) --open_;
   waiters_.ended(entry.id, entry);
+}
+
+// Wherever this is first seen, the wish to cancel among it is heeded.
+void CommandDesk::catch_up(const CommandEntry& entry, bool ours) {
+  const OpenCommand* known = book_.find(entry.id);
+  if (known == nullptr) return;
+  const bool wish = entry.cancel_wanted && !known->cancel_wanted;
+  absorb(entry, ours);
+  OpenCommand* still = wish ? book_.find(entry.id) : nullptr;
+  if (still != nullptr) heed_wish(*still, "as was wished, before it was sent");
 }
 
 void CommandDesk::absorb(const CommandEntry& entry, bool ours) {
@@ -258,10 +268,7 @@ void CommandDesk::flush(OpenCommand& command) {
         const bool passed_on = job->advance.step.state == CommandState::queued && !written->line->online;
         if (passed_on) tell_owner(worker_, links_, k_peer_command_look, job->now->device, [] {});
         // Somebody may have wished it cancelled while this was on its way: the word of that finds it known.
-        const bool wish = job->now->cancel_wanted && !written->cancel_wanted;
-        absorb(*job->now, job->ours);
-        OpenCommand* still = wish ? book_.find(job->advance.id) : nullptr;
-        if (still != nullptr) heed_wish(*still, "as was wished, before it was sent");
+        catch_up(*job->now, job->ours);
       });
   if (command.writing) ++writes_;
   if (!command.writing) command.write_at = clock_.now() + k_write_again;
@@ -390,7 +397,7 @@ void CommandDesk::committed() {
     if (news) {
       follow(entry, true);
     } else if (command != nullptr && command->steps < entry.steps.size()) {
-      absorb(entry, true);
+      catch_up(entry, true);
     }
   }
   journalled_.clear();

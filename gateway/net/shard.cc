@@ -103,6 +103,7 @@ void Shard::stop() {
     ownership_.hold_no_more();
   });
   thread_.join();
+  stopped_.store(true, std::memory_order_release);
 }
 
 void Shard::assert_current() const noexcept {

@@ -26,6 +26,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -69,6 +70,7 @@ class Shard final : public StageSink, private OwnershipActions {
   // --- any thread
   template <class F>
   void post(F&& f) {
+    if (stopped_.load(std::memory_order_acquire)) return;  // or it would be kept for nobody
     boost::asio::post(io_, std::forward<F>(f));
   }
   void staged(AckStage stage, RecordBlockPtr block) override;
@@ -269,6 +271,7 @@ class Shard final : public StageSink, private OwnershipActions {
   std::int32_t accepted_sessions_ = 0;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
   std::thread thread_;
+  std::atomic<bool> stopped_{false};  // the thread is no more
   std::thread::id thread_id_;
 };
 

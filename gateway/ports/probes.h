@@ -192,7 +192,7 @@ struct HttpProbe {
   GaugeCell connections;
   Cell refused_full;     // connections: all were in use, by requests at work
   Cell refused_address;  // by the cap of their address
-  Cell displaced;        // connections that waited for a request and made room for another
+  Cell displaced;        // connections that waited for their client and made room for another
   GaugeCell stream_subscribers;
   Cell stream_events;  // that there were to tell
   Cell stream_sent;    // to subscribers, each counted

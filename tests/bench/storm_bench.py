@@ -10,7 +10,8 @@ is killed and started again, and all 16,000 come back. The door opens `limits.ha
 in by the gateway, the most over any second; `peak_handshakes_per_s`: those that the devices see done, TLS and upgrade, in
 any one second: what was let in may take its time, and come to its end together. `stayed`: device -> consumer, of those that
 stayed, before and during. Devices, gateway, broker and consumer share the cores: the devices' own share of a handshake is
-about as large as the gateway's.
+about as large as the gateway's. `bystander`: the same latency of a few devices that never touch the gateway: they speak MQTT
+over WSS straight to the broker. What the storm does to those is the machine's share: the floor under what `stayed` can be.
 """
 
 import os
@@ -23,6 +24,7 @@ from stage import Figures, arguments
 from traffic import Tool, Traffic, traffic
 
 STAY_RATE = 1_000  # frames a second, of all that stay
+BYSTANDERS, BYSTANDER_RATE, BYSTANDER_PREFIX = 100, 500, "bystander"
 
 
 def returning(fleet: Tool, devices: int, seconds: float) -> dict:
@@ -66,27 +68,32 @@ class Door(threading.Thread):
         return peak
 
 
-def cut(run: Traffic, fleet: Tool, stay: Tool, sink: Tool, options) -> dict[str, float]:
-    sink.ask("mark"), stay.ask("mark"), fleet.ask("mark")
+def marks(sinks: dict[str, Tool]) -> dict[str, dict]:
+    return {who: sink.ask("mark") for who, sink in sinks.items()}
+
+
+def cut(run: Traffic, fleet: Tool, stay: Tool, sinks: dict[str, Tool], options) -> dict[str, float]:
+    marks(sinks), stay.ask("mark"), fleet.ask("mark")
     time.sleep(options.calm)
-    calm, before_stay = sink.ask("mark"), stay.ask("mark")
+    calm, before_stay = marks(sinks), stay.ask("mark")
     before, began, done = run.cpu(), time.monotonic(), run.metric("fieldgate_tls_handshakes_total")
     door = Door(run)
     fleet.ask(f"cut {options.devices} 1000")
     ideal = 0.99 * options.devices / options.rate
     back = returning(fleet, options.devices, 60 + 8 * ideal)
-    storm, after, seconds = sink.ask("mark"), run.cpu(), time.monotonic() - began
+    storm, after, seconds = marks(sinks), run.cpu(), time.monotonic() - began
     counts, stayed, admitted = fleet.ask("mark"), stay.ask("mark"), door.peak()
     figures = {"ideal_s": ideal, "t99_over_ideal": back["t99_s"] / ideal, "handshakes": run.metric("fieldgate_tls_handshakes_total") - done,
                "peak_admitted_per_s": admitted, "peak_over_rate": admitted / options.rate, "peak_handshakes_per_s": back["peak_per_s"],
                "connects": counts["connects"], "turned_away": counts["lost_connecting"],
                "stayed_lost": before_stay["lost_online"] + stayed["lost_online"]}
     figures |= {key: back[key] for key in ("t50_s", "t90_s", "t99_s")}
-    for name, mark in (("before", calm), ("during", storm)):
-        figures |= {f"stayed_{name}_{quantile}_ms": mark[f"latency_{quantile}_ms"] for quantile in ("p50", "p99", "p999")}
-    figures["stayed_p99_over_before"] = storm["latency_p99_ms"] / calm["latency_p99_ms"]
+    for who in sinks:
+        for name, taken in (("before", calm), ("during", storm)):
+            figures |= {f"{who}_{name}_{quantile}_ms": taken[who][f"latency_{quantile}_ms"] for quantile in ("p50", "p99", "p999")}
+        figures[f"{who}_p99_over_before"] = storm[who]["latency_p99_ms"] / calm[who]["latency_p99_ms"]
     names = {"load": "returning", "stay": "staying", "sink": "consumer", "mosquitto": "broker", "gateway": "gateway"}
-    return figures | {f"{names[name]}_cores": (cpu - before[name]) / seconds for name, cpu in after.items()}
+    return figures | {f"{what}_cores": (after[name] - before[name]) / seconds for name, what in names.items()}
 
 
 def restart(run: Traffic, fleet: Tool, stay: Tool, options) -> dict[str, float]:
@@ -110,18 +117,22 @@ def main() -> int:
         options.devices, options.stay, options.rounds, options.calm = 2_000, 200, 1, 4.0
         options.rate = min(options.rate, 200)
     figures = Figures("storm", options.quick)
-    figures.update({"devices": options.devices, "stay": options.stay, "handshakes_per_second": options.rate})
+    figures.update({"devices": options.devices, "stay": options.stay, "handshakes_per_second": options.rate,
+                    "bystanders": BYSTANDERS, "bystander_frames_per_s": BYSTANDER_RATE})
     with traffic(options.devices + options.stay) as run:
         run.start_gateway({"limits": {"handshakes_per_second": options.rate}})
-        sink = run.sink()
+        sinks = {"stayed": run.sink(), "bystander": run.sink(prefix=BYSTANDER_PREFIX, name="bystander-sink")}
+        bystander = run.mqtt_fleet(BYSTANDERS, "--prefix", BYSTANDER_PREFIX, name="bystander")
         stay = run.fleet(options.stay, "--first-index", options.devices + 1, "--connect-rate", options.rate * 0.8, name="stay")
         fleet = run.fleet(options.devices, "--connect-rate", options.rate * 0.8, "--connecting-max", 0)
         run.wait_online(stay, options.stay, 60 + 4 * options.stay / options.rate)
         run.wait_online(fleet, options.devices, 60 + 4 * options.devices / options.rate)
+        run.wait_online(bystander, BYSTANDERS, 60)
+        bystander.ask(f"rate {BYSTANDER_RATE}")
         stay.ask(f"rate {STAY_RATE}")
         time.sleep(3)
         for _ in range(options.rounds):
-            taken = cut(run, fleet, stay, sink, options)
+            taken = cut(run, fleet, stay, sinks, options)
             print(f"# cut: {taken}", file=sys.stderr, flush=True)
             figures.update({f"cut.{key}": value for key, value in taken.items()})
             run.wait_online(fleet, options.devices, 400)

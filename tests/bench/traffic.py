@@ -151,12 +151,13 @@ class Traffic(Stage):
         return self.tool(name, "devices", "--server", f"127.0.0.1:{port or self.devices}", "--devices", devices,
                          "--ca", self.folder / "pki/ca.pem", "--secret-seed", SEED, *options)
 
-    def mqtt_fleet(self, devices: int, *options) -> Tool:
-        return self.fleet(devices, "--protocol", "mqtt", "--path", "/mqtt", "--subprotocol", "mqtt", *options, port=self.wss)
+    def mqtt_fleet(self, devices: int, *options, name: str = "load") -> Tool:
+        return self.fleet(devices, "--protocol", "mqtt", "--path", "/mqtt", "--subprotocol", "mqtt", *options, port=self.wss,
+                          name=name)
 
-    def sink(self, *options) -> Tool:
-        tool = self.tool("sink", "sink", "--broker-port", self.broker, "--filter", f"{PREFIX}/batches/+",
-                         "--filter", f"{PREFIX}/devices/+/telemetry", *options)
+    def sink(self, *options, prefix: str = PREFIX, name: str = "sink") -> Tool:
+        tool = self.tool(name, "sink", "--broker-port", self.broker, "--client-id", name, "--filter", f"{prefix}/batches/+",
+                         "--filter", f"{prefix}/devices/+/telemetry", *options)
         tool.answer()
         return tool
 

@@ -62,7 +62,7 @@ def free_port() -> int:
         port = random.randrange(10_000, 30_000)
         claim = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError), socket.socket() as probe:
-            claim.bind(f"\0fieldgate-test-{port}")
+            claim.bind(f"\0fieldgate-port-{port}")
             probe.bind(("127.0.0.1", port))
             _claims.append(claim)
             return port

@@ -101,7 +101,7 @@ def free_port(preferred: int, addresses: tuple = ("127.0.0.1",)) -> int:
     for port in (preferred, *random.sample(range(20_000, 30_000), 20)):
         claim = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError):
-            claim.bind(f"\0fieldgate-run-{port}")
+            claim.bind(f"\0fieldgate-port-{port}")
             for address in addresses:
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -320,6 +320,37 @@ TEST_F(ConnectionTest, AnswersWhoeverAsksWhileOthersHoldAllConnectionsAndSendNot
   EXPECT_EQ(probe.refused_full.get(), 0U);
 }
 
+TEST_F(ConnectionTest, AnswersWhoeverAsksWhileOthersHoldAllConnectionsAndTakeNoAnswers) {
+  start([](ServerSettings& settings) {
+    settings.connections_max = 3;
+    settings.request_timeout = std::chrono::seconds(60);  // so that hardly anybody goes by himself
+    settings.idle_timeout = std::chrono::seconds(60);
+  });
+  const std::string_view large = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+  const std::string_view invited =
+      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+  const std::string_view wrong = "GET / HTTP/1.1\nHost: a\n\n";  // answered, and listened to until it hangs up
+  std::vector<std::unique_ptr<RawClient>> holders;
+  for (const auto& [request, begun] :
+       {std::pair(large, "200 OK"), std::pair(invited, "100 Continue"), std::pair(wrong, "400 ")}) {
+    holders.push_back(std::make_unique<RawClient>(port));
+    holders.back()->send(request);
+    holders.back()->read_until(begun);
+  }
+  std::vector<std::unique_ptr<RawClient>> served;
+  for (std::size_t asked = 1; asked <= 3; ++asked) {
+    served.push_back(std::make_unique<RawClient>(port));
+    served.back()->send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+    const auto deadline = steady_clock::now() + std::chrono::seconds(20);
+    while (handler.asked < asked && !served.back()->readable() && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    ASSERT_EQ(handler.asked, asked) << served.back()->read_all();
+  }
+  EXPECT_EQ(probe.refused_full.get(), 0U);
+  EXPECT_GE(probe.displaced.get(), 2U);  // the last of the three may have been let go in time
+}
+
 TEST_F(ConnectionTest, RefusesAnAddressThatHasAsManyConnectionsAsItMay) {
   start([](ServerSettings& settings) { settings.connections_per_address_max = 2; });
   {

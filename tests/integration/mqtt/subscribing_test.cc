@@ -31,7 +31,11 @@ class ScriptedBroker {
   }
   std::uint16_t port() const { return port_; }
 
-  void accept() { peer_ = ::accept(listener_, nullptr, nullptr); }
+  void accept() {
+    pollfd ready{listener_, POLLIN, 0};
+    ASSERT_EQ(::poll(&ready, 1, 60'000), 1) << "nobody connects";
+    peer_ = ::accept(listener_, nullptr, nullptr);
+  }
   void send(const std::string& bytes) const { EXPECT_GT(::send(peer_, bytes.data(), bytes.size(), MSG_NOSIGNAL), 0); }
   // The next packet without its remaining length; empty: there is none.
   std::string next() {
@@ -102,7 +106,7 @@ TEST_F(Subscribing, HearsEachAnswerThoughAllComeAtOnceAndInAnotherOrder) {
   lane = make_mqtt_lane(with, {"gw-1", "boot-1", "0.1.0", 1}, clock, log, probe, dead_letters, &commands, &peer_probe)
              .value();
   lane->start(feed);
-  broker.accept();
+  ASSERT_NO_FATAL_FAILURE(broker.accept());
   ASSERT_EQ(broker.next().substr(0, 1), "\x10");  // CONNECT
   for (int i = 0; i < 10; ++i) feed_event("dev-1", "door");
   broker.send({"\x20\x03\x00\x00\x00", 5});  // CONNACK

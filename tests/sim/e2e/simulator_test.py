@@ -32,7 +32,7 @@ def free_port():
     while True:
         port, claim = random.randrange(10_000, 30_000), socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError), socket.socket() as probe:
-            claim.bind(f"\0fieldgate-test-{port}")
+            claim.bind(f"\0fieldgate-port-{port}")
             probe.bind(("127.0.0.1", port))
             claims.append(claim)
             return port

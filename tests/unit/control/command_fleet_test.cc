@@ -288,5 +288,22 @@ TEST_F(CommandFleet, AsksToCancelWhereTheWishIsSeenAsItsSendingIsWrittenDown) {
       1);
 }
 
+TEST_F(CommandFleet, AsksToCancelWhereTheWishIsSeenAsItsAcknowledgementIsWrittenDown) {
+  const Epoch epoch = arrive("pump", "b");
+  const std::string id = submit("a", request("pump"));
+  ASSERT_EQ(times_received(id), 1U);
+  post_works = false;
+  EXPECT_EQ(cancel("a", id), "sent") << "the device has it, and decides";
+  net.lose();
+  const auto asked = [&] {
+    return std::ranges::count_if(
+        received, [](const Received& each) { return std::holds_alternative<CommandCancelFrame>(each.message); });
+  };
+  EXPECT_EQ(asked(), 0);
+  says("b", CommandAckReply{id}, epoch);
+  EXPECT_EQ(state(id), "acknowledged");
+  EXPECT_EQ(asked(), 1);
+}
+
 }  // namespace
 }  // namespace fieldgate::control

@@ -253,6 +253,15 @@ TEST_F(GatewayTest, ShowsTheRecordsOfWatchedDevices) {
   EXPECT_EQ(tap.records[0].device, "meter-1");
 }
 
+TEST_F(GatewayTest, KeepsNothingOfWhatIsSaidToItOnceItHasStopped) {
+  gateway->stop();
+  const auto held = std::make_shared<int>(0);
+  gateway->send(id("meter-1"), CommandFrame{"c-1", "n", {}, 0}, [held](Delivery, Epoch) {});
+  gateway->list([held](const std::vector<DeviceSummary>&) {});
+  gateway->compare({Standing{id("meter-1"), Epoch{1}}}, [held](const std::vector<DeviceSummary>&) {});
+  EXPECT_EQ(held.use_count(), 1);
+}
+
 TEST_F(GatewayTest, TellsTheRecorderWhoWasConnectedAsItStops) {
   TcpDevice device(port, "meter-1");
   ASSERT_TRUE(device.next().has_welcome());
