@@ -15,7 +15,7 @@ namespace fieldgate {
 
 // What the flight recorder writes down of a device.
 enum class TimelineKind : std::uint8_t {
-  connected,     // address, tls, cipher, resumed, credential, stage, firmware
+  connected,     // address, tls, cipher, resumed, credential, certificate_{sha256,subject,not_after}, stage, firmware
   disconnected,  // reason, detail, duration_ms, frames
   refused,       // reason, detail, address: authenticated, but not let in
   taken_over,    // by: the address of the newer connection

@@ -193,17 +193,17 @@ void DeviceSession::consume_upgrade(std::span<std::byte> bytes) {
 }
 
 bool DeviceSession::authenticate(std::string_view token) {
-  PeerCredentials credentials;
+  TlsPeer peer;
   if (tls_) {
-    auto peer = tls_.peer();
-    if (!peer) {
-      end(EndReason::certificate_rejected, peer.error().detail);
+    auto shown = tls_.peer();
+    if (!shown) {
+      end(EndReason::certificate_rejected, shown.error().detail);
       return false;
     }
-    credentials = std::move(peer->credentials);
+    peer = std::move(*shown);
   }
-  credentials.bearer_token = token;
-  auto identity = shard_.env().authenticator.authenticate(credentials);
+  peer.credentials.bearer_token = token;
+  auto identity = shard_.env().authenticator.authenticate(peer.credentials);
   if (!identity) {
     shard_.env().log.info("device_unauthenticated",
                           {{"peer", peer_.address().to_string()}, {"detail", identity.error().detail}});
@@ -213,6 +213,7 @@ bool DeviceSession::authenticate(std::string_view token) {
   proof_ = identity->proof;
   credential_sha256_ = identity->sha256;
   credential_expires_unix_ms_ = identity->expires_unix_ms;
+  keep_certificate(peer);
   // What the certificate said is known: OpenSSL need not keep it.
   if (tls_) tls_.settle();
   greeting_->id = std::move(identity->id);

@@ -124,6 +124,7 @@ class DeviceSession final : public TimerNode, private WsSink {
     std::string request;         // HTTP, until the upgrade
     std::optional<DeviceId> id;  // authenticated
     HelloFrame hello;
+    TimelineFields certificate;  // that it was believed by
   };
 
   // WsSink
@@ -174,6 +175,7 @@ class DeviceSession final : public TimerNode, private WsSink {
 
   // To the flight recorder.
   void note(TimelineKind kind, TimelineFields fields) const;
+  void keep_certificate(const TlsPeer& peer);
   void note_connected() const;
   void note_end(EndReason reason, std::string_view detail);
   void note_reject(const DecodeReject& reject);

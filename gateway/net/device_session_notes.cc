@@ -2,8 +2,10 @@
 //
 // The part of DeviceSession that says what it is and what has become of it: to the
 // flight recorder, and to whoever asks.
+#include "gateway/core/hex.h"
 #include "gateway/net/device_session.h"
 #include "gateway/net/shard.h"
+#include "gateway/net/tls_files.h"
 #include "gateway/ports/flight_recorder.h"
 
 #include <algorithm>
@@ -49,6 +51,18 @@ void DeviceSession::note(TimelineKind kind, TimelineFields fields) const {
   recorder->record({*device(), kind, shard_.env().clock.unix_ms(), epoch_, std::move(fields)});
 }
 
+// For note_connected(): by then OpenSSL has forgotten it, and afterwards nobody asks.
+void DeviceSession::keep_certificate(const TlsPeer& peer) {
+  if (proof_ != IdentityProof::certificate || shard_.env().recorder == nullptr) return;
+  TimelineFields& fields = greeting_->certificate;
+  fields.emplace_back("certificate_sha256", to_hex(credential_sha256_));
+  if (!peer.credentials.subject.empty()) fields.emplace_back("certificate_subject", cut(peer.credentials.subject));
+  if (const std::int64_t end = peer.certificate_not_after_unix; end != 0) {
+    fields.emplace_back("certificate_not_after", tls::utc(end));
+  }
+}
+
+// Precondition: the greeting is there still.
 void DeviceSession::note_connected() const {
   if (shard_.env().recorder == nullptr) return;
   TimelineFields fields{{"address", peer_text()}};
@@ -59,6 +73,7 @@ void DeviceSession::note_connected() const {
     }
   }
   fields.emplace_back("credential", to_string(proof_));
+  fields.insert(fields.end(), greeting_->certificate.begin(), greeting_->certificate.end());
   fields.emplace_back("stage", to_string(stage_));
   fields.emplace_back("firmware", cut(state_->profile.firmware));
   note(TimelineKind::connected, std::move(fields));

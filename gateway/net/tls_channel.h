@@ -74,7 +74,8 @@ struct TlsPeer {
   const char* version = "";  // "TLSv1.3"
   const char* cipher = "";   // "TLS_AES_128_GCM_SHA256"
   bool resumed = false;
-  PeerCredentials credentials;  // without a token
+  PeerCredentials credentials;                  // without a token
+  std::int64_t certificate_not_after_unix = 0;  // where there is one
 };
 
 // The server side of one TLS connection: bytes in, bytes out, no socket. A

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/tls_channel.h"
+#include "gateway/net/tls_files.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -99,6 +100,7 @@ Result<TlsPeer> TlsChannel::peer() const {
   peer.credentials.san_uris = std::move(*uris);
   peer.credentials.common_name = std::move(*name);
   peer.credentials.subject = subject_text(certificate);
+  peer.certificate_not_after_unix = tls::unix_seconds(X509_get0_notAfter(certificate));
   unsigned int size = 0;
   if (X509_digest(certificate, EVP_sha256(), peer.credentials.certificate_sha256.data(), &size) != 1) {
     ERR_clear_error();

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why was it offline: what the flight recorder has on devices, and what reaches them from above."""
 
-import json
+import hashlib
 import socket
 import ssl
+import subprocess
 import unittest
-import urllib.error
-import urllib.request
 
-from gateway_fixture import API_TOKEN, PATIENCE, GatewayTestCase, Pki, wait_for
+from gateway_fixture import PATIENCE, GatewayTestCase, Pki, wait_for
 from device_client import Device, hello, pb
 
 
@@ -22,15 +21,8 @@ class TimelineTest(GatewayTestCase):
         cls.gateway_.start()
 
     def ask(self, method: str, path: str, body: dict | None = None) -> tuple[int, dict]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.gateway_.api_port}{path}", method=method,
-                                         data=None if body is None else json.dumps(body).encode(),
-                                         headers={"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                text = answer.read()
-                return answer.status, json.loads(text) if text else {}
-        except urllib.error.HTTPError as refused:
-            return refused.code, json.load(refused)
+        answer = self.gateway_.call(method, path.removeprefix("/api/v1"), body)
+        return answer.status, answer.json if answer.text else {}
 
     def timeline(self, device: str) -> list[dict]:
         """Newest first."""
@@ -52,12 +44,23 @@ class TimelineTest(GatewayTestCase):
         self.assertTrue(connected["fields"]["cipher"].startswith("TLS_"), connected)
         self.assertEqual(connected["fields"]["resumed"], "false")
         self.assertEqual(connected["fields"]["credential"], "certificate")
+        pem = self.pki.device("cert-a")[0].read_text()
+        self.assertEqual(connected["fields"]["certificate_sha256"], hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest())
+        self.assertEqual(connected["fields"]["certificate_subject"], "CN=cert-a")
+        end = subprocess.check_output(["openssl", "x509", "-noout", "-enddate", "-dateopt", "iso_8601"], input=pem, text=True)
+        self.assertEqual(connected["fields"]["certificate_not_after"], end.strip().removeprefix("notAfter=").replace(" ", "T"))
         host, port = device.ws.local_address[:2]
         self.assertEqual(connected["fields"]["address"], f"{host}:{port}")
         await device.close()
         ended = self.told("cert-a", "disconnected", reason="bye")
         self.assertEqual(ended["epoch"], connected["epoch"])
         self.assertGreater(ended["number"], connected["number"])
+
+    async def test_a_connection_by_token_is_told_of_without_a_certificate(self):
+        await (await Device.connect(self.gateway_, "token-b")).close()
+        fields = self.told("token-b", "connected")["fields"]
+        self.assertEqual(fields["credential"], "token")
+        self.assertEqual([name for name in fields if name.startswith("certificate")], [])
 
     async def test_a_kick_ends_the_connection_and_says_so(self):
         device = await Device.connect(self.gateway_, "token-a")

@@ -84,12 +84,16 @@ export const stateWord = spaced;
 const ending = (text) => (/[.!?]$/.test(text) ? text : text + ".");
 const more = (text) => (text ? `: ${text}` : "");
 
+const certificate = (f) => [f.certificate_subject, f.certificate_sha256 && `SHA-256 ${f.certificate_sha256.slice(0, 16)}\u2026`,
+                            f.certificate_not_after && `valid until ${f.certificate_not_after.slice(0, 10)}`].filter(Boolean).join(", ");
+const proof = (f) => `with a ${f.credential}${f.certificate_sha256 ? ` (${certificate(f)})` : ""}`;
+
 // {tone, title, detail} of a line of the timeline.
 export function sentence({ kind, fields: f = {} }) {
   switch (kind) {
     case "connected": {
       const how = [f.address && `from ${f.address}`, f.tls && `over ${f.tls}${f.resumed === "true" ? " (resumed)" : ""}`,
-                   f.credential && `with a ${f.credential}`, f.firmware && `firmware ${f.firmware}`].filter(Boolean).join(", ");
+                   f.credential && proof(f), f.firmware && `firmware ${f.firmware}`].filter(Boolean).join(", ");
       return { tone: "good", title: "Connected", detail: how && ending(how[0].toUpperCase() + how.slice(1)) };
     }
     case "disconnected": {

@@ -129,7 +129,8 @@ class World:
 
     @staticmethod
     def timeline() -> list:
-        rows = [("connected", {"address": "10.4.17.8:51234", "tls": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "resumed": "true", "credential": "certificate", "stage": "spooled", "firmware": "2.1.0"}),
+        rows = [("connected", {"address": "10.4.17.8:51234", "tls": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "resumed": "true", "credential": "certificate",
+                               "certificate_sha256": "4c" * 32, "certificate_subject": "CN=pump-1,O=Example", "certificate_not_after": "2027-03-01T12:00:00Z", "stage": "spooled", "firmware": "2.1.0"}),
                 ("refused", {"reason": "takeover_rate", "address": "10.9.1.2:4411", "detail": "5 takeovers in 10 s"}),
                 ("disconnected", {"reason": "heartbeat_lost", "duration_ms": "8123000", "frames": "48211", "detail": "45 s of silence"}),
                 ("throttled", {"frames": "0", "bytes": "0", "reason": "backlog"}), ("throttled", {"frames": "64", "bytes": "262144", "reason": "recovered"}),

@@ -56,6 +56,24 @@ TEST(Timeline, TellsOfAConnectionFromItsBeginningToItsEnd) {
   EXPECT_TRUE(bench.recorder.refusals.empty());
 }
 
+TEST(Timeline, NamesTheCertificateThatADeviceWasBelievedByAndNoTokenOrKey) {
+  ShardBench bench;
+  bench.authenticator.sha256.fill(0xA5);
+  bench.authenticator.proof = IdentityProof::certificate;
+  TestDevice(bench).connect("meter-1");
+  bench.authenticator.proof = IdentityProof::token;
+  TestDevice(bench, 0, 40'001).connect("meter-2");
+  bench.authenticator.proof = IdentityProof::jwt;
+  TestDevice(bench, 0, 40'002).connect("meter-3");
+  std::string hex;
+  for (int i = 0; i < 32; ++i) hex += "a5";
+  EXPECT_EQ(field(bench.timeline("meter-1").at(0), "credential"), "certificate");
+  EXPECT_EQ(field(bench.timeline("meter-1").at(0), "certificate_sha256"), hex);
+  for (const auto* id : {"meter-2", "meter-3"}) {
+    EXPECT_EQ(field(bench.timeline(id).at(0), "certificate_sha256"), "(none)") << id;
+  }
+}
+
 TEST(Timeline, SaysWhatADeviceClosedWith) {
   ShardBench bench;
   TestDevice device(bench);

@@ -261,6 +261,8 @@ TEST_P(TlsCredentials, NamesTheCertificateByItsFingerprintAlsoWhereItResumed) {
   first.run();
   ASSERT_TRUE(first.established) << first.io.failure().text;
   EXPECT_EQ(first.channel.peer().value().credentials.certificate_sha256, fingerprint(device.certificate));
+  const std::int64_t end = first.channel.peer().value().certificate_not_after_unix;
+  EXPECT_NEAR(static_cast<double>(end), static_cast<double>(std::time(nullptr) + 86'400), 3'600);
   auto options = client(&device);
   options.resume = first.client.session();
   TlsPair second(*context, options);
@@ -268,6 +270,7 @@ TEST_P(TlsCredentials, NamesTheCertificateByItsFingerprintAlsoWhereItResumed) {
   ASSERT_TRUE(second.established) << second.io.failure().text;
   ASSERT_TRUE(second.channel.peer().value().resumed);
   EXPECT_EQ(second.channel.peer().value().credentials.certificate_sha256, fingerprint(device.certificate));
+  EXPECT_EQ(second.channel.peer().value().certificate_not_after_unix, end);
 }
 
 TEST_P(TlsCredentials, KnowsWhichContextItBeganWith) {
