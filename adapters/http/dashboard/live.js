@@ -7,6 +7,7 @@ import { check, rawFetch } from "./api.js";
 import { session } from "./session.js";
 
 const BACKOFF_MS_MAX = 15000;
+const ANSWER_MS_MAX = 10000;  // it says hello at once: what does not let that through lets nothing through
 const SILENCE_MS_MAX = 60000;  // the gateway sends a comment every few seconds
 
 // Takes text in any pieces, gives events {id, event, data}.
@@ -34,14 +35,15 @@ export function parser(emit) {
   };
 }
 
-// Calls on.event(kind, data) until close(); on.state("connecting" | "live" | "waiting" | "off", text). Comes back by
-// itself, where it left off. "off": there is no such stream here, or not for this token. Not read while the page is
-// hidden or put away, nor while `held` (at first) or after pause(): a browser has but six connections to a host over HTTP/1.1, for all of its tabs.
+// Calls on.event(kind, data) until close(); on.state("connecting" | "live" | "waiting" | "absent" | "off", text). Comes
+// back by itself, where it left off. "absent": it was tried in vain, and is tried again; `text` says why. "off": there is
+// no such stream here, or not for this token. Not read while the page is hidden or put away, nor while `held` (at first)
+// or after pause(): a browser has but six connections to a host over HTTP/1.1, for all of its tabs.
 export function openStream(query, on, held = false) {
   let closed = false;
   let away = false;
   let lastId = "";
-  let failures = 0;
+  let failures = 0;  // attempts in a row that brought nothing
   let abort = null;
   let timer = 0;
   let wake = null;
@@ -59,12 +61,13 @@ export function openStream(query, on, held = false) {
       }
       if (!closed) on.event(event, value);
     });
-    for (;;) {
-      clearTimeout(timer);
-      timer = setTimeout(() => abort.abort(), SILENCE_MS_MAX);
+    for (let first = true; ; first = false) {
       const { done, value } = await reader.read();
       if (done) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => abort.abort(), SILENCE_MS_MAX);
       failures = 0;
+      if (first) on.state("live", "");
       feed(value);
     }
   }
@@ -93,25 +96,28 @@ export function openStream(query, on, held = false) {
         await sleep(Infinity);
         continue;
       }
-      on.state("connecting", "");
+      if (!failures) on.state("connecting", "");
+      let text = "";
       abort = new AbortController();
       const token = session.token;
       try {
         const headers = { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
-        timer = setTimeout(() => abort.abort(), SILENCE_MS_MAX);
-        const answer = await check(await rawFetch("/stream", { query, headers, signal: abort.signal }), token);
-        on.state("live", "");
-        await read(answer);
+        timer = setTimeout(() => abort.abort(), ANSWER_MS_MAX);
+        failures += 1;
+        await read(await check(await rawFetch("/stream", { query, headers, signal: abort.signal }), token));
       } catch (error) {
         if (closed) return;
         if ([400, 401, 403, 404, 501].includes(error.status)) return on.state("off", error.message);
-        if (!idle()) failures += 1;
+        text = error.status ? error.message
+          : error.name === "AbortError" ? "Nothing comes over the live stream. Is there a proxy that holds it back?" : "The gateway does not answer.";
       } finally {
         clearTimeout(timer);
       }
+      if (idle()) failures = 0;
       if (closed || idle()) continue;
       const ms = Math.min(BACKOFF_MS_MAX, 500 * 2 ** Math.min(failures, 5)) * (0.5 + Math.random() / 2);
-      on.state("waiting", "");
+      if (failures) on.state("absent", text);
+      else on.state("waiting", "");
       await sleep(ms);
     }
   }

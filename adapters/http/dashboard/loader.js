@@ -4,8 +4,10 @@
 
 import { redraw } from "./view.js";
 
+const AWAY = [0, 503];  // no answer, or none now
+
 export class Loader {
-  // `fetcher(signal)` gives the data. `every_ms`: 0 for once.
+  // `fetcher(signal)` gives the data. `every_ms`: 0 for once; again, though, where the gateway or its store was away.
   constructor(fetcher, every_ms = 0) {
     this.fetcher = fetcher;
     this.every_ms = every_ms;
@@ -15,7 +17,7 @@ export class Loader {
     this.again = false;
     this.stopped = false;
     this.load = this.load.bind(this);
-    this.onVisible = () => !document.hidden && this.every_ms && this.load();
+    this.onVisible = () => !document.hidden && this.pace() && this.load();
     document.addEventListener("visibilitychange", this.onVisible);
     this.load();
   }
@@ -45,10 +47,14 @@ export class Loader {
       redraw();
     } while (this.again);
     this.running = null;
-    if (this.every_ms && !document.hidden) {
-      const wait = this.error ? Math.max(this.every_ms, 1000 * (this.error.retryAfter || 3)) : this.every_ms;
-      this.timer = setTimeout(this.load, wait);
-    }
+    const wait = this.pace();
+    if (wait && !document.hidden) this.timer = setTimeout(this.load, wait);
+  }
+
+  // Until the next load; 0: there is none.
+  pace() {
+    if (!this.error || !(this.every_ms || AWAY.includes(this.error.status))) return this.every_ms;
+    return Math.max(this.every_ms, 1000 * (this.error.retryAfter || 3));
   }
 
   // Another question: what was there is of another kind.

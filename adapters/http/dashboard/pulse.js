@@ -64,6 +64,9 @@ export function stopPulse() {
   pulse.loader = stream = null;
 }
 
+// Why there is no registry here, for people; "": there is one, or it is not known yet.
+export const lackingStore = () => (pulse.loader?.data?.store === null ? "This gateway keeps no store." : "");
+
 // Points [ms, per second] of a counter.
 export function rates(of) {
   const out = [];

@@ -18,6 +18,7 @@ from selenium.webdriver.chrome.options import Options  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select  # noqa: E402
 
 AUDIT = (pathlib.Path(__file__).parent / "audit.js").read_text()
 DESKTOP, PHONE = (1360, 900), (360, 780)
@@ -116,6 +117,22 @@ class Browser:
             return found
 
         self.wait(filled, f"a field called {label!r}")
+
+    def choose(self, label: str, option: str) -> None:
+        def chosen():
+            found = self.named("select", label)
+            if found:
+                Select(found).select_by_visible_text(option)
+            return found
+
+        self.wait(chosen, f"a choice called {label!r}")
+
+    def hold_back(self, *addresses: str) -> None:
+        """As a proxy does that passes nothing on of what matches; none: all goes through again."""
+        if addresses:
+            self.driver.execute_cdp_cmd("Fetch.enable", {"patterns": [{"urlPattern": address} for address in addresses]})
+        else:
+            self.driver.execute_cdp_cmd("Fetch.disable", {})
 
     def shot(self, name: str) -> None:
         self.driver.save_screenshot(str(self.folder / f"{name}.png"))

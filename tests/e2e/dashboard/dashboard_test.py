@@ -1,25 +1,22 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The dashboard in a real browser, on a real gateway with a broker, a webhook and devices.
-
-DASHBOARD_SCREENSHOTS: the folder for its screenshots.
-"""
+"""The dashboard in a real browser, on a real gateway with a broker, a webhook and devices."""
 
 import gzip
 import hashlib
-import os
-import pathlib
 import re
-import sys
+import ssl
+import subprocess
+import time
 import unittest
 import urllib.error
 import urllib.request
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent / "support"))
+from websockets import ConnectionClosed
 
-from gateway_fixture import API_TOKEN, PATIENCE, Gateway, GatewayTestCase, folder, wait_for  # noqa: E402
-from webhook_target import Target  # noqa: E402
+from pages import PageTestCase  # first: it knows where the others are
+from gateway_fixture import API_TOKEN, PATIENCE, Gateway, wait_for
+from webhook_target import Target
 
 READ_TOKEN = "a-token-that-may-only-look"
 HOSTILE = "<img src=x onerror=document.title='owned'>"
@@ -28,11 +25,11 @@ GZIP_BYTES_MAX = 150 * 1024
 
 
 def setUpModule() -> None:
-    global Browser, DESKTOP, PHONE, By
-    from browser import DESKTOP, PHONE, Browser, By  # skips the file where there is no browser
+    global DESKTOP, PHONE, By
+    from browser import DESKTOP, PHONE, By  # skips the file where there is no browser
 
 
-class DashboardTest(GatewayTestCase):
+class DashboardTest(PageTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
@@ -42,35 +39,19 @@ class DashboardTest(GatewayTestCase):
         cls.addClassCleanup(cls.target.close)
         cls.target.behave(match="door", status=400, body="no doors here")
         cls.gateway_ = Gateway(cls.pki, cls.broker, {
+            "uplink": {"spool": {"enabled": True}},
             "webhooks": [{"name": "hook", "url": f"http://127.0.0.1:{cls.target.port}/in", "allowed_networks": ["127.0.0.0/8"],
                           "batch_linger": "10ms", "backoff_min": "50ms", "backoff_max": "500ms", "filter": {"kinds": ["event"]}}]}, start=False)
         tokens = cls.gateway_.dir / "api-tokens"
         tokens.write_text(tokens.read_text() + f"looker sha256:{hashlib.sha256(READ_TOKEN.encode()).hexdigest()} read\n")
-        cls.gateway_.add_tokens(*DEVICES, "late-1", "lost-1")
+        cls.gateway_.add_tokens(*DEVICES, "late-1", "lost-1", "sent-1")
         cls.gateway_.start()
         cls.addClassCleanup(cls.gateway_.stop)
         cls.fleet = Fleet(cls.gateway_)
         cls.addClassCleanup(cls.fleet.close)
         for name, labels in DEVICES.items():
             cls.fleet.connect(name, labels=labels)
-        cls.base = f"http://127.0.0.1:{cls.gateway_.api_port}"
-        shots = pathlib.Path(os.environ.get("DASHBOARD_SCREENSHOTS") or folder("shots"))
-        shots.mkdir(parents=True, exist_ok=True)
-        cls.browser = Browser(cls.base, PATIENCE, shots)
-        cls.addClassCleanup(cls.browser.quit)
-
-    def setUp(self) -> None:
-        self.expected: list[str] = []  # what a page may complain of in this test: the browser logs each 4xx
-        self.browser.size(DESKTOP)
-        self.browser.theme("light")
-        self.browser.complaints()
-        self.browser.requests()
-
-    def tearDown(self) -> None:
-        complaints = [text for text in self.browser.complaints() if not any(part in text for part in self.expected)]
-        self.assertEqual(complaints, [])
-        outside = [url for url in self.browser.requests() if not url.startswith((self.base + "/", "data:", "about:"))]
-        self.assertEqual(outside, [])
+        cls.start_browser(f"http://127.0.0.1:{cls.gateway_.api_port}")
 
     def fetch(self, path: str, **headers: str):
         request = urllib.request.Request(self.base + path, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -308,6 +289,119 @@ class DashboardTest(GatewayTestCase):
         browser.press("Pause", within="dialog")
         browser.press("Resume hook")
         browser.wait(lambda: browser.named("button", "Pause hook"), "the lane to go on")
+
+    def test_the_overview_says_how_full_it_is_and_what_will_run_out(self):
+        browser = self.browser
+        browser.open(token=API_TOKEN)
+        browser.see("Spool on disk (ok)", "of 1.0 GiB", "Uplink log", css="section[aria-label='Buffers and store']")
+        self.assertEqual((self.fact("Overload level"), self.fact("Store")), ("normal", "available"))
+        until = subprocess.check_output(["openssl", "x509", "-noout", "-enddate", "-in", self.pki.server], text=True)
+        days = int(ssl.cert_time_to_seconds(until.strip().removeprefix("notAfter=")) - time.time()) // 86400
+        browser.see("device_listener", f"{days} days left", css="section[aria-label='This node']")
+        self.assertEqual(browser.all(".banner"), [])
+
+        def used() -> float:
+            text = browser.script("return document.querySelector(\"[role=meter][aria-label='Spool on disk (ok)']\")?.getAttribute('aria-valuetext')")
+            size, unit = text.split(" of ")[0].split()
+            return float(size) * 1024 ** ("B", "KiB", "MiB").index(unit)
+
+        before = used()
+        self.assertEqual(self.gateway_.call("POST", "/lanes/main/pause").status, 200)
+        self.addCleanup(self.gateway_.call, "POST", "/lanes/main/resume")
+        browser.see("Needs attention", "lane main is paused by an operator", css=".banner")
+        browser.see("attention", css=".side-status")
+        browser.see("Paused", "waiting, oldest", css="section[aria-label='Lanes']")
+        browser.wait(lambda: used() > before, "the spool to fill")
+        self.assertEqual(browser.audit(), [])
+        browser.shot("needs-attention")
+        self.assertEqual(self.gateway_.call("POST", "/lanes/main/resume").status, 200)
+        browser.wait(lambda: not browser.all(".banner"), "the banner to go")
+        browser.see("ready", css=".side-status")
+
+    # --- what it does
+
+    def leave(self, name: str) -> None:
+        self.fleet.vanish(name)
+        wait_for(lambda: not self.gateway_.api(f"/api/v1/devices/{name}")["online"], f"{name} to be gone")
+
+    def test_a_device_is_registered_and_its_certificate_pinned(self):
+        self.expected = ["400", "412"]
+        browser = self.browser
+        for error in ("", "There is such a device already."):
+            browser.open("#/devices", token=API_TOKEN)
+            browser.press("Register a device")
+            browser.fill("Device id", "cert-9")
+            browser.fill("Note", "behind the boiler")
+            browser.press("Register", within="dialog")
+            browser.see(error, css="dialog") if error else browser.see("cert-9", css="h1")
+        browser.press("Cancel", within="dialog")
+        entry = self.gateway_.api("/api/v1/devices/cert-9")["registry"]
+        self.assertEqual((entry["enabled"], entry["note"], entry["automatic"]), (True, "behind the boiler", False))
+        browser.go("#/devices/cert-9/settings")
+        browser.see("behind the boiler", "enabled", css="section[aria-label=Registry]")
+        browser.press("Pin a certificate")
+        browser.fill("Certificate (PEM)", "-----BEGIN CERTIFICATE-----")
+        browser.press("Pin certificate", within="dialog")
+        browser.see("certificate_pem", css="dialog [role=alert]")
+        pem = self.pki.device("cert-9")[0].read_text()
+        browser.fill("Certificate (PEM)", pem)
+        browser.fill("Note", "fitted in March")
+        browser.press("Pin certificate", within="dialog")
+        browser.see("The certificate is pinned.")
+        sha256 = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+        browser.see("fitted in March", sha256[:16], css="section[aria-label=Credentials]")
+        pinned = self.gateway_.api("/api/v1/devices/cert-9/credentials")["credentials"]
+        self.assertEqual([(one["kind"], one["sha256"]) for one in pinned], [("certificate", sha256)])
+        self.fleet.connect("cert-9")
+        browser.press("Timeline")
+        browser.see("with a certificate (CN=cert-9", f"SHA-256 {sha256[:16]}", "valid until", css=".timeline")
+        self.leave("cert-9")
+
+    def test_a_command_is_cancelled_once_that_is_confirmed(self):
+        browser, answer = self.browser, "section[aria-label='Answer to reboot']"
+        self.assertEqual(self.gateway_.call("PUT", "/devices/waits-1", {}).status, 201)
+        states = lambda: [one["state"] for one in self.gateway_.api("/api/v1/devices/waits-1/commands")["commands"]]  # noqa: E731
+        browser.open("#/devices/waits-1/commands", token=API_TOKEN)
+        browser.see("The command waits for it")
+        browser.fill("Command", "reboot")
+        browser.press("Send command")
+        browser.see("queued", "Waiting for the device", css=answer)
+        browser.press("Cancel", within=answer)
+        browser.see("Cancel this command?", css="dialog h2")
+        browser.press("Cancel", within="dialog")
+        browser.wait(lambda: not browser.all("dialog"), "the dialog to go")
+        self.assertEqual(states(), ["queued"])
+        browser.press("Cancel", within=answer)
+        browser.press("Cancel command", within="dialog")
+        browser.wait(lambda: not browser.all("dialog"), "the dialog to go")
+        browser.see("cancelled", css=answer)
+        browser.see("cancelled", css=".commands")
+        self.assertEqual((states(), browser.named(f"{answer} button", "Cancel")), (["cancelled"], None))
+
+    def test_a_connection_is_ended_and_a_device_disabled_and_let_in_again(self):
+        browser = self.browser
+        self.fleet.connect("sent-1")
+        browser.open("#/devices/sent-1", token=API_TOKEN)
+        browser.press("End connection")
+        browser.see("End the connection?", css="dialog h2")
+        browser.press("End connection", within="dialog")
+        browser.see("The connection was ended.")
+        browser.see("Offline since", "because somebody ended the connection through the API", css=".story")
+        self.assertEqual(self.gateway_.api("/api/v1/devices/sent-1")["reason"], "kicked")
+        self.fleet.connect("sent-1")
+        browser.see("Online for", css=".story")
+        browser.press("Disable")
+        browser.press("Disable", within="dialog")
+        browser.see("because it is switched off in the registry", "will not be let in again", css=".story")
+        self.assertEqual(self.gateway_.api("/api/v1/devices/sent-1")["registry"]["enabled"], False)
+        with self.assertRaises(ConnectionClosed):
+            self.fleet.connect("sent-1")
+        browser.press("Enable")
+        browser.see("The device may connect.")
+        self.assertEqual(self.gateway_.api("/api/v1/devices/sent-1")["registry"]["enabled"], True)
+        self.fleet.connect("sent-1")
+        browser.see("Online for", css=".story")
+        self.leave("sent-1")
 
     # --- how it looks
 

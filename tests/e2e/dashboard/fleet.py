@@ -18,6 +18,7 @@ EVERY_S = 0.25
 class Member:
     def __init__(self, device: Device):
         self.device, self.tasks = device, []
+        self.acked = 0
         self.lock = asyncio.Lock()
 
     async def say(self, frame: pb.DeviceFrame) -> None:
@@ -42,7 +43,9 @@ class Member:
         while True:
             frame = await self.device.receive()
             kind = frame.WhichOneof("kind")
-            if kind == "command":
+            if kind == "ack":
+                self.acked = max(self.acked, frame.ack.through)
+            elif kind == "command":
                 await self.say(pb.DeviceFrame(command_ack=pb.CommandAck(id=frame.command.id)))
                 answer = json.dumps({"pong": json.loads(frame.command.payload or b"null")}).encode()
                 await self.say(pb.DeviceFrame(command_result=pb.CommandResult(
@@ -77,6 +80,17 @@ class Fleet:
     def event(self, name: str, event: str, text: str = "") -> None:
         self.do(self.members[name].say(pb.DeviceFrame(event=pb.Event(name=event, text=text, severity=pb.SEVERITY_WARNING))))
 
+    def push(self, name: str, data: bytes) -> None:
+        """Once the gateway has taken all that was said before."""
+        async def say():
+            member = self.members[name]
+            async with asyncio.timeout(PATIENCE):
+                while member.acked < member.device.seq:
+                    await asyncio.sleep(0.01)
+            await member.say(pb.DeviceFrame(opaque=pb.Opaque(schema_id="blob", data=data)))
+
+        self.do(say())
+
     def vanish(self, name: str) -> None:
         """Without a word, as a device does whose process was killed."""
         async def cut():
@@ -97,3 +111,4 @@ class Fleet:
         self.do(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        self.loop.close()

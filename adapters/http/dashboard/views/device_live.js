@@ -64,7 +64,8 @@ const shown = ({ type, value }) => {
 };
 
 const QUALITY = { good: "good", uncertain: "warn", bad: "bad" };
-const STREAM = { live: ["good", "live"], connecting: ["info", "connecting"], waiting: ["warn", "reconnecting"], off: ["idle", "every 3 s"] };
+const STREAM = { live: ["good", "live"], connecting: ["info", "connecting"], waiting: ["warn", "reconnecting"], absent: ["warn", "every 3 s"],
+                 off: ["idle", "every 3 s"] };
 
 const COLUMNS = [
   { title: "Metric", class: "id-cell", cell: (m) => h("span.id", null, m.name) },

@@ -5,6 +5,7 @@
 import { call, get, part } from "../api.js";
 import { attempt, closeDialog, confirm, showDialog, toast } from "../dialog.js";
 import { Loader } from "../loader.js";
+import { lackingStore } from "../pulse.js";
 import { link, go } from "../router.js";
 import { lacking, learn, session } from "../session.js";
 import { at, badge, button, card, definition, empty, failure, field, icon, input, loaded, when } from "../ui.js";
@@ -84,7 +85,7 @@ function credentials(context) {
   // The gateway shows them to administrators alone: not asked for in vain.
   const loader = new Loader(async (signal) => {
     if (!session.scope) learn((await get("/overview", {}, signal)).token ?? {});
-    return lacking("admin") ? [] : get(`${context.path}/credentials`, {}, signal);
+    return lacking("admin") || lackingStore() ? [] : get(`${context.path}/credentials`, {}, signal);
   });
   const listed = () => (Array.isArray(loader.data) ? loader.data : loader.data.credentials);
 
@@ -197,8 +198,8 @@ export function settingsTab(context) {
   return {
     shown: own.shown,
     leave: own.leave,
-    view: (d) => (d.registry === undefined
-      ? card("Registry", {}, empty("No registry", "This gateway keeps no store: set store.kind in its configuration."))
+    view: (d) => (lackingStore()
+      ? card("Registry", {}, empty("No registry", `${lackingStore()} Set store.kind in its configuration.`))
       : h("div.grid.halves", null, entry(d.registry), own.view(Boolean(d.registry)))),
   };
 }

@@ -6,6 +6,7 @@ import { call, get, part } from "../api.js";
 import { closeDialog, showDialog, toast } from "../dialog.js";
 import { count } from "../format.js";
 import { Loader } from "../loader.js";
+import { lackingStore } from "../pulse.js";
 import { go, link } from "../router.js";
 import { badge, button, card, empty, failure, field, icon, input, labels, select, skeleton, table, when } from "../ui.js";
 import { h, redraw } from "../view.js";
@@ -137,7 +138,7 @@ export function devices(query) {
       Object.assign(search, { text: "", firmware: "", label: "" });
       go("#/devices");
     }))
-    : empty("No devices yet", "A device appears here when it connects for the first time, or when you register it.", button("Register a device", () => registerDialog(loader.load), { kind: "primary", scope: "admin" })));
+    : empty("No devices yet", "A device appears here when it connects for the first time, or when you register it.", button("Register a device", () => registerDialog(loader.load), { kind: "primary", scope: "admin", reason: lackingStore() })));
 
   const pager = (page) => h("nav.pager", { "aria-label": "Pages" },
     button("First", () => {
@@ -173,7 +174,7 @@ export function devices(query) {
     title: "Devices",
     heading: () => h("div.heading", null, h("h1", { id: "title", tabindex: "-1" }, "Devices"),
       h("span.muted", { role: "status", "aria-live": "polite" }, loader.data?.count === undefined ? "" : `${count(loader.data.count, "device")}${filtered() ? " found" : ""}`),
-      h("div.actions", null, button("Register a device", () => registerDialog(loader.load), { scope: "admin", glyph: "plus" }))),
+      h("div.actions", null, button("Register a device", () => registerDialog(loader.load), { scope: "admin", glyph: "plus", reason: lackingStore() }))),
     change({ query: next }) {
       at = read(next);
       // While somebody types, the address follows the fields; else they follow it.

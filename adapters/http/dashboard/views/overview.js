@@ -49,7 +49,8 @@ function ends() {
     : empty("Nobody has left", rows.length ? `Since the gateway started: ${rows.slice(0, 3).map((row) => `${reasonShort(row.name).toLowerCase()} ${number(row.total)}`).join(", ")}.` : "Disconnects are counted here by their reason."));
 }
 
-const feedState = { live: ["good", "live"], connecting: ["info", "connecting"], waiting: ["warn", "reconnecting"], off: ["idle", "not available"] };
+const feedState = { live: ["good", "live"], connecting: ["info", "connecting"], waiting: ["warn", "reconnecting"], absent: ["warn", "reconnecting"],
+                    off: ["idle", "not available"] };
 
 function feed() {
   const [tone, text] = feedState[pulse.stream];
