@@ -108,6 +108,7 @@ class Process {
   TapRelay tap_;
   HttpProbe http_probe_;
   ReloadProbe reload_probe_;
+  Watermarks watermarks_;
   std::unique_ptr<net::Gateway> gateway_;
   std::unique_ptr<NodeState> state_;
   std::unique_ptr<http::ApiServer> api_;
@@ -117,7 +118,6 @@ class Process {
   std::unique_ptr<Drain> drain_;
   std::unique_ptr<DrainDoor> drain_door_;
   std::unique_ptr<FileWatch> files_;
-  Watermarks watermarks_;
   bool stop_asked_ = false;
   std::int64_t old_list_told_ = 0;  // the nextUpdate that was warned of last
   bool durable_ = false;            // the spool outlives the process
@@ -225,6 +225,7 @@ metrics::Sources Process::sources() {
   from.pressure = [this] { return gateway_->pressure(); };
   from.certificates = [this]() -> std::vector<metrics::CertificateExpiry> {
     std::vector<metrics::CertificateExpiry> known;
+  from.memory = [this] { return metrics::WatchedMemory{watermarks_.memory_bytes(), watermarks_.memory_bytes_max()}; };
     if (const std::int64_t until = gateway_->certificate_not_after(); until != 0) {
       known.push_back({"device_listener", until});
     }

@@ -172,6 +172,16 @@ void readiness_reasons(const Snapshot& in, Samples& out) {
   }
 }
 
+void memory_watched(const Snapshot& in, Samples& out) {
+  if (!in.sources.memory) return;
+  if (const std::uint64_t bytes = in.sources.memory().bytes; bytes != 0) out.add(static_cast<double>(bytes));
+}
+
+void memory_limit(const Snapshot& in, Samples& out) {
+  if (!in.sources.memory) return;
+  if (const std::uint64_t bytes = in.sources.memory().bytes_max; bytes != 0) out.add(static_cast<double>(bytes));
+}
+
 void certificate_expiry(const Snapshot& in, Samples& out) {
   if (!in.sources.certificates) return;
   for (const CertificateExpiry& one : in.sources.certificates()) {

@@ -150,6 +150,8 @@ void stream_missed(const Snapshot& in, Samples& out);
 void build_info(const Snapshot& in, Samples& out);
 void ready(const Snapshot& in, Samples& out);
 void readiness_reasons(const Snapshot& in, Samples& out);
+void memory_watched(const Snapshot& in, Samples& out);
+void memory_limit(const Snapshot& in, Samples& out);
 void certificate_expiry(const Snapshot& in, Samples& out);
 void reloads(const Snapshot& in, Samples& out);
 void reload_last_done(const Snapshot& in, Samples& out);

@@ -35,6 +35,12 @@ struct CertificateExpiry {
   std::int64_t not_after_unix = 0;  // seconds
 };
 
+// What the watermark of memory goes by; 0: it is not known, there is no limit.
+struct WatchedMemory {
+  std::uint64_t bytes = 0;
+  std::uint64_t bytes_max = 0;
+};
+
 // Where the numbers come from. Everything outlives the Exporter; the functions
 // may be called from any thread and wait for no far side. An empty function or a nullptr
 // leaves its metrics out.
@@ -49,6 +55,7 @@ struct Sources {
   const ReloadProbe* reloads = nullptr;
   const NodeStatus* status = nullptr;
   std::function<Pressure()> pressure;
+  std::function<WatchedMemory()> memory;
   std::function<SpoolUsage()> spool;
   // A spool on disk only.
   std::function<SpoolMarks()> spool_marks;

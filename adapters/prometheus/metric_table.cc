@@ -461,6 +461,17 @@ const std::vector<MetricInfo>& metric_table() {
        {},
        log_dropped},
 
+      {"fieldgate_memory_watched_bytes",
+       "Memory that the watermark of memory goes by: resident, but for pages of files.",
+       gauge,
+       {},
+       memory_watched},
+      {"fieldgate_memory_limit_bytes",
+       "Memory that it is held against: the setting, or the control group's limit.",
+       gauge,
+       {},
+       memory_limit},
+
       {"process_cpu_seconds_total", "User and system CPU time of the process.", counter, {}, process<&P::cpu_seconds>},
       {"process_resident_memory_bytes", "Resident memory of the process.", gauge, {}, process<&P::resident_bytes>},
       {"process_virtual_memory_bytes", "Virtual memory of the process.", gauge, {}, process<&P::virtual_bytes>},

@@ -197,9 +197,13 @@ void describe(Visitor& v, LimitSettings& s) {
            "where that has no limit, memory is not watched.",
            Reload::value},
           Size(s.memory_bytes_max, 0, 1'024 * k_gib));
-  v.value({"memory_high", "Percent of memory in use, above which no device is let in. 100: never.", Reload::value},
-          Number(s.memory_high, 10, 100));
-  v.value({"memory_low", "Percent of memory in use, at which devices are let in again.", Reload::value},
+  v.value(
+      {"memory_high",
+       "Percent of that memory in use, above which no device is let in. 100: never. In use is what is resident, but "
+       "for pages of files, which the kernel takes away again when it wants memory.",
+       Reload::value},
+      Number(s.memory_high, 10, 100));
+  v.value({"memory_low", "Percent of that memory in use, at which devices are let in again.", Reload::value},
           Number(s.memory_low, 1, 100));
   v.value({"descriptors_high",
            "Percent of the file descriptors in use (`ulimit -n`), above which no device is let in. 100: when there is "

@@ -95,8 +95,8 @@ struct LimitSettings {
   std::uint32_t handshakes_per_second = 1'000;
   std::uint32_t takeovers_per_minute = 12;  // per device id
   // Watermarks in percent. Above the high one no device is let in, until the use is at or
-  // below the low one. Memory is what is resident, of memory_bytes_max (0: of what the
-  // cgroup allows; without such a limit, none).
+  // below the low one. Memory is what is resident, but for pages of files, of
+  // memory_bytes_max (0: of what the cgroup allows; without such a limit, none).
   std::uint64_t memory_bytes_max = 0;
   std::uint32_t memory_high = 90;
   std::uint32_t memory_low = 80;

@@ -42,12 +42,14 @@ void take_least_of_group(std::uint64_t& least, const std::string& mount, std::st
   }
 }
 
-std::uint64_t resident_bytes() {
+std::uint64_t allocated_bytes() {
+  // Pages; the third number is how many of the resident ones are of files (proc(5)).
   std::ifstream in("/proc/self/statm");
   std::uint64_t size = 0;
   std::uint64_t resident = 0;
-  in >> size >> resident;
-  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::uint64_t of_files = 0;
+  in >> size >> resident >> of_files;
+  return (resident - std::min(resident, of_files)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 std::uint64_t open_descriptors() {
@@ -92,7 +94,7 @@ std::uint64_t cgroup_memory_limit(const char* root, const char* groups) {
 
 ResourceUse resource_use() {
   ResourceUse use;
-  use.memory_bytes = resident_bytes();
+  use.memory_bytes = allocated_bytes();
   std::ifstream in("/proc/self/cgroup");
   const std::string groups{std::istreambuf_iterator<char>(in), {}};
   use.memory_bytes_max = cgroup_memory_limit("/sys/fs/cgroup", groups.c_str());
@@ -103,8 +105,10 @@ ResourceUse resource_use() {
 }
 
 void Watermarks::look(const ResourceUse& use, const LimitSettings& limits) noexcept {
-  memory_.look(use.memory_bytes, limits.memory_bytes_max != 0 ? limits.memory_bytes_max : use.memory_bytes_max,
-               limits.memory_high, limits.memory_low);
+  const std::uint64_t memory_max = limits.memory_bytes_max != 0 ? limits.memory_bytes_max : use.memory_bytes_max;
+  memory_bytes_.store(use.memory_bytes, std::memory_order_relaxed);
+  memory_bytes_max_.store(memory_max, std::memory_order_relaxed);
+  memory_.look(use.memory_bytes, memory_max, limits.memory_high, limits.memory_low);
   descriptors_.look(use.descriptors, use.descriptors_max, limits.descriptors_high, limits.descriptors_low);
 }
 

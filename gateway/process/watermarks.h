@@ -3,6 +3,7 @@
 
 #include "gateway/core/settings.h"
 
+#include <atomic>
 #include <cstdint>
 
 namespace fieldgate {
@@ -21,7 +22,10 @@ class Watermark {
 
 // What this process uses, and what it may use.
 struct ResourceUse {
-  std::uint64_t memory_bytes = 0;      // resident
+  // Resident, but for pages of files: those of the spool that a lane reads back after an
+  // outage stay mapped, and count in the control group, but the kernel takes them away
+  // again when it wants memory.
+  std::uint64_t memory_bytes = 0;
   std::uint64_t memory_bytes_max = 0;  // of its control group; 0: no limit
   std::uint64_t descriptors = 0;
   std::uint64_t descriptors_max = 0;
@@ -36,16 +40,23 @@ ResourceUse resource_use();
 // control groups are mounted, `groups` the text of /proc/self/cgroup.
 std::uint64_t cgroup_memory_limit(const char* root, const char* groups);
 
-// Whether devices may be let in, by both watermarks. Thread: one.
+// Whether devices may be let in, by both watermarks. Thread: one, but where noted.
 class Watermarks {
  public:
   void look(const ResourceUse& use, const LimitSettings& limits) noexcept;
   bool memory() const noexcept { return memory_.over(); }
   bool descriptors() const noexcept { return descriptors_.over(); }
 
+  // What memory was held against what at the last look; 0: it is not known, there is no
+  // limit. Thread: any.
+  std::uint64_t memory_bytes() const noexcept { return memory_bytes_.load(std::memory_order_relaxed); }
+  std::uint64_t memory_bytes_max() const noexcept { return memory_bytes_max_.load(std::memory_order_relaxed); }
+
  private:
   Watermark memory_;
   Watermark descriptors_;
+  std::atomic<std::uint64_t> memory_bytes_{0};
+  std::atomic<std::uint64_t> memory_bytes_max_{0};
 };
 
 }  // namespace fieldgate

@@ -46,7 +46,7 @@ class MetricsTest(GatewayTestCase):
                  {"name": "away", "required": False, "host": "127.0.0.1", "port": 9}]
         hooks = [{"name": "hook", "url": "http://127.0.0.1:9/", "allowed_networks": ["127.0.0.0/8"]}]
         gateway = self.gateway({"mqtt": lanes, "webhooks": hooks, "uplink": {"spool": {"enabled": True}},
-                                "node": {"drain_period": "1s"}})
+                                "limits": {"memory_bytes_max": "64GiB"}, "node": {"drain_period": "1s"}})
         device = await Device.connect(gateway, "pump-1")
         await device.send(3)
         await device.acked()

@@ -333,7 +333,10 @@ class MemoryTest(GatewayTestCase):
         status, answer = await asyncio.to_thread(gateway.readyz)
         self.assertEqual((status, [reason["name"] for reason in answer["reasons"]]), (200, ["memory_high"]))
         paused = 'fieldgate_admission_paused{reason="memory"}'
-        self.assertEqual(gateway.metrics()[paused], 1)  # before anybody has come
+        metrics = gateway.metrics()
+        self.assertEqual(metrics[paused], 1)  # before anybody has come
+        self.assertEqual(metrics["fieldgate_memory_limit_bytes"], 1 << 20)
+        self.assertGreater(metrics["fieldgate_memory_watched_bytes"], 1 << 20)
         with self.assertRaises(Exception):  # noqa: B017
             await Device.connect(gateway, "pump-2")
         self.assertGreaterEqual(await asyncio.to_thread(gateway.ended, "memory"), 1)

@@ -5,7 +5,13 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <filesystem>
+#include <fstream>
+#include <vector>
 
 namespace fieldgate {
 namespace {
@@ -49,6 +55,77 @@ TEST(Watermarks, MemorySettingGoesBeforeTheControlGroup) {
   marks.look(use, limits);
   EXPECT_FALSE(marks.memory());
   EXPECT_FALSE(marks.descriptors());
+}
+
+TEST(Watermarks, DescriptorsAreOverAboveTheHighMarkUntilTheyAreAtTheLowOne) {
+  const LimitSettings limits;  // 95 and 90 of 100
+  Watermarks marks;
+  const auto over = [&](std::uint64_t descriptors) {
+    ResourceUse use;
+    use.descriptors = descriptors;
+    use.descriptors_max = 100;
+    marks.look(use, limits);
+    EXPECT_FALSE(marks.memory());
+    return marks.descriptors();
+  };
+  EXPECT_FALSE(over(95));
+  EXPECT_TRUE(over(96));
+  EXPECT_TRUE(over(92));
+  EXPECT_FALSE(over(90));
+  EXPECT_FALSE(over(92));
+}
+
+TEST(Watermarks, SayWhatMemoryIsHeldAgainst) {
+  Watermarks marks;
+  EXPECT_EQ(marks.memory_bytes(), 0U);
+  LimitSettings limits;
+  ResourceUse use;
+  use.memory_bytes = 95;
+  use.memory_bytes_max = 100;
+  marks.look(use, limits);
+  EXPECT_EQ(marks.memory_bytes(), 95U);
+  EXPECT_EQ(marks.memory_bytes_max(), 100U);
+  limits.memory_bytes_max = 1'000;
+  marks.look(use, limits);
+  EXPECT_EQ(marks.memory_bytes_max(), 1'000U);
+  limits.memory_bytes_max = 0;
+  use.memory_bytes_max = 0;
+  marks.look(use, limits);
+  EXPECT_EQ(marks.memory_bytes_max(), 0U) << "there is no limit";
+}
+
+constexpr std::size_t k_mib = std::size_t{1} << 20;
+
+std::uint64_t resident() {
+  std::ifstream in("/proc/self/statm");
+  std::uint64_t size = 0;
+  std::uint64_t pages = 0;
+  in >> size >> pages;
+  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// A lane that reads a spool back after an outage.
+TEST(ResourceUse, DoesNotCountPagesOfFilesThatTheKernelCanTakeAway) {
+  const test::TempDir dir;
+  const std::string file = dir.write("spool", std::string(64 * k_mib, 's'));
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  const std::uint64_t before = resource_use().memory_bytes;
+  const std::uint64_t resident_before = resident();
+  // The kernel touches every page: a read from here would cost shadow memory under TSan.
+  void* const map = ::mmap(nullptr, 64 * k_mib, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+  ::close(fd);
+  ASSERT_NE(map, MAP_FAILED);
+  EXPECT_GT(resident(), resident_before + 60 * k_mib) << "or nothing is shown here";
+  EXPECT_LT(resource_use().memory_bytes, before + 4 * k_mib);
+  ::munmap(map, 64 * k_mib);
+}
+
+TEST(ResourceUse, CountsWhatIsAllocated) {
+  const std::uint64_t before = resource_use().memory_bytes;
+  const std::vector<char> held(64 * k_mib, 'h');
+  EXPECT_GT(resource_use().memory_bytes, before + 60 * k_mib);
+  EXPECT_EQ(held.back(), 'h');
 }
 
 TEST(ResourceUse, KnowsAboutThisProcess) {

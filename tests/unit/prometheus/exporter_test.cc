@@ -34,6 +34,7 @@ class ExporterTest : public testing::Test {
     sources.reloads = &reloads;
     sources.status = &status;
     sources.pressure = [this] { return pressure; };
+    sources.memory = [this] { return memory; };
     sources.spool = [] {
       SpoolUsage usage;
       usage.records = 10;
@@ -85,6 +86,7 @@ class ExporterTest : public testing::Test {
   FakeClock clock;
   ReloadProbe reloads;
   Pressure pressure = Pressure::none;
+  WatchedMemory memory{3'000, 4'000};
   FakeNodeStatus status;
   std::unique_ptr<Exporter> exporter;
 };
@@ -323,6 +325,15 @@ TEST_F(ExporterTest, ShowsUplinkNodeAndCertificates) {
   EXPECT_EQ(all.at("fieldgate_readiness_reason{reason=\"lane_down\"}"), 1);
   EXPECT_EQ(all.at("fieldgate_certificate_expiry_timestamp_seconds{use=\"device_listener\"}"), 1'800'000'000);
   EXPECT_EQ(all.at("fieldgate_build_info{version=\"" FIELDGATE_VERSION "\"}"), 1);
+}
+
+TEST_F(ExporterTest, ShowsTheMemoryThatIsWatchedAndItsLimitWhereThereIsOne) {
+  EXPECT_EQ(value("fieldgate_memory_watched_bytes"), 3'000);
+  EXPECT_EQ(value("fieldgate_memory_limit_bytes"), 4'000);
+  memory.bytes_max = 0;
+  EXPECT_EQ(series().count("fieldgate_memory_limit_bytes"), 0U) << "a share of it would be beyond all measure";
+  memory.bytes = 0;
+  EXPECT_EQ(series().count("fieldgate_memory_watched_bytes"), 0U);
 }
 
 TEST_F(ExporterTest, KnowsItsOwnProcess) {
