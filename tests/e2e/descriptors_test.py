@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Out of file descriptors: accepting waits without spinning, and nobody who is in has to leave."""
+"""Few or no file descriptors left: nobody is let in, accepting waits without spinning, and nobody who is in has to leave."""
 
 import asyncio
 import http.client
+import socket
 import time
 import unittest
 
@@ -85,6 +86,40 @@ class DescriptorsTest(GatewayTestCase):
         await asyncio.to_thread(wait_for, lambda: metrics()["fieldgate_connections"] == 0, "all to be gone")
         await asyncio.to_thread(wait_for, lambda: metrics()[paused] == 0, "the pause to be over")
         self.assertEqual(gateway.stop(), 0)
+
+
+class WatermarkTest(GatewayTestCase):
+    async def test_above_the_high_mark_nobody_is_let_in_and_who_is_there_stays(self):
+        limit = 200  # by default no one above 95 % of them, and until there are 90 %
+        gateway = self.gateway({"node": {"shards": 1}, "session": {"deadlines": {"tls": "1m"}}}, start=False,
+                               prefix=("prlimit", f"--nofile={limit}:{limit}"))
+        gateway.add_tokens("meter-1", "meter-2")
+        gateway.start()
+        device = await Device.connect(gateway, "meter-1")
+        open_now = int(gateway.metrics()["process_open_fds"])
+        silent = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(limit * 97 // 100 - open_now)]
+        self.addCleanup(lambda: [one.close() for one in silent])
+
+        def reasons() -> list[str]:
+            status, answer = gateway.readyz()
+            self.assertEqual(status, 200, answer)
+            return [reason["name"] for reason in answer["reasons"]]
+
+        await asyncio.to_thread(wait_for, lambda: reasons() == ["descriptors_high"], "/readyz to say so")
+        metrics = gateway.metrics()
+        self.assertEqual(metrics['fieldgate_admission_paused{reason="descriptors"}'], 1)
+        self.assertLess(metrics["process_open_fds"], limit, "there are some left")
+        with self.assertRaises(Exception):  # noqa: B017 -- whatever the library calls a reset
+            await Device.connect(gateway, "meter-2")
+        self.assertGreaterEqual(await asyncio.to_thread(gateway.ended, "descriptors"), 1)
+        await device.ask_time()
+
+        for one in silent:
+            one.close()
+        await asyncio.to_thread(gateway.wait_event, "admission_resumed")
+        self.assertEqual(reasons(), [])
+        await (await Device.connect(gateway, "meter-2")).close()
+        await device.close()
 
 
 if __name__ == "__main__":

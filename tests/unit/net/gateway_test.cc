@@ -323,6 +323,27 @@ TEST_F(GatewayTest, ShowsThatAsManyHandshakesAreUnderWayAsMayBe) {
   EXPECT_TRUE(eventually([&] { return !paused(*gateway, AcceptPause::handshakes_max); }));
 }
 
+TEST_F(GatewayTest, LetsInAsManyASecondAsItMayAndTurnsAwayWhatQueuesForLonger) {
+  settings.limits.handshakes_per_second = 1;
+  ASSERT_TRUE(gateway->reload(settings));
+  TcpDevice first(port, "meter-1");  // the reload has gone the same way before it
+  ASSERT_TRUE(first.next().has_welcome());
+  {
+    std::vector<std::unique_ptr<Silent>> queue;
+    for (int i = 0; i < 12; ++i) queue.push_back(std::make_unique<Silent>(port));
+    EXPECT_TRUE(eventually([&] { return paused(*gateway, AcceptPause::handshake_budget); }));
+    EXPECT_EQ(ended(*gateway, EndReason::handshake_budget), 0U) << "so few may wait";
+    // More than there will be room for in the seconds that anybody is left to wait.
+    for (int i = 0; i < 64; ++i) queue.push_back(std::make_unique<Silent>(port));
+    EXPECT_TRUE(eventually([&] { return ended(*gateway, EndReason::handshake_budget) > 0; }));
+  }
+  settings.limits.handshakes_per_second = 1'000;
+  ASSERT_TRUE(gateway->reload(settings));
+  TcpDevice second(port, "meter-2");
+  EXPECT_TRUE(second.next().has_welcome());
+  EXPECT_TRUE(eventually([&] { return !paused(*gateway, AcceptPause::handshake_budget); }));
+}
+
 TEST_F(GatewayTest, TakesNoProxyHeaderWhereNobodyIsTrusted) {
   EXPECT_FALSE(TcpDevice(port, "meter-1", proxy_header()).next().has_welcome());
   EXPECT_EQ(ended(*gateway, EndReason::upgrade_malformed), 1U);
