@@ -33,6 +33,7 @@ FIRES = {
     "FieldgateShardStuck": ("10m", {'fieldgate_shard_loop_turns_total{shard="1",*}': "0+60x3 180x20"}),
     "FieldgateInternalFault": ("10m", {'fieldgate_sessions_ended_total{reason="internal",*}': "0x3 1x20"}),
     "FieldgateDescriptorsLow": ("10m", {"process_open_fds{*}": "950x20", "process_max_fds{*}": "1000x20", "fieldgate_build_info{*}": "1x20"}),
+    "FieldgateMemoryLow": ("10m", {"fieldgate_memory_watched_bytes{*}": "870x20", "fieldgate_memory_limit_bytes{*}": "1000x20"}),
     "FieldgateReloadRefused": ("15m", {"fieldgate_config_last_reload_successful{*}": "1x2 0x20"}),
     "FieldgatePeersSilent": ("40m", {"fieldgate_peer_questions_total{*}": "0+6x60", "fieldgate_peer_questions_failed_total{*}": "0+5x60"}),
     "FieldgateFleetViewOld": ("10m", {"fieldgate_fleet_view_age_seconds{*}": "0.5x2 61+60x30"}),
@@ -56,10 +57,19 @@ FIRES = {
     "FieldgateDeadLetters": ("20m", {'fieldgate_dead_letters{lane="main",*}': "3x30"}),
     "FieldgateDeadLettersEvicted": ("10m", {'fieldgate_dead_letters_evicted_total{lane="main",*}': "0x3 9x30"}),
 }
-# What has an alert of its own already: series, and when to look.
-SILENT = {
-    "FieldgateFleetViewOld": ("20m", {"fieldgate_fleet_view_age_seconds{*}": "61+60x30", 'fieldgate_readiness_reason{reason="store_down",*}': "1x30"}),
-}
+OLD, NEW = ('job="fieldgate",namespace="iot",instance="old"', 'job="fieldgate",namespace="iot",instance="new"')
+# What else makes them fire.
+FIRES_ALSO = [
+    # A new gateway that never comes up, beside an old one: a rollout that does not get on.
+    ("FieldgateDown", ("10m", {f"up{{{OLD}}}": "1x30", f"fieldgate_build_info{{{OLD}}}": "1x30", f"up{{{NEW}}}": "0x30"})),
+]
+# What must not: it has an alert of its own already, is none of ours, or is as it should be.
+SILENT = [
+    ("FieldgateFleetViewOld", ("20m", {"fieldgate_fleet_view_age_seconds{*}": "61+60x30", 'fieldgate_readiness_reason{reason="store_down",*}': "1x30"})),
+    ("FieldgateDown", ("10m", {"up{*}": "1x30", "fieldgate_build_info{*}": "1x30", 'up{job="broker",namespace="iot",instance="b"}': "0x30"})),
+    ("FieldgateShardStuck", ("20m", {'fieldgate_shard_loop_turns_total{shard="0",*}': "60x30", 'fieldgate_readiness_reason{reason="drained",*}': "1x30"})),
+    ("FieldgateMemoryLow", ("20m", {"fieldgate_memory_watched_bytes{*}": "1e12x30"})),  # there is no limit
+]
 # A gateway that is well: no alert may fire. A lane that is held does not also count as down.
 WELL = {
     "up{*}": "1x200", "fieldgate_build_info{*}": "1x200", "fieldgate_ready{*}": "1x200", "process_start_time_seconds{*}": "1x200",
@@ -67,6 +77,7 @@ WELL = {
     'fieldgate_sessions_ended_total{reason="internal",*}': "0x200", 'fieldgate_sessions_ended_total{reason="sessions_max",*}': "0x200",
     'fieldgate_sessions_ended_total{reason="handshake_budget",*}': "0x200", "process_open_fds{*}": "100x200",
     "process_max_fds{*}": "1000x200", "fieldgate_sessions{*}": "1000x100 900x100",
+    "fieldgate_memory_watched_bytes{*}": "800x200", "fieldgate_memory_limit_bytes{*}": "1000x200",
     'fieldgate_connection_attempts_total{outcome="refused",*}': "0+1x200",
     'fieldgate_connection_attempts_total{outcome="accepted",*}': "0+60x200",
     'fieldgate_certificate_expiry_timestamp_seconds{use="device_listener",*}': f"{80 * DAY}x200",
@@ -99,12 +110,20 @@ def metrics_in(expression: str) -> set[str]:
     return {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
 
 
-def test_file(name: str, interval: tuple, *, fires: bool = True) -> dict:
-    at, series = interval
+def test_file(name: str, case: tuple, *, fires: bool = True, every: str = "1m") -> dict:
+    at, series = case
     lines = [{"series": key.replace("*", 'job="fieldgate",namespace="iot",instance="gw"'), "values": value} for key, value in series.items()]
     firing = f'count(ALERTS{{alertname="{name}",alertstate="firing"}})' if name else 'ALERTS{alertstate="firing"}'
-    return {"interval": "1m", "input_series": lines, "promql_expr_test": [
+    return {"interval": every, "input_series": lines, "promql_expr_test": [
         {"expr": firing, "eval_time": at, "exp_samples": [{"labels": "{}", "value": 1}] if name and fires else []}]}
+
+
+def killed_after() -> int:
+    """Seconds that a process that stands still has left in Kubernetes: until /livez says so, and the probe has asked often
+    enough."""
+    standstill = re.search(r"std::chrono::seconds k_standstill\{(\d+)\}", (chart.ROOT / "gateway/node_state.cc").read_text())
+    liveness = yaml.safe_load((chart.CHART / "values.yaml").read_text())["probes"]["liveness"]
+    return int(standstill[1]) + liveness["periodSeconds"] * liveness["failureThreshold"]
 
 
 class Alerts(unittest.TestCase):
@@ -147,12 +166,26 @@ class Alerts(unittest.TestCase):
 
     @unittest.skipUnless(PROMTOOL, "no promtool: neither FIELDGATE_PROMTOOL nor one on PATH (Debian package prometheus)")
     def test_each_alert_fires_when_it_should_and_none_when_all_is_well(self):
-        cases = [test_file(name, interval) for name, interval in FIRES.items()]
+        cases = [test_file(name, case) for name, case in (*FIRES.items(), *FIRES_ALSO)]
         cases += [test_file("", (at, WELL)) for at in ("5m", "90m", "150m")]
-        cases += [test_file(name, interval, fires=False) for name, interval in SILENT.items()]
+        cases += [test_file(name, case, fires=False) for name, case in SILENT]
+        self.judge(cases, "1m")
+
+    @unittest.skipUnless(PROMTOOL, "no promtool: neither FIELDGATE_PROMTOOL nor one on PATH (Debian package prometheus)")
+    def test_a_shard_that_stands_still_is_told_of_before_kubernetes_ends_the_process(self):
+        scrape = yaml.safe_load((chart.CHART / "values.yaml").read_text())["monitor"]["interval"]
+        self.assertEqual(scrape, "15s")
+        turns = 'fieldgate_shard_loop_turns_total{shard="1",*}'
+        # It stands still right after the scrape at 300 s, or right before the next one.
+        cases = [test_file("FieldgateShardStuck", (f"{still + killed_after()}s", {turns: f"0+15x20 {still}x30"}), every=scrape)
+                 for still in (300, 314)]
+        cases.append(test_file("FieldgateShardStuck", ("300s", {turns: "0+15x20 300x30"}), fires=False, every=scrape))
+        self.judge(cases, "30s")  # as the Prometheus operator evaluates them, unless told otherwise
+
+    def judge(self, cases: list[dict], evaluated_every: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "tests.yaml"
-            file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": cases}))
+            file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": evaluated_every, "tests": cases}))
             done = subprocess.run([PROMTOOL, "test", "rules", file], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 

@@ -83,14 +83,23 @@ class Configuration(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
-class RoundTrip:
-    """`helm test`, its script as the test pod has it, against a gateway as the chart starts it: only addresses differ."""
+class Installed:
+    """A gateway as the chart starts it: only addresses differ. And `helm test`, its script as the test pod has it."""
 
     values: str
 
     @classmethod
     def place_store(cls) -> None:
         """Makes the store that the configuration wants, and says where it is."""
+
+    @classmethod
+    def place_on_postgres(cls) -> None:
+        postgres = Postgres()
+        cls.addClassCleanup(postgres.stop)
+        store = cls.pod.settings["store"]
+        assert store["kind"] == "postgres"
+        store["connection"] = postgres.connection(postgres.make_database())
+        (cls.pod.etc / "store-password/password").write_text(PASSWORD)
 
     @classmethod
     def setUpClass(cls):
@@ -100,12 +109,22 @@ class RoundTrip:
         cls.ports = {"devices": free_port(), "api": free_port(), "admin": free_port()}
         for section, port in cls.ports.items():
             cls.pod.settings[section]["listen"] = f"127.0.0.1:{port}"
-        cls.pod.settings["node"]["drain_period"] = "1s"
+        cls.pod.settings["node"].update(drain_delay="0s", drain_period="1s")
         cls.pod.settings["mqtt"][0].update(host="127.0.0.1", port=cls.broker.port)
+        cls.pod.settings["mqtt"][0].pop("tls", None)
+        cls.pod.settings.pop("webhooks", None)
         cls.pod.write()
         cls.gateway = Process("fieldgate", [FIELDGATE, *cls.pod.arguments()], cls.pod.root / "log", cls.pod.environment)
-        wait_for(lambda: '"ready"' in cls.gateway.log() or not cls.gateway.alive(), "the gateway to be ready")
+        wait_for(lambda: cls.ready() or not cls.gateway.alive(), "the gateway to be ready")
         assert cls.gateway.alive(), cls.gateway.log()
+
+    @classmethod
+    def ready(cls) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{cls.ports['admin']}/readyz", timeout=PATIENCE) as answer:
+                return answer.status == 200
+        except OSError:  # and what urllib makes of an answer that is none of 200
+            return False
 
     @classmethod
     def tearDownClass(cls):
@@ -116,18 +135,31 @@ class RoundTrip:
         cls.broker.kill()
         assert (stop[0], drained.returncode, status) == ("fieldgate", 0, 0), f"{drained} {status}: {cls.gateway.log()}"
 
+    def run_script(self, **values: str) -> subprocess.CompletedProcess:
+        """With these in the place of the pod's variables, which must be the same ones."""
+        container = chart.only(self.pod.found, "Pod")["spec"]["containers"][0]
+        self.assertEqual({one["name"] for one in container["env"]}, set(values))
+        environment = {"PATH": f"{BIN}:/usr/bin:/bin", "TMPDIR": str(folder("tmp")), **values}
+        return subprocess.run([*container["command"], *container["args"]], env=environment, capture_output=True, text=True, check=False,
+                              errors="replace", stdin=subprocess.DEVNULL, timeout=4 * PATIENCE)  # it shows frames that came
+
+    def test_probes_ask_what_the_gateway_answers(self):
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            path = self.pod.container[probe]["httpGet"]["path"]
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}{path}", timeout=PATIENCE) as answer:
+                self.assertEqual(answer.status, 200, path)
+
+
+class RegisteredDevice(Installed):
+    """The test's device is registered through the API."""
+
     def round_trip(self, **over: str) -> subprocess.CompletedProcess:
-        pod = chart.only(self.pod.found, "Pod")
-        container = pod["spec"]["containers"][0]
-        secret = next(one["valueFrom"]["secretKeyRef"] for one in container["env"] if one["name"] == "FIELDGATE_API_TOKEN")
+        variables = chart.only(self.pod.found, "Pod")["spec"]["containers"][0]["env"]
+        secret = next(one["valueFrom"]["secretKeyRef"] for one in variables if one["name"] == "FIELDGATE_API_TOKEN")
         self.assertEqual(secret, {"name": "fieldgate-api-tokens", "key": "token"})
-        names = {one["name"] for one in container["env"]}
         values = {"FIELDGATE_API": f"http://127.0.0.1:{self.ports['api']}", "FIELDGATE_API_TOKEN": API_TOKEN + "\n",
                   "TEST_GATEWAY": f"localhost:{self.ports['devices']}", "TEST_CA": str(self.pki.ca), "TEST_API_CA": "/nowhere/ca.crt"}
-        self.assertEqual(names, set(values))
-        environment = {"PATH": f"{BIN}:/usr/bin:/bin", "TMPDIR": str(folder("tmp")), **values, **over}
-        return subprocess.run([*container["command"], *container["args"]], env=environment, capture_output=True, text=True, check=False,
-                              stdin=subprocess.DEVNULL, timeout=4 * PATIENCE)
+        return self.run_script(**{**values, **over})
 
     def registered(self) -> list[str]:
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports['api']}/api/v1/devices",
@@ -140,7 +172,7 @@ class RoundTrip:
         done = self.round_trip()
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("round trip: good", done.stdout)
-        self.assertRegex(done.stdout, r"upgraded to WebSocket\nwelcome\nacknowledged\n")
+        self.assertRegex(done.stdout, r"upgraded to WebSocket\nwelcome as helm-test-[0-9a-f]{8}\nacknowledged\n")
         topics = [topic for topic, _ in heard.messages() if topic.endswith("/events/helm-test")]
         self.assertEqual(1, len(topics), "what was acknowledged is at the broker")
         self.assertEqual(self.registered(), [])
@@ -158,31 +190,64 @@ class RoundTrip:
         self.assertIn("does not take a device", done.stderr)
         self.assertEqual(self.registered(), [])
 
-    def test_probes_ask_what_the_gateway_answers(self):
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            path = self.pod.container[probe]["httpGet"]["path"]
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}{path}", timeout=PATIENCE) as answer:
-                self.assertEqual(answer.status, 200, path)
 
-
-class OneSite(RoundTrip, unittest.TestCase):
+class OneSite(RegisteredDevice, unittest.TestCase):
     values = "nodeport"
 
 
 @unittest.skipUnless((PROGRAMS / "postgres").exists(), "PostgreSQL is missing: install Debian's package postgresql-15")
-class Tryout(RoundTrip, unittest.TestCase):
+class Tryout(RegisteredDevice, unittest.TestCase):
     """What the README's four commands install."""
 
     values = "tryout"
 
     @classmethod
     def place_store(cls) -> None:
-        postgres = Postgres()
-        cls.addClassCleanup(postgres.stop)
-        store = cls.pod.settings["store"]
-        assert store["kind"] == "postgres"
-        store["connection"] = postgres.connection(postgres.make_database())
-        (cls.pod.etc / "store-password/password").write_text(PASSWORD)
+        cls.place_on_postgres()
+
+
+@unittest.skipUnless((PROGRAMS / "postgres").exists(), "PostgreSQL is missing: install Debian's package postgresql-15")
+class Fleet(Installed, unittest.TestCase):
+    """A certificate is demanded of every device: the test comes with one."""
+
+    values = "fleet"
+
+    @classmethod
+    def place_store(cls) -> None:
+        cls.place_on_postgres()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        assert cls.pod.settings["devices"]["tls"]["client_certificate"] == "required"
+        made = subprocess.run([FIELDGATE, "device", "create", "helm-test", "--api", f"https://localhost:{cls.ports['api']}", "--ca", cls.pki.ca],
+                              env={**os.environ, "FIELDGATE_API_TOKEN": API_TOKEN}, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made
+
+    def round_trip(self, pair: tuple[pathlib.Path, pathlib.Path]) -> subprocess.CompletedProcess:
+        certificate, key = map(str, pair)
+        return self.run_script(TEST_GATEWAY=f"localhost:{self.ports['devices']}", TEST_CA=str(self.pki.ca),
+                               TEST_CERTIFICATE=certificate, TEST_KEY=key)
+
+    def test_the_device_of_the_certificate_gets_its_acknowledgements(self):
+        done = self.round_trip(self.pki.device("helm-test"))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stdout, "upgraded to WebSocket\nwelcome as helm-test\nacknowledged\nround trip: good\n")
+
+    def test_it_fails_where_the_certificate_is_of_another_authority(self):
+        done = self.round_trip(Pki("Another CA").device("helm-test"))
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("in vain: upgraded to WebSocket", done.stderr)
+
+    def test_it_fails_where_the_certificates_device_is_not_registered(self):
+        done = self.round_trip(self.pki.device("stranger"))
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertNotIn("welcome", done.stdout)
+
+    def test_it_says_so_where_the_certificate_is_of_no_device(self):
+        done = self.round_trip(self.pki.issue("a" * 30, "URI:urn:fieldgate:device:" + "a" * 120))
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("the certificate must be of a device", done.stderr)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ render_test.py sees to."""
 
 import json
 import re
+import shlex
 import unittest
 
 import jsonschema
@@ -266,7 +267,10 @@ class Sources(unittest.TestCase):
                       {"services": {"devices": {"prt": 443}}}, {"services": {"devices": {"type": "ExternalName"}}},
                       {"tls": {"secret": "x"}}, {"replicaCount": "two"}, {"replicaCount": -1}, {"image": {"digest": "latest"}},
                       {"drainMarginSeconds": 0}, {"files": [{"name": "Up/er"}]}, {"alerts": {"disabled": ["Other"]}},
-                      {"persistence": {"accessModes": ["ReadWriteMany"]}}, {"tests": {"gateway": "no-port"}}):
+                      {"persistence": {"accessModes": ["ReadWriteMany"]}}, {"tests": {"gateway": "no-port"}},
+                      {"tls": {"certManager": {"issuerRef": {"nme": "x"}}}}, {"tls": {"certManager": {"privateKey": {"algoritm": "RSA"}}}},
+                      {"tls": {"certManager": {"privateKey": {"algorithm": "rsa"}}}},
+                      {"persistence": {"retentionPolicy": {"whenDelete": "Delete"}}}, {"persistence": {"retentionPolicy": {"whenScaled": "Keep"}}}):
             with self.subTest(wrong=wrong), self.assertRaises(jsonschema.ValidationError):
                 jsonschema.validate(wrong, schema)
 
@@ -275,6 +279,37 @@ class Sources(unittest.TestCase):
         version = re.search(r"^project\(\s*fieldgate\b[^)]*?VERSION\s+([\d.]+)", (chart.ROOT / "CMakeLists.txt").read_text(), re.M)
         self.assertEqual(made["appVersion"], version[1])
         self.assertEqual(made["version"], version[1])
+
+    def test_the_readme_installs_in_four_commands_what_the_chart_then_asks_for(self):
+        section = re.search(r"^## On Kubernetes\n(.*?)^## ", (chart.ROOT / "README.md").read_text(), re.M | re.S)[1]
+        blocks = re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)
+        self.assertEqual(1, len(blocks))
+        token, install, secret, test = (shlex.split(line) for line in blocks[0].splitlines())
+
+        self.assertEqual(install[:4], ["helm", "install", "fieldgate", "helm/fieldgate"])
+        values = install[install.index("-f") + 1]
+        self.assertEqual(values, "helm/fieldgate/ci/tryout-values.yaml")
+        self.assertTrue((chart.ROOT / values).exists())
+        namespace = install[install.index("-n") + 1]
+        self.assertIn("--create-namespace", install)
+
+        found = chart.golden("tryout")
+        pod = chart.only(found, "Pod")
+        wanted = next(one["valueFrom"]["secretKeyRef"] for one in pod["spec"]["containers"][0]["env"] if "valueFrom" in one)
+        mounted = next(volume["secret"] for volume in chart.workload(found)["spec"]["template"]["spec"]["volumes"] if volume["name"] == "api-tokens")
+        self.assertEqual(secret[:-2], ["kubectl", "-n", namespace, "create", "secret", "generic", wanted["name"]])
+        self.assertEqual(mounted["secretName"], wanted["name"])
+        files = [option.removeprefix("--from-file=") for option in secret[-2:]]
+        self.assertEqual(files, [*(item["key"] for item in mounted["items"]), wanted["key"]])
+
+        # The hash goes into one of these files, the token into the other.
+        self.assertEqual(token[:3], ["fieldgate", "token", "new"])
+        self.assertEqual((token[token.index("--append") + 1], token[token.index("--scope") + 1]), (files[0], "admin"))
+        self.assertEqual(token[-2:], [">", files[1]])
+
+        self.assertEqual(test[:5], ["helm", "test", install[2], "-n", namespace])
+        minutes = int(test[test.index("--timeout") + 1].removesuffix("m"))
+        self.assertGreater(60 * minutes, pod["spec"]["activeDeadlineSeconds"], "Helm would give up before the pod does")
 
     def test_guides_name_values_files_that_are_there(self):
         for guide in (chart.CHART / "README.md", chart.ROOT / "README.md"):

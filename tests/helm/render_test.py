@@ -124,8 +124,20 @@ class Refusals(unittest.TestCase):
         self.refused("tlsRoute.parentRefs is empty", tlsRoute={"enabled": True, "hostnames": ["x"]})
         self.refused("tlsRoute.hostnames is empty", tlsRoute={"enabled": True, "parentRefs": [{"name": "x"}]})
         self.refused("there is no API", tests={"apiTokenSecret": "x"})
+        self.refused("the certificate would be for nobody", tls={"certManager": {"enabled": True, "selfSigned": True, "serviceNames": False}})
         self.refused("priorityClass.name is empty", priorityClass={"create": True})
         self.refused("tryout.postgresql.password is missing", tryout={"postgresql": {"enabled": True}})
+
+    def test_a_test_that_could_not_pass(self):
+        api, trusted = {"apiTokens": {"secretName": "t"}}, {"secretName": "x", "clientCa": {"secretName": "ca"}}
+        demanded = {"devices": {"tls": {"client_certificate": "required"}}}
+        self.refused("client_certificate: required. The test's device would have none", tests={"apiTokenSecret": "x"}, tls=trusted, config=demanded, **api)
+        self.refused("There is no registry for the test's device", tests={"apiTokenSecret": "x"}, config={"store": {"kind": "none"}}, **api)
+        self.refused("tests.clientSecret is set, but no device certificate is trusted", tests={"clientSecret": "x"})
+        self.refused("one of them is enough", tests={"apiTokenSecret": "one", "clientSecret": "other"}, tls=trusted, **api)
+        for config in (demanded, {"store": {"kind": "none"}}):
+            render(None, tests={"clientSecret": "x"}, tls=trusted, config=config)
+        render(None, tests={"apiTokenSecret": "x"}, tls=trusted, config={"devices": {"tls": {"client_certificate": "optional"}}}, **api)
 
     def test_all_problems_are_told_at_once(self):
         with self.assertRaises(chart.Refused) as told:
@@ -221,6 +233,8 @@ class Templates(unittest.TestCase):
         self.assertEqual(made["dnsNames"], ["fieldgate-devices", "fieldgate-devices.fieldgate", "fieldgate-devices.fieldgate.svc", "gw.example.com"])
         self.assertEqual(made["issuerRef"], {"name": "ca", "kind": "ClusterIssuer", "group": "cert-manager.io"})
         self.assertFalse(of_kind(found, "Issuer"))
+        public = self.found(tls={"certManager": {"enabled": True, "issuerRef": {"name": "ca"}, "dnsNames": ["gw.example.com"], "serviceNames": False}})
+        self.assertEqual(only(public, "Certificate")["spec"]["dnsNames"], ["gw.example.com"])
         volumes = workload(found)["spec"]["template"]["spec"]["volumes"]
         self.assertIn(made["secretName"], [volume["secret"]["secretName"] for volume in volumes if volume["name"] == "tls"])
 
@@ -320,6 +334,32 @@ class Templates(unittest.TestCase):
                 self.assertEqual([item["path"] for item in volume["secret"]["items"]], ["ca.crt"], "never a private key")
         script = pod["spec"]["containers"][0]["args"][0]
         self.assertEqual(script, (chart.CHART / "files/round-trip.sh").read_text())
+
+    def test_test_pod_comes_with_the_certificate_of_a_device_and_needs_no_api(self):
+        pod = only(self.found(tls={"secretName": "tls", "clientCa": {"secretName": "ca"}}, tests={"clientSecret": "pump"}), "Pod")
+        container = pod["spec"]["containers"][0]
+        environment = {one["name"]: one.get("value") for one in container["env"]}
+        self.assertEqual(set(environment), {"TEST_GATEWAY", "TEST_CA", "TEST_CERTIFICATE", "TEST_KEY"})
+        secrets = {volume["name"]: volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+        self.assertEqual(secrets["client"]["secretName"], "pump")
+        folder = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "client")
+        self.assertEqual([f"{folder}/{item['path']}" for item in secrets["client"]["items"]], [environment["TEST_CERTIFICATE"], environment["TEST_KEY"]])
+        self.assertNotIn("fieldgate.io/api-client", pod["metadata"]["labels"])
+
+    def test_test_pod_is_let_through_to_the_gateways_where_others_are_named(self):
+        others = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
+        values = {"apiTokens": {"secretName": "t"}, "tests": {"apiTokenSecret": "t"}}
+
+        def devices_from(found: list) -> list | None:
+            return next(rule.get("from") for rule in only(found, "NetworkPolicy")["spec"]["ingress"] if rule["ports"][0]["port"] == "devices")
+
+        found = self.found(**values, networkPolicy={"devicesFrom": others})
+        *named, test = devices_from(found)
+        self.assertEqual(named, others)
+        labels = test["podSelector"]["matchLabels"].items()
+        self.assertLessEqual(labels, only(found, "Pod")["metadata"]["labels"].items())
+        self.assertFalse(labels <= workload(found)["spec"]["template"]["metadata"]["labels"].items())
+        self.assertIsNone(devices_from(self.found(**values)), "everybody, as before")
 
     def test_trial_broker_and_database_do_not_replace_what_config_names(self):
         tryout = {"mosquitto": {"enabled": True}, "postgresql": {"enabled": True, "password": "p"}}

@@ -36,6 +36,9 @@ What fits together ill is refused here, all of it at once, before anything reach
 {{- if and $v.tls.certManager.enabled (not $v.tls.certManager.selfSigned) (not $v.tls.certManager.issuerRef.name) }}
 - tls.certManager.issuerRef.name is missing: say who signs the certificate.
 {{- end -}}
+{{- if and $v.tls.certManager.enabled (not (or $v.tls.certManager.serviceNames $v.tls.certManager.dnsNames $v.tls.certManager.ipAddresses)) }}
+- tls.certManager: the certificate would be for nobody. Name what devices connect to in tls.certManager.dnsNames.
+{{- end -}}
 {{- if not (ne false (($c.devices | default dict).tls | default dict).enabled) }}
 - config.devices.tls.enabled is false: in a cluster devices connect over TLS, which ends in the pod.
 {{- end -}}
@@ -88,8 +91,21 @@ What fits together ill is refused here, all of it at once, before anything reach
 {{- if and $v.tlsRoute.enabled (not $v.tlsRoute.hostnames) }}
 - tlsRoute.hostnames is empty: name what devices ask for (SNI).
 {{- end -}}
+{{- $tls := (include "fieldgate.config" . | fromYaml).devices.tls -}}
+{{- if and $v.tests.apiTokenSecret $v.tests.clientSecret }}
+- tests.apiTokenSecret and tests.clientSecret: one of them is enough.
+{{- end -}}
 {{- if and $v.tests.apiTokenSecret (not (include "fieldgate.api" .)) }}
 - tests.apiTokenSecret is set, but there is no API: set apiTokens.secretName.
+{{- end -}}
+{{- if and $v.tests.apiTokenSecret (eq $kind "none") }}
+- tests.apiTokenSecret with config.store.kind: none. There is no registry for the test's device; give it a certificate, by tests.clientSecret.
+{{- end -}}
+{{- if and $v.tests.apiTokenSecret (eq (toString $tls.client_certificate) "required") }}
+- tests.apiTokenSecret with config.devices.tls.client_certificate: required. The test's device would have none; give it one, by tests.clientSecret.
+{{- end -}}
+{{- if and $v.tests.clientSecret (not $tls.client_ca_file) }}
+- tests.clientSecret is set, but no device certificate is trusted: set tls.clientCa.
 {{- end -}}
 {{- if and $v.priorityClass.create (not $v.priorityClass.name) }}
 - priorityClass.create is set, but priorityClass.name is empty.

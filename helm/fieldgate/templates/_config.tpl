@@ -81,6 +81,11 @@ mounts are set where config does not name another.
 {{- if not (and (hasKey $api "enabled") (not $api.enabled)) }}true{{ end -}}
 {{- end -}}
 
+{{/* "true" where `helm test` has a device to be. */}}
+{{- define "fieldgate.tests" -}}
+{{- if or .Values.tests.apiTokenSecret .Values.tests.clientSecret }}true{{ end -}}
+{{- end -}}
+
 {{/* A duration of the configuration in whole seconds, rounded up; empty if it is none. */}}
 {{- define "fieldgate.seconds" -}}
 {{- $text := toString . -}}
