@@ -35,6 +35,10 @@ import same
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 CACHE = SOURCE / "build" / "rootfs"
+# What docs/operations.md says of the unit.
+UNIT = ("Type=notify", "NotifyAccess=main", "WatchdogSec=20", "ExecReload=/bin/kill -HUP $MAINPID", "Restart=on-failure", "LimitNOFILE=1048576",
+        "User=fieldgate", "ProtectSystem=strict", "StateDirectory=fieldgate", "StateDirectoryMode=0700",
+        "ConfigurationDirectory=fieldgate", "ConfigurationDirectoryMode=0750", "WantedBy=multi-user.target")
 # systemd-analyze's exposure, in tenths: 0 is a box without openings.
 EXPOSURE_MAX = 20
 
@@ -78,8 +82,11 @@ def check_unit(build: pathlib.Path, work: pathlib.Path) -> None:
     root = work / "unit"
     run("cmake", "--install", build, "--prefix", "/usr", "--component", "gateway", env={**os.environ, "DESTDIR": str(root)})
     unit = root / "usr/lib/systemd/system/fieldgate.service"
+    there = unit.read_text()
+    missing = set(UNIT) - set(there.splitlines())
+    claim(not missing, f"the unit is what is said of it: {', '.join(UNIT)}" + (f"; missing: {missing}" if missing else ""))
     # The programs that it names are looked for where they will be.
-    text = unit.read_text().replace("/usr/bin/fieldgate", str(root / "usr/bin/fieldgate"))
+    text = there.replace("/usr/bin/fieldgate", str(root / "usr/bin/fieldgate"))
     probe = work / "fieldgate.service"
     probe.write_text(text)
     verified = run("systemd-analyze", "verify", "--man=no", probe)
@@ -127,15 +134,25 @@ def check_deb(build: pathlib.Path, work: pathlib.Path) -> None:
         fieldgate-sim --help >/dev/null
         getent passwd fieldgate
         test "$(stat -c '%a %U' /var/lib/fieldgate)" = "700 fieldgate"
+        test "$(stat -c '%a %U %G' /etc/fieldgate)" = "750 root fieldgate"
         fieldgate check-config --config /usr/share/doc/fieldgate/examples/production.yaml && exit 9
         touch /var/lib/fieldgate/kept
+        enabled=/etc/systemd/system/multi-user.target.wants/fieldgate.service
+        test ! -L $enabled
+        mkdir -p ${{enabled%/*}}
+        ln -s /lib/systemd/system/fieldgate.service $enabled  # as `systemctl enable` does, which is not here
+        apt-get -qq -y --reinstall install /root/{package.name} >/dev/null
+        test -L $enabled
         apt-get -qq -y remove fieldgate >/dev/null
         test ! -e /usr/bin/fieldgate && test ! -e /lib/systemd/system/fieldgate.service
+        test ! -L $enabled
         test -e /var/lib/fieldgate/kept
         apt-get -qq -y purge fieldgate >/dev/null
-        test ! -e /var/lib/fieldgate
+        test ! -e /var/lib/fieldgate && test ! -e /etc/fieldgate
+        test -z "$(find /etc/systemd /var/lib/systemd -name '*fieldgate*')"
         """], {})
-    claim(True, "it installs on a bare Debian 12, runs, goes away again, and takes its state only when purged")
+    claim(True, "it installs on a bare Debian 12, runs, stays enabled when it is replaced, goes away again, disabled, and takes its state "
+          "only when purged")
 
 
 def free_port() -> int:
