@@ -12,7 +12,7 @@ case $host in
   *[!0-9.]*) check=-verify_hostname ;;
   *) check=-verify_ip ;;
 esac
-client= registered= api_ca= authorization=
+client='' registered='' api_ca='' authorization=''
 finish() {
   if [ -n "$client" ]; then kill "$client" 2>/dev/null || true; fi
   if [ -n "$registered" ]; then fieldgate device delete "$id" ${api_ca:+--ca "$api_ca"}; fi
