@@ -15,7 +15,8 @@ std::uint32_t Ownership::ms(TimePoint now) const {
 }
 
 void Ownership::claim(const DeviceId& id, Claim claim, TimePoint now) {
-  const double burst = limits_.takeovers_per_minute;
+  const double rate = limits_.takeovers_per_minute / 60.0;
+  const double burst = limits_.takeovers_per_minute + 1.0;  // the connects between them, too
   auto found = entries_.find(id);
   if (found == entries_.end()) {
     make_room();
@@ -26,12 +27,13 @@ void Ownership::claim(const DeviceId& id, Claim claim, TimePoint now) {
     actions_.refuse(claim.from, EndReason::taken_over);
     return;
   }
-  if (!entry.owner) {
-    hand_over(entry, std::move(claim));
+  const double cost = entry.owner ? 1.0 : 1.0 / OwnershipLimits::k_returns_per_takeover;
+  if (!entry.takeovers.take(ms(now), cost, rate, burst)) {
+    actions_.refuse(claim.from, EndReason::takeover_rate);
     return;
   }
-  if (!entry.takeovers.take(ms(now), 1.0, burst / 60.0, burst)) {
-    actions_.refuse(claim.from, EndReason::takeover_rate);
+  if (!entry.owner) {
+    hand_over(entry, std::move(claim));
     return;
   }
   if (entry.waiting) {

@@ -66,6 +66,9 @@ class OwnershipActions {
 struct OwnershipLimits {
   std::chrono::milliseconds fence_patience{1'000};
   std::uint32_t takeovers_per_minute = 12;
+  // A device that was gone may come back so many times as often: each time is two events in the
+  // presence log, which the whole fleet shares.
+  static constexpr double k_returns_per_takeover = 4;
   // Devices remembered, online and offline. The one that has been offline for
   // longest is forgotten first.
   std::size_t devices_max = 200'000;

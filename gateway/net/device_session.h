@@ -57,6 +57,11 @@ class DeviceSession final : public TimerNode, private WsSink {
   void readable();
   void writable();
   void deadline(std::uint32_t now_ms);
+  // Not let in yet, for it is we who wait for the peer, who has said nothing for longer than it may while others wait
+  // for its place.
+  bool stalls(std::uint32_t now_ms) const noexcept;
+  // Ends it as if its time were over. Precondition: stalls().
+  void give_way();
 
   // The home shard's answers to claim().
   void granted(std::unique_ptr<DeviceState> state, Epoch epoch);
@@ -100,6 +105,7 @@ class DeviceSession final : public TimerNode, private WsSink {
 
   bool gone() const noexcept { return phase_ == Phase::gone; }
   bool live() const noexcept { return phase_ == Phase::live; }
+  bool arriving() const noexcept { return phase_ < Phase::live; }
   bool open() const noexcept { return phase_ < Phase::closing; }
   Epoch epoch() const noexcept { return epoch_; }
   AckStage stage() const noexcept { return stage_; }
@@ -121,6 +127,7 @@ class DeviceSession final : public TimerNode, private WsSink {
 
   // Needed until Welcome, and freed then.
   struct Greeting {
+    bool spoken = false;         // a byte has come
     std::string request;         // HTTP, until the upgrade
     std::optional<DeviceId> id;  // authenticated
     HelloFrame hello;
@@ -134,6 +141,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   Verdict on_pong(std::span<std::byte> payload) override;
   void on_close(std::uint16_t code, std::string_view reason) override;
 
+  EndReason too_late() const noexcept;
   void refile();
   // When the wheel is to look at this session again; never before `now`.
   std::uint32_t due_ms(std::uint32_t now) const;

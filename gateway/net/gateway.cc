@@ -131,6 +131,7 @@ std::int64_t Gateway::crl_next_update() const { return tls_ ? tls_->current()->c
 
 void Gateway::detail(const DeviceId& id, LiveDevices::Answer answer) {
   Shard* home = home_of(id);
+  if (home->stopped()) return answer(std::nullopt);
   home->post([home, id, answer = std::move(answer)] { home->detail(id, answer); });
 }
 
@@ -140,6 +141,7 @@ void Gateway::watch(WatchSetPtr devices) {
 
 void Gateway::send(const DeviceId& id, DownMessage message, Downlink::Answer answer) {
   Shard* home = home_of(id);
+  if (home->stopped()) return answer(Delivery::offline, Epoch{});
   home->post([home, id, message = std::move(message), answer = std::move(answer)]() mutable {
     home->send_down(id, std::move(message), std::move(answer));
   });
@@ -147,6 +149,7 @@ void Gateway::send(const DeviceId& id, DownMessage message, Downlink::Answer ans
 
 void Gateway::close(const DeviceId& id, EndReason reason, std::function<void(bool)> answer) {
   Shard* home = home_of(id);
+  if (home->stopped()) return answer(false);
   home->post([home, id, reason, answer = std::move(answer)] { home->close_device(id, reason, answer); });
 }
 

@@ -86,7 +86,8 @@ class Gateway final : public LiveDevices, public Downlink, public Owners {
   std::int64_t crl_next_update() const;
   void detail(const DeviceId& id, LiveDevices::Answer answer) override;
   void watch(WatchSetPtr devices) override;
-  // Downlink. What is asked after stop() is not answered.
+  // Downlink. After stop() nobody is connected, and the answer says so at once; what is asked just as it stops may not
+  // be answered.
   void send(const DeviceId& id, DownMessage message, Downlink::Answer answer) override;
   void close(const DeviceId& id, EndReason reason, std::function<void(bool)> answer) override;
   void recheck(std::vector<DeviceId> devices) override;

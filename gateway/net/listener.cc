@@ -9,6 +9,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ namespace {
 using boost::asio::ip::tcp;
 constexpr int k_accepts_per_turn = 64;
 constexpr int k_backlog = 4096;
+constexpr std::uint32_t k_sheds_per_turn = 128;  // a millisecond or two
 constexpr std::chrono::milliseconds k_budget_pause{10};
 constexpr std::chrono::milliseconds k_descriptor_pause{500};
 constexpr std::chrono::milliseconds k_pressure_pause{100};
@@ -133,16 +135,15 @@ std::optional<AcceptPause> Listener::pressure() const {
 void Listener::accept_ready() {
   paused_.reset();
   if (const auto why = pressure()) {
-    shed(*why == AcceptPause::memory ? EndReason::memory : EndReason::descriptors, 0);
-    return pause(*why, k_pressure_pause);
+    const bool all = shed(*why == AcceptPause::memory ? EndReason::memory : EndReason::descriptors, 0);
+    return pause(*why, all ? k_pressure_pause : k_budget_pause);
   }
   const LimitSettings& limits = shard_.config().limits;
   const double rate = static_cast<double>(limits.handshakes_per_second) / shard_.config().shards;
   const double burst = std::max(1.0, rate / 20.0);  // 50 ms worth
   const auto at_once = std::max<std::uint32_t>(1, limits.handshakes_max / shard_.config().shards);
   for (int i = 0; i < k_accepts_per_turn; ++i) {
-    if (shard_.probe().handshakes.get() >= at_once) {
-      // Also where stallers hold every place until their deadline.
+    if (shard_.probe().handshakes.get() >= at_once && !(anybody_waits() && shard_.displace_staller())) {
       shed_overflow(EndReason::handshakes_max);
       return pause(AcceptPause::handshakes_max, k_budget_pause);
     }
@@ -217,21 +218,28 @@ std::uint32_t Listener::queue_kept(std::uint32_t handshakes_per_second, std::uin
   return std::min(budget, backlog - backlog / 4);
 }
 
+bool Listener::anybody_waits() {
+  pollfd state{acceptor_.native_handle(), POLLIN, 0};
+  return ::poll(&state, 1, 0) == 1;
+}
+
 void Listener::shed_overflow(EndReason reason) {
   shed(reason, queue_kept(shard_.config().limits.handshakes_per_second, shard_.config().shards, backlog_));
 }
 
-void Listener::shed(EndReason reason, std::uint32_t keep) {
+bool Listener::shed(EndReason reason, std::uint32_t keep) {
   // On a listening socket Linux reports the accept queue's length here.
   tcp_info state{};
   socklen_t length = sizeof(state);
-  if (::getsockopt(acceptor_.native_handle(), IPPROTO_TCP, TCP_INFO, &state, &length) != 0) return;
-  for (std::uint32_t queued = state.tcpi_unacked; queued > keep; --queued) {
+  if (::getsockopt(acceptor_.native_handle(), IPPROTO_TCP, TCP_INFO, &state, &length) != 0) return true;
+  std::uint32_t over = state.tcpi_unacked - std::min(state.tcpi_unacked, keep);
+  for (std::uint32_t turn = std::min(over, k_sheds_per_turn); turn > 0; --turn, --over) {
     const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) return;
+    if (fd < 0) return true;
     shard_.probe().accepts.add();
     reset(fd, reason);
   }
+  return over == 0;
 }
 
 void Listener::pause(AcceptPause why, std::chrono::milliseconds delay) {

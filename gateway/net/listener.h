@@ -31,7 +31,8 @@ class Shard;
 // the others. While memory or descriptors are short (ShardEnv::pressure) all of it is.
 // Connections of trusted balancers pass the ProxyDoor before they are sessions.
 // Shard:  every member.
-// Bounds: at most handshakes_max / shards handshakes at once.
+// Bounds: at most handshakes_max / shards handshakes at once. While others wait, a peer that keeps silent has to give
+//         its place up (Shard::displace_staller): or a few hundred that say nothing would keep all others out.
 class Listener {
  public:
   // A device gives a connection up that has not reached Welcome within 20 s (docs/protocol.md), and many a TLS library
@@ -60,9 +61,10 @@ class Listener {
   void pause(AcceptPause why, std::chrono::milliseconds delay);
   // Why nobody may come in now.
   std::optional<AcceptPause> pressure() const;
-  // Resets what waits in the kernel's queue beyond `keep`.
-  void shed(EndReason reason, std::uint32_t keep);
+  // Resets what waits in the kernel's queue beyond `keep`, or some of it: false.
+  bool shed(EndReason reason, std::uint32_t keep);
   void shed_overflow(EndReason reason);
+  bool anybody_waits();
   void admit(int fd, const boost::asio::ip::tcp::endpoint& peer);
   // `device`: its address, as far as it is known.
   void let_in(int fd, const boost::asio::ip::tcp::endpoint& device);

@@ -20,6 +20,7 @@ constexpr milliseconds k_drain_step{50};
 constexpr milliseconds k_give_back_step{50};
 constexpr std::size_t k_give_back_steps = 40;
 constexpr milliseconds k_parting_step{10};
+constexpr std::size_t k_acks_per_step = 16;
 
 OwnershipLimits ownership_limits(const SessionConfig& config) {
   OwnershipLimits limits;
@@ -165,8 +166,31 @@ void Shard::adopt(int fd, const boost::asio::ip::tcp::endpoint& peer) {
   free_slots_.pop_back();
   Slot& slot = slots_[index];
   const SessionRef ref{index, ++slot.generation};
+  while (!newcomers_.empty() && !is_newcomer(newcomers_.front())) newcomers_.pop_front();
+  newcomers_.push_back(ref);
   slot.session = std::make_unique<DeviceSession>(*this, ref, DeviceSocket(fd), peer);
   with_session(ref, [](DeviceSession& session) { session.start(); });
+}
+
+bool Shard::is_newcomer(SessionRef ref) noexcept {
+  const DeviceSession* session = find(ref);
+  return session != nullptr && session->arriving();
+}
+
+bool Shard::displace_staller() {
+  assert_current();
+  if (newcomers_.size() > 2 * static_cast<std::size_t>(probe_.handshakes.get()) + 16) {
+    std::erase_if(newcomers_, [this](SessionRef ref) { return !is_newcomer(ref); });
+  }
+  const std::uint32_t now = now_ms();
+  const auto stalls = [&](SessionRef ref) {
+    const DeviceSession* session = find(ref);
+    return session != nullptr && session->stalls(now);
+  };
+  const auto staller = std::ranges::find_if(newcomers_, stalls);
+  if (staller == newcomers_.end()) return false;
+  with_session(*staller, [](DeviceSession& session) { session.give_way(); });
+  return true;
 }
 
 void Shard::await_devices() {
@@ -316,8 +340,9 @@ void Shard::block_staged(AckStage stage, const RecordBlockPtr& block) {
   for (std::size_t i = 0; i < block->size(); ++i) {
     const RecordView record = (*block)[i];
     if (record.stream.value == 0) continue;  // presence: nobody waits for it
+    // By the connection, not by its epoch: one that has gone on in a new epoch is owed its credit all the same.
     DeviceSession* session = find(record.session);
-    if (session == nullptr || !session->live() || session->epoch() != record.epoch) {
+    if (session == nullptr || !session->live()) {
       // At ACCEPTED nothing is late: a state goes home with that mark.
       if (stage == AckStage::accepted) continue;
       if (late.empty()) late.resize(shards_.size());
@@ -345,7 +370,7 @@ void Shard::block_refused(const RecordBlock& block) {
   for (std::size_t i = 0; i < block.size(); ++i) {
     const RecordView record = block[i];
     DeviceSession* session = find(record.session);
-    if (session == nullptr || session->epoch() != record.epoch) continue;
+    if (session == nullptr) continue;
     session->refused_by_log(record);
     // Later, for this may run inside another session's step.
     post([this, ref = record.session] { with_session(ref, [](DeviceSession& s) { s.end(EndReason::overloaded); }); });
@@ -386,23 +411,30 @@ void Shard::give_back_step() {
 
 void Shard::ack_later(SessionRef ref) {
   ack_pending_.push_back(ref);
-  if (ack_timer_armed_) return;
+  if (!ack_timer_armed_) arm_ack_timer();
+}
+
+void Shard::arm_ack_timer() {
   ack_timer_armed_ = true;
   ack_timer_.expires_after(config_->session.ack_every);
   ack_timer_.async_wait([this](error_code ec) {
-    ack_timer_armed_ = false;
-    if (!ec) flush_acks();
+    if (ec) return;
+    acks_due_ = ack_pending_.size();
+    send_acks();
   });
 }
 
-void Shard::flush_acks() {
-  std::vector<SessionRef> pending;
-  pending.swap(ack_pending_);
-  for (const SessionRef ref : pending) {
-    with_session(ref, [](DeviceSession& session) { session.send_ack(); });
+// An Ack costs as much as half a frame and more; at full speed hundreds are due at a time, and what devices send
+// meanwhile is not to wait for all of them.
+void Shard::send_acks() {
+  for (std::size_t step = std::min(k_acks_per_step, acks_due_ - acks_sent_); step > 0; --step, ++acks_sent_) {
+    with_session(ack_pending_[acks_sent_], [](DeviceSession& session) { session.send_ack(); });
   }
-  pending.clear();
-  if (ack_pending_.empty()) ack_pending_.swap(pending);  // keeps its capacity
+  if (acks_sent_ < acks_due_) return post([this] { send_acks(); });
+  ack_pending_.erase(ack_pending_.begin(), ack_pending_.begin() + static_cast<std::ptrdiff_t>(acks_due_));
+  acks_due_ = acks_sent_ = 0;
+  ack_timer_armed_ = false;
+  if (!ack_pending_.empty()) arm_ack_timer();
 }
 
 // --- drain

@@ -68,9 +68,11 @@ class Shard final : public StageSink, private OwnershipActions {
   void stop();
 
   // --- any thread
+  // What is posted from then on is dropped.
+  bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   template <class F>
   void post(F&& f) {
-    if (stopped_.load(std::memory_order_acquire)) return;  // or it would be kept for nobody
+    if (stopped()) return;  // or it would be kept for nobody
     boost::asio::post(io_, std::forward<F>(f));
   }
   void staged(AckStage stage, RecordBlockPtr block) override;
@@ -80,6 +82,9 @@ class Shard final : public StageSink, private OwnershipActions {
   // --- the shard's thread
   // Takes an accepted socket over and begins its session.
   void adopt(int fd, const boost::asio::ip::tcp::endpoint& peer);
+  // Ends the connection, of those that are not let in yet, that has been there longest of all that keep us waiting
+  // (DeviceSession::stalls). False: there is none.
+  bool displace_staller();
   void stop_accepting() { listener_.close(); }
   void accept() { listener_.start(); }
   void set_config(SessionConfigPtr config);
@@ -177,6 +182,7 @@ class Shard final : public StageSink, private OwnershipActions {
 
   void run();
   DeviceSession* find(SessionRef ref) noexcept;
+  bool is_newcomer(SessionRef ref) noexcept;
   Shard& home_of(const DeviceId& id) noexcept;
   void settle(SessionRef ref);
   void handler_failed(SessionRef ref, const char* what) noexcept;
@@ -191,7 +197,7 @@ class Shard final : public StageSink, private OwnershipActions {
   void block_refused(const RecordBlock& block);
   void arm_tick();
   void arm_ack_timer();
-  void flush_acks();
+  void send_acks();
   void apply(const DeviceId& id, Claim wish);
   void admitted(SessionAddress from, AdmissionOutcome outcome);
   void arm_claim_timer();
@@ -234,12 +240,15 @@ class Shard final : public StageSink, private OwnershipActions {
   TimerWheel wheel_{0};
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_slots_;
+  std::deque<SessionRef> newcomers_;  // by age; some have arrived or left since
   Ingress ingress_;
   Ownership ownership_;
   std::unordered_map<SessionAddress, Applicant, AddressHash> applicants_;
   WatchSetPtr watched_;
   std::vector<DeviceSummary> changed_;
   std::vector<SessionRef> ack_pending_;
+  std::size_t acks_due_ = 0;        // of these, the first
+  std::size_t acks_sent_ = 0;       // of those
   std::deque<SessionRef> parting_;  // paused; some may have ended otherwise
   Monotonic parting_since_{};
   std::uint32_t partings_left_ = 0;  // of k_partings_max, since then

@@ -93,6 +93,25 @@ TEST_F(OwnershipTest, RefusesAnIdThatChangesHandsTooOften) {
   EXPECT_EQ(recorder.refusals.size(), 1U) << "the budget refills";
 }
 
+TEST_F(OwnershipTest, RefusesAnIdThatComesAndGoesTooOften) {
+  Ownership ownership = make({.takeovers_per_minute = 3});
+  const auto come_and_go = [&](std::uint32_t i) {
+    ownership.claim(id("d"), by(session(i)), now);
+    if (!recorder.refusals.empty()) return;
+    auto& last = recorder.grants.back();
+    ownership.release(last.epoch, std::move(last.state), ended(EndReason::bye));
+  };
+  for (std::uint32_t i = 0; i < 16; ++i) come_and_go(i);
+  EXPECT_EQ(recorder.grants.size(), 16U) << "four times as often as it may take over, and four";
+  come_and_go(16);
+  ASSERT_EQ(recorder.refusals.size(), 1U);
+  EXPECT_EQ(recorder.refusals[0], std::make_pair(session(16), EndReason::takeover_rate));
+  EXPECT_EQ(recorder.presences.size(), 32U) << "nothing is said of it any more";
+  now += 6s;
+  ownership.claim(id("d"), by(session(17)), now);
+  EXPECT_EQ(recorder.grants.size(), 17U) << "the budget refills";
+}
+
 TEST_F(OwnershipTest, AClaimantThatLeftIsNotGranted) {
   Ownership ownership = make();
   ownership.claim(id("d"), by(session(1)), now);

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -277,6 +278,20 @@ TEST(DeviceSessionStages, ADeviceThatChangesItsStageIsToldWhatThatOneHasReached)
 }
 
 // --- lanes
+
+TEST(DeviceSessionStages, AcknowledgesEachOfManyThatAreDueTogetherAndWhatIsStagedMeanwhile) {
+  ShardBench bench(1, [](net::SessionConfig& config) { config.session.ack_every = 0ms; });
+  std::vector<std::unique_ptr<TestDevice>> devices;
+  for (int i = 0; i < 50; ++i) {
+    devices.push_back(std::make_unique<TestDevice>(bench));
+    devices.back()->connect("meter-" + std::to_string(i));
+  }
+  for (std::uint64_t seq = 1; seq <= 3; ++seq) {
+    for (const auto& device : devices) device->telemetry(seq);
+    bench.stage_all(AckStage::forwarded);
+    for (const auto& device : devices) EXPECT_EQ(device->acked_in_time(seq), seq);
+  }
+}
 
 TEST(DeviceSessionStages, MarksEachRecordWithTheLanesThatWantTheDevice) {
   const auto lane = [](std::vector<std::string> devices, std::vector<std::string> labels) {

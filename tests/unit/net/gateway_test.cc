@@ -256,7 +256,13 @@ TEST_F(GatewayTest, ShowsTheRecordsOfWatchedDevices) {
 TEST_F(GatewayTest, KeepsNothingOfWhatIsSaidToItOnceItHasStopped) {
   gateway->stop();
   const auto held = std::make_shared<int>(0);
-  gateway->send(id("meter-1"), CommandFrame{"c-1", "n", {}, 0}, [held](Delivery, Epoch) {});
+  std::vector<std::string> answers;
+  gateway->send(id("meter-1"), CommandFrame{"c-1", "n", {}, 0}, [&, held](Delivery delivery, Epoch) {
+    answers.emplace_back(delivery == Delivery::offline ? "offline" : "something else");
+  });
+  gateway->close(id("meter-1"), EndReason::kicked, [&, held](bool there) { answers.emplace_back(there ? "yes" : "no"); });
+  gateway->detail(id("meter-1"), [&, held](const auto& detail) { answers.emplace_back(detail ? "here" : "not here"); });
+  EXPECT_EQ(answers, (std::vector<std::string>{"offline", "no", "not here"}));
   gateway->list([held](const std::vector<DeviceSummary>&) {});
   gateway->compare({Standing{id("meter-1"), Epoch{1}}}, [held](const std::vector<DeviceSummary>&) {});
   EXPECT_EQ(held.use_count(), 1);
@@ -342,6 +348,19 @@ TEST_F(GatewayTest, LetsInAsManyASecondAsItMayAndTurnsAwayWhatQueuesForLonger) {
   TcpDevice second(port, "meter-2");
   EXPECT_TRUE(second.next().has_welcome());
   EXPECT_TRUE(eventually([&] { return !paused(*gateway, AcceptPause::handshake_budget); }));
+}
+
+TEST_F(GatewayTest, LetsDevicesInWhileOthersTakeEveryPlaceAndSayNothing) {
+  settings.limits.handshakes_max = 2;
+  settings.session.deadlines.upgrade = 1h;
+  ASSERT_TRUE(gateway->reload(settings));
+  TcpDevice first(port, "meter-1");  // the reload has gone the same way before it
+  ASSERT_TRUE(first.next().has_welcome());
+  const Silent one(port), another(port);
+  EXPECT_TRUE(eventually([&] { return paused(*gateway, AcceptPause::handshakes_max); }));
+  TcpDevice second(port, "meter-2");
+  EXPECT_TRUE(second.next().has_welcome());
+  EXPECT_GE(ended(*gateway, EndReason::upgrade_timeout), 1U);
 }
 
 TEST_F(GatewayTest, TakesNoProxyHeaderWhereNobodyIsTrusted) {

@@ -75,6 +75,43 @@ TEST(Admission, ASecondAnswerIsNobodys) {
   EXPECT_EQ(bench.presence.states["meter-1"].epoch, Epoch{9});
 }
 
+// --- who keeps others waiting
+
+bool displaced(ShardBench& bench) {
+  bool done = false;
+  bench.shard().post([&] { done = bench.shard().displace_staller(); });
+  bench.run();
+  return done;
+}
+
+TEST(Admission, APlaceIsTakenFromWhoSaysNothingAndNotFromWhomTheGatewayHasToAnswer) {
+  ShardBench bench(1, [](net::SessionConfig& config) { config.session.deadlines.upgrade = 60s; });
+  bench.admission.later = true;
+  TestDevice applies(bench);
+  apply(applies, "meter-1");
+  TestDevice halts(bench);
+  halts.send_raw("GET /v1/connect HTTP/1.1\r\n");
+  TestDevice mute(bench);
+  TestDevice later(bench);
+  bench.run();
+  EXPECT_FALSE(displaced(bench)) << "nobody has had time to speak";
+  bench.pass(1s);
+  later.send_raw("GET");  // not read yet when a place is looked for
+  bool done = false;
+  bench.shard().post([&] { done = bench.shard().displace_staller(); });
+  bench.run();
+  EXPECT_TRUE(done);
+  EXPECT_TRUE(mute.http().starts_with("HTTP/1.1 408 ")) << mute.http();
+  EXPECT_FALSE(displaced(bench)) << "who has begun has more time";
+  bench.admission.asked.at(0).answer(Admitted{{9}});
+  EXPECT_EQ(welcomed_with(applies), 9U);
+  bench.pass(4s);
+  EXPECT_TRUE(displaced(bench));
+  EXPECT_TRUE(halts.http().starts_with("HTTP/1.1 408 ")) << halts.http();
+  EXPECT_FALSE(displaced(bench));
+  EXPECT_EQ(bench.ended(EndReason::upgrade_timeout), 2U);
+}
+
 // --- labels
 
 TEST(Admission, LabelsOfTheRegistryWinOverTheDevicesOwn) {

@@ -101,6 +101,30 @@ TEST_F(FleetOfShards, LetAConnectionGoOnInANewEpochWithoutAWordToTheDevice) {
   }
 }
 
+TEST_F(FleetOfShards, OweAConnectionInANewEpochTheCreditOfWhatItHadSentBefore) {
+  ShardBench tight{2, [](net::SessionConfig& config) { config.session.credit_frames = 2; }};
+  for (const v1::AckStage stage : {v1::ACK_STAGE_ACCEPTED, v1::ACK_STAGE_FORWARDED}) {
+    const std::string id = "meter-" + std::to_string(stage);
+    TestDevice device(tight, 1);
+    const std::uint64_t lost = device.connect(id, 1, stage).epoch();
+    device.telemetry(1);
+    device.telemetry(2);
+    tight.home(id).post([&] { tight.home(id).renew(standing(id, lost), [](const Standing&) {}); });
+    tight.run();
+    ASSERT_GT(tight.admission.epoch, lost);
+    tight.stage_all(AckStage::forwarded);
+    tight.pass(1s);
+    EXPECT_EQ(device.acked_in_time(2), 2U);
+    device.telemetry(3);
+    device.telemetry(4);
+    tight.run();
+    EXPECT_EQ(tight.ended(EndReason::flow_violation), 0U);
+    tight.stage_all(AckStage::forwarded);
+    tight.pass(1s);
+    EXPECT_EQ(device.acked_in_time(4), 4U);
+  }
+}
+
 TEST_F(FleetOfShards, SayWhenThereIsNoEpochAndEndWhoIsNotLetIn) {
   TestDevice device(bench);
   const std::uint64_t lost = device.connect("meter-1").epoch();
