@@ -49,7 +49,7 @@ HttpConnection::HttpConnection(std::unique_ptr<Channel> channel, ConnectionOptio
 }
 
 void HttpConnection::start(std::function<void()> ended) {
-  if (refuse_.empty()) waiting_since_ = std::chrono::steady_clock::now();
+  wait_for_client();
   asio::co_spawn(wake_.get_executor(), run(), [self = shared_from_this(), ended](std::exception_ptr error) {
     if (error) self->log_exception(error);
     self->close();
@@ -90,7 +90,7 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   Request request;
   request.peer = peer_;
   std::size_t head_bytes = 0;
-  if (!waiting_since_) waiting_since_ = std::chrono::steady_clock::now();
+  if (!waiting_since_) wait_for_client();
   const HeadRead read = co_await read_head(head_bytes);
   if (read == HeadRead::ended) {
     keep_alive_ = false;
@@ -243,7 +243,9 @@ BodyPlan HttpConnection::plan_for(const Request& request) {
 asio::awaitable<bool> HttpConnection::invite() {
   constexpr std::string_view k_continue = "HTTP/1.1 100 Continue\r\n\r\n";
   must_invite_ = false;
-  co_return co_await send(k_continue, service_.settings.request_timeout);
+  const bool sent = co_await send(k_continue, service_.settings.request_timeout);
+  wait_for_client();
+  co_return sent;
 }
 
 // Reads to the body's end; `piecewise`: as soon as there is something of it.

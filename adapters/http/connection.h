@@ -27,7 +27,8 @@ class Connection {
   virtual ~Connection() = default;
   // Ends every wait at once; `ended` follows.
   virtual void close() = 0;
-  // Since when it has waited for its client to send a whole request; nullopt: one is at work.
+  // Since when it has waited for its client to send a whole request, to take an answer (of one
+  // in pieces: a piece) or to go; nullopt: a request is at work, or an answer without an end.
   virtual std::optional<std::chrono::steady_clock::time_point> waiting_since() const = 0;
 };
 

@@ -72,6 +72,7 @@ asio::awaitable<bool> HttpConnection::write(const Request& request, Response res
   const Framing framing{head_only, keep_alive_, chunked};
   const std::string text = serialize(response, framing, service_.clock.unix_ms());
   const std::shared_ptr<BodySource> source = head_only ? nullptr : std::move(response.source);
+  endless_ = false;
   bool sent = co_await send(text, service_.settings.request_timeout);
   record(request, response.status, text.size());
   if (sent && source != nullptr) sent = co_await write_pieces(source, chunked);
@@ -122,7 +123,10 @@ asio::awaitable<void> HttpConnection::await_piece(BodySource& source) {
 asio::awaitable<bool> HttpConnection::send(std::string_view bytes, milliseconds time) {
   if (closed_) co_return false;
   arm(&HttpConnection::writing_limit_, time);
+  // Whoever takes an endless answer slowly misses events, but keeps its place.
+  if (!endless_) wait_for_client();
   const error_code ec = co_await channel_->write(asio::buffer(bytes));
+  waiting_since_.reset();
   writing_limit_.timer.cancel();
   co_return !ec;
 }
@@ -151,6 +155,11 @@ asio::awaitable<void> HttpConnection::hear() {
 }
 
 // --- waiting
+
+// From here on it is the client's turn. One that is refused has no place to give up.
+void HttpConnection::wait_for_client() {
+  if (refuse_.empty() && !closed_) waiting_since_ = steady_clock::now();
+}
 
 // What is waited for on the socket ends after `time`, with `passed` set.
 void HttpConnection::arm(Limit HttpConnection::*limit, milliseconds time) {
@@ -187,6 +196,7 @@ asio::awaitable<void> HttpConnection::settle() {
 // Ends our side, and takes what the client has still under way.
 asio::awaitable<void> HttpConnection::drain() {
   error_code ec;
+  wait_for_client();
   arm(&HttpConnection::reading_limit_, k_linger);
   co_await channel_->end();
   buffer_.clear();

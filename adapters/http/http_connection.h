@@ -75,6 +75,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   awaitable<void> hear();
 
   // --- waiting
+  void wait_for_client();
   void arm(Limit HttpConnection::*limit, std::chrono::milliseconds time);
   void expire(Limit HttpConnection::*limit);
   void wake() { wake_.cancel(); }

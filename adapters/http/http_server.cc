@@ -3,6 +3,7 @@
 
 #include "adapters/http/connection.h"
 #include "gateway/core/address_book.h"
+#include "gateway/core/tls_suites.h"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -57,13 +58,18 @@ Result<TlsContext> make_tls(const std::string& certificate_file, const std::stri
   using Context = asio::ssl::context;
   auto context = std::make_shared<Context>(Context::tls_server);
   error_code ec;
-  context->set_options(Context::no_tlsv1 | Context::no_tlsv1_1 | Context::single_dh_use, ec);
+  SSL_CTX* const ctx = context->native_handle();
+  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(ctx, k_tls12_suites) != 1 ||
+      SSL_CTX_set_ciphersuites(ctx, k_tls13_suites) != 1 || SSL_CTX_set1_groups_list(ctx, k_tls_groups) != 1) {
+    return make_error(Errc::internal, "TLS cannot be set up");
+  }
   context->use_certificate_chain_file(certificate_file, ec);
   if (ec)
     return make_error(Errc::invalid_argument, "certificate " + certificate_file + " cannot be used: " + ec.message());
   context->use_private_key_file(key_file, Context::pem, ec);
   if (ec) return make_error(Errc::invalid_argument, "key " + key_file + " cannot be used: " + ec.message());
-  if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
+  if (SSL_CTX_check_private_key(ctx) != 1) {
     return make_error(Errc::invalid_argument,
                       "key " + key_file + " does not belong to certificate " + certificate_file);
   }
@@ -202,8 +208,8 @@ class HttpServer::Impl {
     return why;
   }
 
-  // Closes the connection that has waited longest for its client: what sends nothing, or sends
-  // it slowly, keeps nobody out. False: all have a request at work.
+  // Closes the connection that has waited longest for its client: whoever sends nothing, takes
+  // nothing, or does so slowly, keeps nobody out. False: all have a request at work.
   bool displace() {
     Connection* longest = nullptr;
     auto since = std::chrono::steady_clock::time_point::max();

@@ -13,8 +13,8 @@ namespace fieldgate::http {
 // Thread:  start() and stop() on one thread.
 // Borrows: `handler`, `clock`, `log`, `probe`.
 // Bounds:  connections_max. Beyond it, the one that has waited longest for its client to send a
-//          request makes room. Where all have one at work, and beyond an address's cap, a few
-//          are told 503, the rest are closed.
+//          request or to take an answer makes room. Where all have one at work, and beyond an
+//          address's cap, a few are told 503, the rest are closed.
 class HttpServer {
  public:
   HttpServer(ServerSettings settings, Handler& handler, const Clock& clock, Log& log, HttpProbe& probe);

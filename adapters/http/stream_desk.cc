@@ -71,7 +71,7 @@ Response StreamDesk::open(const Request& request, const TokenHolder& holder) {
   const std::string* authorization = request.head.header("authorization");
   const std::string token(authorization == nullptr ? std::string_view() : TokenTable::bearer(*authorization));
   auto source = hub_->subscribe(std::get<StreamRequest>(read), token, holder.expires_unix_ms);
-  if (!source) return make_problem(Problem::too_many_connections, request.id, source.error().detail);
+  if (!source) return make_problem(Problem::too_many_subscribers, request.id, source.error().detail);
   response.source = std::move(*source);
   return response;
 }

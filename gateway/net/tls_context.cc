@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/net/tls_context.h"
 
+#include "gateway/core/tls_suites.h"
 #include "gateway/net/tls_files.h"
 #include "gateway/net/tls_revocation.h"
 
@@ -23,14 +24,6 @@ using namespace tls;
 constexpr int k_chain_depth_max = 5;
 constexpr long k_peer_certificates_bytes_max = 32 * 1024;
 constexpr unsigned char k_session_id_context[] = "fieldgate-device";
-
-// AES-128-GCM first: with the client's order, SHA-384 suites win and cost 3 %.
-constexpr const char* k_tls12_suites =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-constexpr const char* k_tls13_suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-// The default list has finite-field groups that cost the server milliseconds.
-constexpr const char* k_groups = "X25519:P-256:P-384";
 
 Result<void> install_identity(SSL_CTX* ctx, const DeviceTlsSettings& settings, std::int64_t& not_after) {
   const auto chain = read_certificates("certificate_file", settings.certificate_file);
@@ -158,7 +151,7 @@ Result<void> install_policy(SSL_CTX* ctx) {
   SSL_CTX_set_read_ahead(ctx, 1);  // header and body of a record at once
   if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 || SSL_CTX_set_cipher_list(ctx, k_tls12_suites) != 1 ||
-      SSL_CTX_set_ciphersuites(ctx, k_tls13_suites) != 1 || SSL_CTX_set1_groups_list(ctx, k_groups) != 1 ||
+      SSL_CTX_set_ciphersuites(ctx, k_tls13_suites) != 1 || SSL_CTX_set1_groups_list(ctx, k_tls_groups) != 1 ||
       SSL_CTX_set_session_id_context(ctx, k_session_id_context, sizeof(k_session_id_context) - 1) != 1) {
     return make_error(Errc::internal, "TLS cannot be set up: " + openssl_reason());
   }

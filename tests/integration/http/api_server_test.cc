@@ -246,6 +246,15 @@ TEST_F(ApiTlsTest, ServesHttpsAndNothingOlderThanTls12) {
   EXPECT_EQ(get("/openapi.json", {"--cacert", ca, "--compressed"}).status, 200U);
   EXPECT_NE(get("/api/v1/nodes", {"--cacert", ca, "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0"}).exit_status,
             0);
+  // No suite without AEAD; and the order is the server's.
+  for (const char* weak : {"ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA384"}) {
+    EXPECT_NE(get("/api/v1/nodes", {"--cacert", ca, "--tls-max", "1.2", "--ciphers", weak}).exit_status, 0) << weak;
+  }
+  const auto [exit_status, said] =
+      run_command({"curl", "-sSv", "-q", "--noproxy", "*", "--max-time", "10", "--cacert", ca, "--tls-max", "1.2",
+                   "--ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256", base + "/openapi.json"});
+  EXPECT_EQ(exit_status, 0) << said;
+  EXPECT_NE(said.find("TLSv1.2 / ECDHE-ECDSA-AES128-GCM-SHA256"), std::string::npos) << said.substr(0, 4'096);
   EXPECT_NE(get("/api/v1/nodes").exit_status, 0);  // not a certificate that the system trusts
   RawClient plain(port);
   plain.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -294,6 +294,31 @@ TEST_F(BodyStreamTest, KeepsALiveAnswerOpenForLongerThanAnyDeadline) {
   EXPECT_EQ(probe.connections.get(), 1);
 }
 
+TEST_F(BodyStreamTest, GivesAwayThePlaceOfWhoTakesNoMorePiecesButNotOfALiveAnswer) {
+  start([](ServerSettings& settings) {
+    settings.connections_max = 2;
+    settings.request_timeout = std::chrono::seconds(60);  // nobody goes by himself
+  });
+  RawClient live(port);
+  live.send("GET /live/1/5 HTTP/1.1\r\nHost: a\r\n\r\n");
+  live.read_until("bbbb\n");
+  RawClient still(port);
+  still.send("GET /stream/100000/60000 HTTP/1.1\r\nHost: a\r\n\r\n");
+  still.read_until("200 OK");
+  std::uint64_t before = 0;
+  ASSERT_TRUE(eventually([&] {  // the kernel takes no more of it
+    const std::uint64_t now = seen.pieces.load();
+    return std::exchange(before, now) == now && now > 1;
+  }));
+  for (int i = 0; i < 3; ++i) {
+    const std::string text = exchange("GET /whole HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_TRUE(text.starts_with("HTTP/1.1 200 ")) << text;
+  }
+  EXPECT_TRUE(eventually([&] { return seen.sources.load() == 1; }));
+  EXPECT_FALSE(live.readable());  // still served
+  EXPECT_EQ(probe.refused_full.get(), 0U);
+}
+
 TEST_F(BodyStreamTest, AnswersWhatWasPipelinedBehindAStream) {
   start();
   RawClient client(port);

@@ -327,8 +327,7 @@ TEST_F(ConnectionTest, AnswersWhoeverAsksWhileOthersHoldAllConnectionsAndTakeNoA
     settings.idle_timeout = std::chrono::seconds(60);
   });
   const std::string_view large = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
-  const std::string_view invited =
-      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+  const std::string_view invited = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
   const std::string_view wrong = "GET / HTTP/1.1\nHost: a\n\n";  // answered, and listened to until it hangs up
   std::vector<std::unique_ptr<RawClient>> holders;
   for (const auto& [request, begun] :

@@ -209,6 +209,7 @@ TEST_F(StreamTest, SaysSoWhenAllStreamsAreTaken) {
   const std::string text = third->read_all();
   EXPECT_TRUE(text.starts_with("HTTP/1.1 503 ")) << text;
   EXPECT_NE(text.find("Retry-After: "), std::string::npos) << text;
+  EXPECT_NE(text.find("\"/problems/too-many-subscribers\""), std::string::npos) << text;
   first.reset();
   ASSERT_TRUE(eventually([&] { return probe.stream_subscribers.get() == 1; }));
   reader()->read_until("event: hello");
