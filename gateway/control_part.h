@@ -64,6 +64,10 @@ class ControlPart final : public FleetSink {
   // Reads what is there, tells the sinks, and starts the store's thread. Once all that
   // `links` names is made, and before devices come.
   Result<void> start(control::ControlLinks links);
+  // Ends no more of what dead nodes left online: other nodes do. It is so, and nothing of it is
+  // still to be told to the gateway, once has_left_the_dead(). Any thread.
+  void leave_the_dead() { reaper_.retire(); }
+  bool has_left_the_dead() const noexcept { return !shared_ || reaper_.retired(); }
   // After the lane's stop() and the gateway's.
   void stop(std::chrono::milliseconds patience);
 

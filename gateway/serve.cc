@@ -203,7 +203,9 @@ void Process::build_servers(NodeInfo info) {
       [pulse = NodeState::Pulse(*state_)]() mutable { return pulse.beats(); }, clock_, *log_);
   pulse_ = std::make_unique<NodeState::Pulse>(*state_);
   drain_ = std::make_unique<Drain>(io_, settings_.node, durable_,
-                                   Drain::Parts{*gateway_, *uplink_, *state_, clock_, *log_}, [this] { drained(); });
+                                   Drain::Parts{*gateway_, *uplink_, *state_, clock_, *log_,
+                                                [this] { return !control_ || control_->has_left_the_dead(); }},
+                                   [this] { drained(); });
   drain_door_ = std::make_unique<DrainDoor>(
       io_, *log_,
       [this] {
@@ -223,9 +225,9 @@ metrics::Sources Process::sources() {
   from.reloads = &reload_probe_;
   from.status = state_.get();
   from.pressure = [this] { return gateway_->pressure(); };
+  from.memory = [this] { return metrics::WatchedMemory{watermarks_.memory_bytes(), watermarks_.memory_bytes_max()}; };
   from.certificates = [this]() -> std::vector<metrics::CertificateExpiry> {
     std::vector<metrics::CertificateExpiry> known;
-  from.memory = [this] { return metrics::WatchedMemory{watermarks_.memory_bytes(), watermarks_.memory_bytes_max()}; };
     if (const std::int64_t until = gateway_->certificate_not_after(); until != 0) {
       known.push_back({"device_listener", until});
     }
@@ -420,6 +422,7 @@ void Process::begin_drain(std::string_view asked_by) {
   if (files_) files_->stop();
   if (stop_asked_) manager_.stopping(drain_->patience() + 2 * k_farewell_max);
   manager_.status("draining");
+  if (control_) control_->leave_the_dead();
   drain_->begin();
 }
 

@@ -39,6 +39,11 @@ void NodeReaper::start(const ControlLinks& links, LabelsOf labels) {
   worker_.after(limits_.lease / 3, [this] { tick_again(); });
 }
 
+// Between two transactions, so that nothing is between its commit and its being told.
+void NodeReaper::retire() {
+  if (!worker_.post([this] { retired_.store(true); })) retired_.store(true);
+}
+
 void NodeReaper::tick_again() {
   tick();
   worker_.after(limits_.lease / 3, [this] { tick_again(); });
@@ -48,7 +53,7 @@ void NodeReaper::tick() {
   const Monotonic now = clock_.now();
   // Stopped or asleep meanwhile: so may the others have been.
   if (std::exchange(ticked_, now) + limits_.lease < now) access_since_ = now;
-  if (looking_ || !worker_.available()) return;
+  if (retired() || looking_ || !worker_.available()) return;
   auto nodes = std::make_shared<std::vector<NodeRow>>();
   looking_ = worker_.submit(
       [this, nodes](DeviceStore& store) -> Result<void> {
@@ -60,7 +65,7 @@ void NodeReaper::tick() {
       },
       [this, nodes](const Result<void>& outcome) {
         looking_ = false;
-        if (outcome) look(*nodes);
+        if (outcome && !retired()) look(*nodes);
       });
 }
 
@@ -86,11 +91,12 @@ void NodeReaper::reap(const std::string& node, std::size_t ended) {
   looking_ = worker_.submit(
       [this, node, portion](DeviceStore& store) {
         *portion = {};
+        if (retired()) return Result<void>();
         return end_some(store, node, *portion);
       },
       [this, node, portion, ended](const Result<void>& outcome) {
         looking_ = false;
-        if (!outcome) return;
+        if (!outcome || retired()) return;
         tell(*portion);
         probe_.connections_lost.add(portion->events.size());
         const std::size_t all = ended + portion->events.size();

@@ -7,6 +7,7 @@
 #include "gateway/ports/log.h"
 #include "gateway/ports/probes.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +33,7 @@ struct ReaperLimits {
 // stopped, or asleep for longer than a lease begins to count anew.
 // Any node may do it, and several at once: the store gives each portion to one of them, and
 // none of a node whose lease was renewed meanwhile.
-// Thread: the store's, or before that starts.
+// Thread: retire() and retired() any; the rest the store's, or before that starts.
 // Borrows: worker, clock, log, probe, links; all outlive the worker's stop().
 // Bounds: k_portion devices at once.
 class NodeReaper {
@@ -46,6 +47,11 @@ class NodeReaper {
              MembershipProbe& probe);
   // Before the worker's start().
   void start(const ControlLinks& links, LabelsOf labels);
+  // Ends nobody any more: for a process whose shards are to end, for what it took from the dead
+  // would be told to nobody. Others do it.
+  void retire();
+  // It is so, and who was ended here has been told of.
+  bool retired() const noexcept { return retired_.load(); }
 
  private:
   struct Portion {
@@ -67,6 +73,7 @@ class NodeReaper {
   const ReaperLimits limits_;
   MembershipProbe& probe_;
 
+  std::atomic<bool> retired_{false};
   ControlLinks links_;
   LabelsOf labels_;
   Monotonic access_since_{};  // without a break

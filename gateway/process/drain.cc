@@ -45,7 +45,7 @@ void Drain::say_goodbye() {
 
 void Drain::poll_devices() {
   const bool somebody = parts_.gateway.connections() > 0 || parts_.gateway.awaited() > 0;
-  if (somebody && left(end_) > settings_.drain_period / 4) {
+  if ((somebody || !parts_.may_close()) && left(end_) > settings_.drain_period / 4) {
     return later(k_poll, &Drain::poll_devices);
   }
   parts_.gateway.stop();

@@ -40,6 +40,7 @@ class Drain {
     NodeState& state;
     const Clock& clock;
     Log& log;
+    std::function<bool()> may_close;  // nobody has anything to tell the gateway that must not be lost
   };
   // `durable`: what is on disk need not be waited for. `drained`: called once.
   Drain(boost::asio::io_context& io, const NodeSettings& settings, bool durable, Parts parts,

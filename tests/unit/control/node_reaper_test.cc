@@ -130,5 +130,45 @@ TEST_F(NodeReaperTest, GoesOnWhereTheStoreBrokeOff) {
   EXPECT_FALSE(online("a"));
 }
 
+TEST_F(NodeReaperTest, LeavesTheDeadToAnotherNodeOnceItIsRetired) {
+  const NodeRow another{.name = "node-3", .boot_id = "node-3.boot", .version = "1"};
+  NodeReaper other{worker, another, clock, log, {.lease = 15s}, membership};
+  FakeOwners others;
+  ControlLinks links;
+  links.owners = &others;
+  start();
+  other.start(links, {});
+  EXPECT_FALSE(reaper.retired());
+  reaper.retire();
+  settle();
+  EXPECT_TRUE(reaper.retired());
+  pass(40s);
+  EXPECT_FALSE(online("a"));
+  EXPECT_TRUE(owners.lost.empty());
+  ASSERT_EQ(others.lost.size(), 1U);
+  EXPECT_EQ(others.lost[0].device.str(), "a");
+}
+
+TEST_F(NodeReaperTest, IsRetiredOnceWhatItHasJustEndedIsTold) {
+  std::vector<PresenceEvent> events;
+  for (std::size_t i = 0; i < 2 * NodeReaper::k_portion; ++i) {
+    events.push_back(presence_event("d" + std::to_string(i), i + 1, true, "node-2"));
+  }
+  add(events);
+  bool under_way = false;
+  faults->look = [&](std::string_view call) {
+    if (call != "end_dead_node") return;
+    under_way = true;
+    reaper.retire();
+    EXPECT_FALSE(reaper.retired());
+  };
+  start();
+  pass(60s);
+  EXPECT_TRUE(under_way);
+  EXPECT_TRUE(reaper.retired());
+  EXPECT_EQ(owners.lost.size(), NodeReaper::k_portion) << "the portion that was under way, and no other";
+  EXPECT_EQ(membership.dead_nodes.get(), 0U) << "whoever ends the rest counts it";
+}
+
 }  // namespace
 }  // namespace fieldgate::control
