@@ -122,7 +122,7 @@ function command(fields) {
     else if (name === "echo") payload = fields[3] ?? "";
     else [outcome, said] = [OUTCOME.rejected, `no such command: ${name}`];
     results.set(cid, message(7, bytes(1, cid), number(2, outcome), bytes(3, said), bytes(4, payload)));
-    if (results.size > 100) results.delete(results.keys().next().value);
+    if (results.size > 64) results.delete(results.keys().next().value);
   }
   put(results.get(cid));
 }

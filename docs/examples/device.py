@@ -84,7 +84,7 @@ class Device:
             result.outcome, result.text = pb.CommandResult.OUTCOME_REJECTED, "no such command: " + command.name
         self.put(pb.DeviceFrame(command_result=result))
         self.results[command.id] = self.buffer[self.last]
-        if len(self.results) > 100:
+        if len(self.results) > 64:
             del self.results[next(iter(self.results))]
 
     def desired(self, desired):

@@ -102,6 +102,29 @@ class CommandLineTest(unittest.TestCase):
             jsonschema.validate(yaml.safe_load("node: {shards: 300}"), schema)
 
 
+class SampleTest(GatewayTestCase):
+    async def test_a_device_with_a_token_gets_in_with_the_least_that_runs(self):
+        gateway = self.gateway(start=False)
+        gateway.add_tokens("pump-7")
+        text = (SOURCE / "config/minimal.yaml").read_text()
+        for there, here in (("tls/server.crt", "server.pem"), ("tls/server.key", "server-key.pem"),
+                            ("device-tokens", "device-tokens"), ("api-tokens", "api-tokens")):
+            self.assertIn(f"/etc/fieldgate/{there}\n", text)
+            text = text.replace(f"/etc/fieldgate/{there}\n", f"{gateway.dir / here}\n")
+        gateway.config.write_text(text)
+        # What a machine has but once: its ports, and the place for what lasts.
+        here = {"NODE_STATE_DIR": gateway.dir / "state", "DEVICES_LISTEN": f"127.0.0.1:{gateway.port}",
+                "API_LISTEN": f"127.0.0.1:{gateway.api_port}", "ADMIN_LISTEN": f"127.0.0.1:{gateway.admin_port}",
+                "MQTT_0_PORT": self.broker.port, "LOG_FORMAT": "json"}
+        gateway.prefix = ("env", *(f"FIELDGATE_{name}={value}" for name, value in here.items()))
+        gateway.start()
+        device = await Device.connect(gateway, "pump-7")
+        await device.send(3)
+        await device.acked()
+        self.assertIsNotNone(gateway.api("/api/v1/devices/pump-7")["registry"])
+        await device.close()
+
+
 class SecondGatewayTest(GatewayTestCase):
     async def test_a_second_gateway_on_the_same_port_is_refused_and_the_first_is_unharmed(self):
         first = self.gateway()

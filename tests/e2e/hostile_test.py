@@ -69,14 +69,17 @@ class HostileTest(GatewayTestCase):
         self.assertLess(self.gateway_.resident_bytes() - resident, 16 * MIB)
         await self.unharmed()
 
-    async def witness_while(self, attack) -> tuple[int | None, float]:
-        """The close code of the attacker, and the witness's slowest answer meanwhile."""
+    async def code_beside_the_witness(self, attack) -> int | None:
+        """The close code of the attacker, while the witness asks and is answered all the time.
+
+        That is about its being answered at all, each time within PATIENCE. How quickly is for `./dev bench flood`, on a
+        machine that does nothing else.
+        """
         running = asyncio.create_task(self.code_for(attack))
-        slowest = 0.0
         while not running.done():
-            slowest = max(slowest, await self.witness.ask_time())
+            await self.witness.ask_time()
             await asyncio.sleep(0.005)
-        return await running, slowest
+        return await running
 
     async def test_a_flood_of_empty_fragments_is_cut_off_and_its_shard_keeps_answering(self):
         def flood(raw: RawDevice) -> None:
@@ -87,10 +90,9 @@ class HostileTest(GatewayTestCase):
                 raw.socket.sendall(chunk)
 
         before = self.gateway_.ended("frame_rate")
-        code, slowest = await self.witness_while(flood)
+        code = await self.code_beside_the_witness(flood)
         self.assertIn(code, (4007, None))  # None: it was still sending when it was cut, so the Close was lost
         self.assertEqual(self.gateway_.ended("frame_rate"), before + 1)
-        self.assertLess(slowest, 2)
         await self.unharmed()
 
     async def test_empty_fragments_just_beyond_the_burst_are_told_4007(self):
@@ -103,9 +105,8 @@ class HostileTest(GatewayTestCase):
         self.assertEqual(self.gateway_.ended("frame_rate"), before + 1)
 
     async def test_a_ping_flood_is_told_4007(self):
-        code, slowest = await self.witness_while(lambda raw: raw.socket.sendall(raw.encode(9, b"x" * 100) * 1_000))
+        code = await self.code_beside_the_witness(lambda raw: raw.socket.sendall(raw.encode(9, b"x" * 100) * 1_000))
         self.assertEqual(code, 4007)
-        self.assertLess(slowest, 2)
         await self.unharmed()
 
     async def test_bytes_beyond_the_rate_are_told_4008(self):

@@ -68,10 +68,10 @@ class MetricsTest(GatewayTestCase):
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
         gateway.process.kill()
 
-    async def test_five_hundred_devices_make_no_more_series_than_one(self):
-        names = [f"meter-{number:03}" for number in range(500)]
+    async def test_a_hundred_thousand_devices_five_hundred_of_them_connected_make_no_more_series_than_one(self):
+        names = [f"meter-{number:06}" for number in range(100_000)]
         gateway = self.gateway({"log": {"level": "info"}}, start=False)
-        gateway.add_tokens(*names)
+        gateway.add_tokens(*names[:500])
         gateway.start()
         context = self.pki.client_context()
         options = {"context": context}
@@ -85,10 +85,15 @@ class MetricsTest(GatewayTestCase):
 
         devices = [await connect(names[0])]
         one = set(gateway.metrics())
-        for begin in range(1, len(names), 20):
-            devices += await asyncio.gather(*(connect(name) for name in names[begin:begin + 20]))
+        for begin in range(1, 500, 20):
+            devices += await asyncio.gather(*(connect(name) for name in names[begin:min(begin + 20, 500)]))
+        for begin in range(0, len(names), 2_000):
+            lines = "".join(f'{{"id": "{name}", "labels": {{"name": "{name}"}}}}\n' for name in names[begin:begin + 2_000])
+            answer = await asyncio.to_thread(gateway.call, "POST", "/devices/import", lines, Content_Type="application/x-ndjson")
+            self.assertTrue(answer.lines[-1]["done"], answer.lines[-1])
         metrics = gateway.metrics()
         self.assertEqual(metrics["fieldgate_sessions"], 500)
+        self.assertEqual((await asyncio.to_thread(gateway.api, "/api/v1/overview"))["devices"]["registered"], len(names))
         self.assertEqual(set(metrics), one)
         self.assertNotIn("meter-", gateway.metrics_text())
         await asyncio.gather(*(device.close() for device in devices))

@@ -37,7 +37,6 @@ void Device::send_hello() {
   if (settings.duties) {
     for (const char* capability : {"command", "command_cancel", "desired"}) hello.add_capabilities(capability);
   }
-  if (settings.time_request_us > 0) hello.add_capabilities("time");
   context_.up.SerializeToString(&context_.bytes);
   link_.send(context_.bytes);
 }
