@@ -13,8 +13,6 @@ import ssl
 import subprocess
 import time
 import unittest
-import urllib.error
-import urllib.request
 
 import websockets
 
@@ -153,13 +151,7 @@ class JwtTest(GatewayTestCase):
         await lasting.close()
 
     def api_status(self, token: str, path: str, method: str = "GET") -> int:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.gateway_.api_port}{path}", method=method,
-                                         headers={"Authorization": f"Bearer {token}"})
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                return answer.status
-        except urllib.error.HTTPError as refused:
-            return refused.code
+        return self.gateway_.ask(method, path, {"Authorization": f"Bearer {token}"}).status
 
     def test_the_api_takes_what_the_scope_of_a_token_names(self):
         def token(scope: str, audience: str = "fieldgate-api") -> str:
@@ -327,10 +319,7 @@ class TokenCommandTest(GatewayTestCase):
         gateway.reload()
         device = await Device.connect(gateway, "pump-9")
         await device.close()
-        request = urllib.request.Request(f"http://127.0.0.1:{gateway.api_port}/api/v1/nodes",
-                                         headers={"Authorization": f"Bearer {api_token}"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            self.assertEqual(answer.status, 200)
+        self.assertEqual(gateway.call("GET", "/nodes", token=api_token).status, 200)
         self.assertNotIn(api_token, gateway.process.log())
         self.assertNotIn(gateway.tokens["pump-9"], gateway.process.log())
 

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import unittest
 
+from contract_proxy import ContractProxy
 from device_client import Device, pb
 from gateway_fixture import API_TOKEN, FIELDGATE, PATIENCE, GatewayTestCase, folder, free_port
 
@@ -20,13 +21,15 @@ from gateway_fixture import API_TOKEN, FIELDGATE, PATIENCE, GatewayTestCase, fol
 class DeviceCliTest(GatewayTestCase):
     def setUp(self):
         self.gw = self.gateway()
+        self.proxy = ContractProxy(self.gw)
+        self.addCleanup(self.proxy.close)
         self.token = folder("cli") / "token"
         self.token.write_text(API_TOKEN + "\n")
 
     def cli(self, *arguments, status: int = 0, stdin: str | None = None, api: str | None = None, token: bool = True,
             **environment) -> subprocess.CompletedProcess:
         keep = {name: value for name, value in os.environ.items() if not name.startswith("FIELDGATE_")}
-        keep.update(FIELDGATE_API=api or f"http://127.0.0.1:{self.gw.api_port}", **environment)
+        keep.update(FIELDGATE_API=api or self.proxy.url, **environment)
         command = [FIELDGATE, "device", *map(str, arguments), *(["--token-file", self.token] if token else [])]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 2, env=keep, input=stdin, check=False)
         self.assertEqual(done.returncode, status, f"{arguments}: {done.stdout}{done.stderr}")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import unittest
 
+from contract_proxy import ContractProxy
 from device_client import GENERATED
 from gateway_fixture import API_TOKEN, PATIENCE, SOURCE, GatewayTestCase, Process, folder, wait_for
 
@@ -28,7 +29,9 @@ class ExamplesTest(GatewayTestCase):
         self.gw = self.gateway(start=False)
         self.gw.add_tokens("boiler-7")
         self.gw.start()
-        self.environment = {**os.environ, "FIELDGATE_API": f"http://127.0.0.1:{self.gw.api_port}", "NODE_PATH": NODE_MODULES,
+        self.proxy = ContractProxy(self.gw)
+        self.addCleanup(self.proxy.close)
+        self.environment = {**os.environ, "FIELDGATE_API": self.proxy.url, "NODE_PATH": NODE_MODULES,
                             "FIELDGATE_API_TOKEN": API_TOKEN, "PYTHONPATH": str(GENERATED), "PYTHONUNBUFFERED": "1"}
 
     def device(self, kind: str, *more) -> Process:

@@ -8,6 +8,7 @@ one temporary folder; every process started here ends with the process of the te
 import atexit
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -28,9 +29,14 @@ import urllib.request
 
 BIN = pathlib.Path(os.environ["FIELDGATE_BIN"])
 SOURCE = pathlib.Path(os.environ["FIELDGATE_SOURCE"])
+sys.path.insert(0, str(SOURCE / "tests/support"))
+from openapi_contract import Contract  # noqa: E402
+
 FIELDGATE = BIN / "fieldgate"
 # Long, for sanitizers and loaded machines: nothing is measured by it.
 PATIENCE = 40.0
+# What every answer of the API is held against, whoever asked; a test that meets with a fault has failed.
+CONTRACT = Contract(str(SOURCE / "adapters/http/openapi.json"))
 API_TOKEN = "the-api-token-of-this-test"
 READ_TOKEN, COMMAND_TOKEN = "the-token-that-may-look", "the-token-that-may-command"
 
@@ -323,14 +329,25 @@ class Gateway:
     def wait_event(self, name: str, **fields) -> dict:
         return wait_for(lambda: self.events(name, **fields), f"log event {name} {fields}")[0]
 
+    def ask(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}{path}", method=method, headers=headers, data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                status, content = answer.status, answer.read()
+        except urllib.error.HTTPError as refused:
+            answer, status, content = refused, refused.code, refused.read()
+        CONTRACT.check_answer(method, path, status, answer.headers, content)
+        return Answer(status, answer.headers, content.decode())
+
     def api(self, path: str, method: str = "GET") -> dict:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}{path}", method=method,
-                                         headers={"Authorization": f"Bearer {API_TOKEN}"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
+        """Of an answer that is none of 2xx: urllib.error.HTTPError."""
+        answer = self.ask(method, path, {"Authorization": f"Bearer {API_TOKEN}"})
+        if answer.status >= 300:
+            raise urllib.error.HTTPError(path, answer.status, answer.text, answer.headers, io.BytesIO(answer.text.encode()))
+        return answer.json
 
     def call(self, method: str, path: str, body=None, *, token: str | None = API_TOKEN, **headers: str) -> Answer:
-        """`body`: bytes or str as they are, anything else as JSON. `headers`: with _ for each -."""
+        """`path`: below /api/v1. `body`: bytes or str as they are, anything else as JSON. `headers`: with _ for each -."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if token is not None:
             fields["Authorization"] = f"Bearer {token}"
@@ -339,12 +356,7 @@ class Gateway:
             if not isinstance(body, (str, bytes)):
                 body = json.dumps(body)
             body = body.encode() if isinstance(body, str) else body
-        request = urllib.request.Request(f"http://127.0.0.1:{self.api_port}/api/v1{path}", method=method, headers=fields, data=body)
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                return Answer(answer.status, answer.headers, answer.read().decode())
-        except urllib.error.HTTPError as refused:
-            return Answer(refused.code, refused.headers, refused.read().decode())
+        return self.ask(method, "/api/v1" + path, fields, body)
 
     def readyz(self) -> tuple[int, dict]:
         try:
@@ -422,6 +434,7 @@ class GatewayTestCase(unittest.IsolatedAsyncioTestCase):
     def run(self, result=None):
         failed = len(result.failures) + len(result.errors)
         before = len(_processes)
+        self.addCleanup(lambda: self.assertEqual(CONTRACT.take_faults(), []))  # the last one, when all has ended
         super().run(result)
         if len(result.failures) + len(result.errors) > failed:
             for process in _processes:

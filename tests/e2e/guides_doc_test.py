@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Pages with shell examples: every `sh` block runs as printed, against the real gateway, each page in a folder of its own
-and its blocks one after the other. `sh endless` is cut off once it has said what it should; `sh illustration` is not run,
-for it needs what is not here (another machine, an authority's database). A block must be one of these.
+"""Pages with examples: every `sh` block runs as printed, against the real gateway, each page in a folder of its own and
+its blocks one after the other. `sh endless` is cut off once it has said what it should; `sh illustration` is not run,
+for it needs what is not here (another machine, an authority's database). A block must be one of these. Programs in
+`python` and `js` are run by the test of their page. What the API answers is held against openapi.json.
 """
 import asyncio
 import contextlib
@@ -10,12 +11,15 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import unittest
 
+from contract_proxy import ContractProxy
 from device_client import Device
-from gateway_fixture import API_TOKEN, BIN, PATIENCE, SOURCE, GatewayTestCase, folder, free_port
+from gateway_fixture import API_TOKEN, BIN, PATIENCE, SOURCE, GatewayTestCase, Process, folder, free_port, wait_for
 
 import websockets
 
@@ -28,6 +32,8 @@ def blocks(page: str) -> list[tuple[str, str]]:
 class GuidesDocTest(GatewayTestCase):
     def setUp(self):
         self.gw = self.gateway()
+        self.proxy = ContractProxy(self.gw)
+        self.addCleanup(self.proxy.close)
         self.folder = folder("guide")
         (self.folder / ".fieldgate-token").write_text(API_TOKEN + "\n")
         self.environment = {**{name: value for name, value in os.environ.items() if not name.startswith("FIELDGATE_")},
@@ -36,7 +42,7 @@ class GuidesDocTest(GatewayTestCase):
 
     @property
     def base(self) -> str:
-        return f"http://127.0.0.1:{self.gw.api_port}"
+        return self.proxy.url
 
     def here(self, text: str) -> str:
         """With the addresses that it has here."""
@@ -143,6 +149,42 @@ class GuidesDocTest(GatewayTestCase):
             process.communicate()
         self.assertIn("event: hello\n", lines)
 
+    async def follows(self, command: list) -> None:
+        """A program that prints what the live stream tells of pump-7: also after a restart of the gateway, which has
+        forgotten the events of its earlier life."""
+        program = Process("follower", command, self.folder / f"{command[0]}.log".replace("/", "-"),
+                          {**self.environment, "PYTHONUNBUFFERED": "1"})
+        self.addCleanup(program.kill)
+
+        async def says(text: str) -> None:
+            await asyncio.to_thread(wait_for, lambda: text in program.log(), f"{text} in what it prints")
+
+        await says("hello ")
+        device = await Device.connect(self.gw, "pump-7")
+        while "telemetry" in command[-1] and "telemetry {" not in program.log():
+            await device.send()
+            await device.acked()
+            await asyncio.sleep(0.05)
+        await says("presence {")
+        await device.close()
+        await asyncio.to_thread(self.gw.stop)
+        await says("again in a moment")
+        await asyncio.to_thread(self.gw.start)
+        await says("reset {")
+        self.assertTrue(program.alive())
+
+    def program(self, page: str, language: str) -> str:
+        (found, ) = [text for kind, text in blocks(page) if kind == language]
+        return self.here(found)
+
+    async def test_the_live_stream_from_python(self):
+        await self.follows([sys.executable, "-B", "-c", self.program("stream.md", "python")])
+
+    @unittest.skipUnless(shutil.which("node"), "there is no node here")
+    async def test_the_live_stream_from_javascript(self):
+        text = self.program("stream.md", "js").replace('"/api/', f'"{self.base}/api/')  # there is no page that it belongs to
+        await self.follows([shutil.which("node"), "--input-type=module", "-e", "const token = process.env.TOKEN;\n" + text])
+
     async def test_who_is_who(self):
         self.assertEqual(self.gw.call("PUT", "/devices/pump-1", {}).status, 201)
         outputs = await self.run_page("identity.md", lambda text: text.replace('"HEX"', '"' + "ab" * 32 + '"'))
@@ -153,8 +195,21 @@ class GuidesDocTest(GatewayTestCase):
         self.assertIn("pump-1.pem: OK", issued.stdout)
         credentials = self.gw.api("/api/v1/devices/pump-1/credentials")["credentials"]
         self.assertEqual([one["kind"] for one in credentials], ["certificate"])
-        for output in outputs[-2:]:
-            self.assertEqual(len(output.splitlines()[-1].split(".")), 3, output)
+        python = subprocess.run([sys.executable, "-c", self.program("identity.md", "python")], cwd=self.folder, check=True,
+                                capture_output=True, text=True)
+        await self.let_in(*(output.splitlines()[-1] for output in (*outputs[-2:], python.stdout)))
+
+    async def let_in(self, *tokens: str) -> None:
+        """A gateway that trusts the keys that the page has made lets pump-1 in with each of these."""
+        subprocess.run(["openssl", "pkey", "-in", "rsa.key", "-pubout", "-out", "rsa.pem"], cwd=self.folder, check=True)
+        keys = [{"id": "dev", "algorithm": "ES256", "file": str(self.folder / "signer.pem")},
+                {"id": "rsa", "algorithm": "RS256", "file": str(self.folder / "rsa.pem")}]
+        gateway = self.gateway({"tokens": {"jwt": {"audience": "fieldgate", "keys": keys}}})
+        for token in tokens:
+            device = await Device.connect(gateway, "pump-1", socket_options={"token": token, "context": self.pki.client_context()})
+            answer = await asyncio.to_thread(gateway.call, "GET", "/devices/pump-1")
+            self.assertEqual(answer.json["live"]["credential"], "jwt")
+            await device.close()
 
     async def test_running_it(self):
         # The page's gateway has ports of its own, which are others here.

@@ -6,51 +6,13 @@ import asyncio
 import json
 import signal
 import subprocess
-import threading
 import unittest
-import urllib.request
 
-from gateway_fixture import READ_TOKEN, Broker, Gateway, Subscriber, wait_for
+from gateway_fixture import Broker, Gateway, Subscriber, wait_for
 from device_client import Device
+from live_stream import Stream
 from commands_test import CommandCase
 from store_outage_test import PASSWORD, PROGRAMS, Postgres
-
-
-class Stream:
-    """A live stream of one gateway: what it told, as (event, data)."""
-
-    def __init__(self, gateway: Gateway, kinds: str):
-        request = urllib.request.Request(f"http://127.0.0.1:{gateway.api_port}/api/v1/stream?kinds={kinds}",
-                                         headers={"Authorization": f"Bearer {READ_TOKEN}"})
-        self.answer = urllib.request.urlopen(request, timeout=60)
-        self.events: list[tuple[str, dict]] = []
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self) -> None:
-        event = ""
-        try:
-            for line in self.answer:
-                name, _, value = line.decode().rstrip("\n").partition(": ")
-                if name == "event":
-                    event = value
-                elif name == "data":
-                    self.events.append((event, json.loads(value)))
-        except (OSError, ValueError):
-            pass  # its gateway has ended, or the test
-
-    def of(self, kind: str) -> list[dict]:
-        return [data for event, data in list(self.events) if event == kind]
-
-    def lost(self) -> int:
-        """Changes that are known to be missing. That a node was slow to answer, and so perhaps some are, does not count."""
-        return sum(data["count"] or 0 for data in self.of("missed"))
-
-    def unheard(self) -> int:
-        return sum(data["count"] is None for data in self.of("missed"))
-
-    def states(self, command: str) -> list[str]:
-        return [data["state"] for data in self.of("command") if data["id"] == command]
 
 
 @unittest.skipUnless((PROGRAMS / "postgres").exists(), "PostgreSQL is missing: install Debian's package postgresql-15")

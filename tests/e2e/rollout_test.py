@@ -16,8 +16,9 @@ import time
 import unittest
 
 import replicas_test
-from gateway_fixture import API_TOKEN, FIELDGATE, PATIENCE, GatewayTestCase, Gateway, Process, Subscriber, folder, wait_for
+from gateway_fixture import FIELDGATE, PATIENCE, GatewayTestCase, Gateway, Subscriber, folder, wait_for
 from device_client import Device, pb
+from live_stream import Stream
 
 
 def fieldgate(gateway: Gateway, *arguments) -> subprocess.CompletedProcess:
@@ -108,18 +109,8 @@ class DrainTest(GatewayTestCase):
         self.assertEqual(await asyncio.to_thread(gateway.process.wait), 0)
 
 
-class StreamReader(Process):
-    """Of the live stream, presence alone; listening when the constructor returns."""
-
-    def __init__(self, gateway: Gateway):
-        super().__init__("curl", ["curl", "-sN", "-H", f"Authorization: Bearer {API_TOKEN}",
-                                  f"http://127.0.0.1:{gateway.api_port}/api/v1/stream?kinds=presence"], folder("stream") / "out")
-        wait_for(lambda: "event: hello" in self.log(), "the stream to begin")
-
-    def told(self, device: str) -> list[tuple[bool, int]]:
-        lines = self.log().split("\n")[:-1]  # the last one may be half written
-        events = [json.loads(data.removeprefix("data: ")) for kind, data in zip(lines, lines[1:]) if kind == "event: presence"]
-        return [(event["online"], int(event["epoch"])) for event in events if event["device"] == device]
+def told(stream: Stream, device: str) -> list[tuple[bool, int]]:
+    return [(event["online"], int(event["epoch"])) for event in stream.of("presence") if event["device"] == device]
 
 
 class ReplicaDrainTest(replicas_test.ReplicasTestCase):
@@ -131,7 +122,7 @@ class ReplicaDrainTest(replicas_test.ReplicasTestCase):
     async def test_a_drained_device_that_comes_back_to_another_replica_was_never_offline(self):
         a, b = self.replica("gw-a", drain_period="1h", drain_rate=1000), self.replica("gw-b")
         subscriber = Subscriber(self.broker, f"{self.prefix}/devices/#")
-        readers = [StreamReader(gateway) for gateway in (a, b)]
+        readers = [Stream(gateway, "presence") for gateway in (a, b)]
         await self.until(lambda: "as_of" in b.call("GET", "/devices").json, "the other replica to look around")
         first = await Device.connect(a, "pump")
         await self.until(lambda: self.is_at(b, "pump", "gw-a", first.welcome.epoch), "the other replica to know")
@@ -144,8 +135,8 @@ class ReplicaDrainTest(replicas_test.ReplicasTestCase):
         both = [(True, first.welcome.epoch), (True, second.welcome.epoch)]
         for of in ("presence/events", "presence"):
             await self.until(lambda of=of: set(self.on_mqtt(subscriber, "pump", of)) == set(both), f"{of} to be told")
-        await self.until(lambda: readers[1].told("pump") == both, "the live stream to tell")
-        self.assertEqual({online for online, _ in readers[0].told("pump")}, {True})
+        await self.until(lambda: told(readers[1], "pump") == both, "the live stream to tell")
+        self.assertEqual({online for online, _ in told(readers[0], "pump")}, {True})
         self.assertEqual([event[:3] for event in self.events("pump")],
                          [(True, "gw-a", first.welcome.epoch), (True, "gw-b", second.welcome.epoch)])
         self.assertTrue(self.is_at(b, "pump", "gw-b", second.welcome.epoch))

@@ -54,10 +54,6 @@ def ask(path, method="GET", query="", expect=200, headers=None, body=None, **pla
     if answer.status != expect:
         FAULTS.append(f"{where}: expected {expect}: {content[:300]!r}")
     CONTRACT.check(path, method, answer.status, answer.headers, content, where)
-    if answer.getheader("Content-Type") == "application/problem+json" and method != "HEAD":
-        value = json.loads(content)
-        if value["status"] != answer.status or not value["instance"].endswith(answer.getheader("X-Request-Id")):
-            FAULTS.append(f"{where}: the problem says {value}")
     return answer, content
 
 
@@ -283,24 +279,17 @@ def every_parameter():
 
 def other_problems():
     """What has no path or method of its own in the document."""
-    for method, target, status, kind in (("GET", "/nowhere", 404, "NotFound"),
-                                         ("DELETE", "/api/v1/devices", 405, "MethodNotAllowed"),
-                                         ("POST", "/api/v1/devices/sensor-1", 405, "MethodNotAllowed"),
-                                         ("GET", "/api/v1/lanes/main/pause", 405, "MethodNotAllowed"),
-                                         ("GET", "/api/v1/devices/sensor-1/session", 405, "MethodNotAllowed"),
-                                         ("PUT", "/api/v1/dead-letters", 405, "MethodNotAllowed")):
+    for method, target, status in (("GET", "/nowhere", 404), ("DELETE", "/api/v1/devices", 405),
+                                   ("POST", "/api/v1/devices/sensor-1", 405), ("GET", "/api/v1/lanes/main/pause", 405),
+                                   ("GET", "/api/v1/devices/sensor-1/session", 405), ("PUT", "/api/v1/dead-letters", 405)):
         connection = http.client.HTTPConnection(ADDRESS.hostname, ADDRESS.port, timeout=5)
         connection.request(method, target, headers={"Authorization": "Bearer " + TOKEN})
         answer = connection.getresponse()
-        value = json.loads(answer.read())
+        content = answer.read()
         connection.close()
-        where = f"{method} {target}"
         if answer.status != status:
-            FAULTS.append(f"{where}: status {answer.status}")
-        response = CONTRACT.document["components"]["responses"][kind]
-        CONTRACT.validate(response["content"]["application/problem+json"]["schema"], value, where)
-        CONTRACT.check_headers(response, answer.headers, where)
-        CONTRACT.types.add(value["type"])
+            FAULTS.append(f"{method} {target}: status {answer.status}")
+        CONTRACT.check_answer(method, target, answer.status, answer.headers, content)
 
 
 registry()
