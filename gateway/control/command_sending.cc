@@ -123,6 +123,7 @@ void CommandDesk::prepared(HandOver& job, const Result<void>& outcome) {
       take_over(*command, *job.entry);
       line.handing = nullptr;
       file(*command);
+      ask_to_cancel(*command);
       return pump(line);
     }
   }
@@ -134,7 +135,8 @@ void CommandDesk::prepared(HandOver& job, const Result<void>& outcome) {
     if (!out && command->cancel_wanted) {
       not_taken(*command);
     } else {
-      file(*command);  // its time is looked after there
+      ask_to_cancel(*command);  // nobody did while it was being read
+      file(*command);           // its time is looked after there
     }
     return pump(line);
   }
@@ -171,7 +173,7 @@ void CommandDesk::answered(const std::string& id, Delivery delivery, Epoch epoch
       break;
     case Delivery::busy:
       retry_later(line);
-      if (command->cancel_wanted) not_taken(*command);
+      if (command->cancel_wanted) command->out() ? ask_to_cancel(*command) : not_taken(*command);
       break;
     case Delivery::too_large:
       cannot_take(*command, "the device takes no message as large as this command (receive_max_bytes in its Hello)");

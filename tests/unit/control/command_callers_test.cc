@@ -8,6 +8,7 @@
 #include <chrono>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 // What callers may want of a command that is in the ledger, and how much of it.
@@ -87,6 +88,22 @@ TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatWasTakenMeanwhile) {
   cancel(id);
   release();
   EXPECT_EQ(state(id), "sent");
+  ASSERT_EQ(received.size(), 2u);
+  EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
+}
+
+TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatItsBusyConnectionWasNotGivenAgain) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  hold = true;
+  pass(command_settings.resend_after + 1s);
+  ASSERT_EQ(held.size(), 1u) << "it is on its way a second time";
+  EXPECT_EQ(cancel(id), "sent");
+  hold = false;
+  instead = Delivery::busy;
+  for (auto& act : std::exchange(held, {})) act();
+  instead.reset();
+  settle();
   ASSERT_EQ(received.size(), 2u);
   EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
 }
