@@ -161,7 +161,18 @@ CREATE INDEX commands_due ON commands
   WHERE ended_unix_ms = 0;
 )sql";
 
-constexpr std::array<std::string_view, 3> k_migrations{k_version_1, k_version_2, k_version_3};
+// What is overdue is read on from where it was, also among those due at the same time; the walk
+// of what is open sees the wishes to cancel.
+constexpr std::string_view k_version_4 = R"sql(
+DROP INDEX commands_open;
+CREATE INDEX commands_open ON commands (id, device_id, cancel_wanted) WHERE ended_unix_ms = 0;
+DROP INDEX commands_due;
+CREATE INDEX commands_due ON commands
+  ((CASE WHEN first_sent_unix_ms > 0 THEN first_sent_unix_ms + timeout_ms ELSE expires_unix_ms END), id)
+  WHERE ended_unix_ms = 0;
+)sql";
+
+constexpr std::array<std::string_view, 4> k_migrations{k_version_1, k_version_2, k_version_3, k_version_4};
 
 }  // namespace
 

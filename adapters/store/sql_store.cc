@@ -83,7 +83,7 @@ Result<std::vector<std::string>> SqlStore::explain() {
       {"trim of the presence log", {&k_trim_presence, {std::int64_t{1}, k_limit}}},
       {"open commands of a device", {&k_open_commands, {k_device, k_device, k_limit}}},
       {"open commands", {&k_open_refs, {k_device, k_limit}}},
-      {"overdue commands", {&k_overdue_commands, {std::int64_t{1}, k_limit}}},
+      {"overdue commands", {&k_overdue_commands, {std::int64_t{1}, std::int64_t{0}, k_device, k_limit}}},
       {"queued commands of a device", {&k_queued_commands, {k_device}}},
       {"commands of a device", {&k_device_commands, {k_device, k_newest, k_limit}}},
       {"command of an idempotency key", {&k_command_by_key, {k_device, as_bytes(k_device)}}},

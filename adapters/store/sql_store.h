@@ -64,7 +64,8 @@ class SqlStore final : public DeviceStore {
   Result<std::vector<CommandEntry>> open_commands(const DeviceId& device, std::string_view after,
                                                   std::size_t limit) override;
   Result<std::vector<CommandRef>> open_command_refs(std::string_view after, std::size_t limit) override;
-  Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, std::size_t limit) override;
+  Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, const CommandDue& after,
+                                                     std::size_t limit) override;
   Result<std::size_t> queued_commands(const DeviceId& device) override;
   Result<std::size_t> open_command_count() override;
   Result<std::vector<CommandEntry>> commands(const DeviceId& device, std::string_view before,

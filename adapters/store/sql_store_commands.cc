@@ -28,10 +28,11 @@ const Statement k_open_commands{"SELECT " FIELDGATE_COMMAND_OUTLINE
                                 " FROM commands WHERE ended_unix_ms = 0 AND device_id = $1 AND id > $2 "
                                 "ORDER BY id LIMIT $3"};
 const Statement k_open_refs{
-    "SELECT id, device_id FROM commands WHERE ended_unix_ms = 0 AND id > $1 ORDER BY id LIMIT $2"};
+    "SELECT id, device_id, cancel_wanted FROM commands WHERE ended_unix_ms = 0 AND id > $1 ORDER BY id LIMIT $2"};
 const Statement k_overdue_commands{"SELECT " FIELDGATE_COMMAND_OUTLINE
                                    " FROM commands WHERE ended_unix_ms = 0 AND " FIELDGATE_COMMAND_DUE
-                                   " <= $1 ORDER BY " FIELDGATE_COMMAND_DUE " LIMIT $2"};
+                                   " <= $1 AND " FIELDGATE_COMMAND_DUE " >= $2 AND (" FIELDGATE_COMMAND_DUE
+                                   " > $2 OR id > $3) ORDER BY " FIELDGATE_COMMAND_DUE ", id LIMIT $4"};
 const Statement k_queued_commands{
     "SELECT COUNT(*) FROM commands WHERE ended_unix_ms = 0 AND device_id = $1 AND state = 'queued'"};
 const Statement k_device_commands{"SELECT " FIELDGATE_COMMAND_COLUMNS
@@ -242,13 +243,18 @@ Result<std::vector<CommandRef>> SqlStore::open_command_refs(std::string_view aft
     return list<CommandRef>(k_open_refs, {*from, number(limit)}, [](const RowView& row) -> Result<CommandRef> {
       auto device = decode_device(row.text(1));
       if (!device) return device.error();
-      return CommandRef{row.string(0), std::move(*device)};
+      return CommandRef{row.string(0), std::move(*device), row.flag(2)};
     });
   });
 }
 
-Result<std::vector<CommandEntry>> SqlStore::overdue_commands(std::int64_t unix_ms, std::size_t limit) {
-  return alone([&] { return list<CommandEntry>(k_overdue_commands, {unix_ms, number(limit)}, read_command); });
+Result<std::vector<CommandEntry>> SqlStore::overdue_commands(std::int64_t unix_ms, const CommandDue& after,
+                                                             std::size_t limit) {
+  return alone([&]() -> Result<std::vector<CommandEntry>> {
+    const auto from = key_text(after.id, "a command's id");
+    if (!from) return from.error();
+    return list<CommandEntry>(k_overdue_commands, {unix_ms, after.unix_ms, *from, number(limit)}, read_command);
+  });
 }
 
 Result<std::size_t> SqlStore::counted(const Statement& statement, const Params& params) {

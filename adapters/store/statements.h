@@ -17,7 +17,7 @@ extern const Statement k_dead_node;               // $1: node, $2: at most
 extern const Statement k_trim_presence;           // $1: up to this number, $2: at most
 extern const Statement k_open_commands;           // $1: device, $2: after this id, $3: at most
 extern const Statement k_open_refs;               // $1: after this id, $2: at most
-extern const Statement k_overdue_commands;        // $1: by this time, $2: at most
+extern const Statement k_overdue_commands;        // $1: by this time, $2, $3: after this time and id, $4: at most
 extern const Statement k_queued_commands;         // $1: device
 extern const Statement k_device_commands;         // $1: device, $2: below this number, $3: at most
 extern const Statement k_command_by_key;          // $1: device, $2: idempotency key

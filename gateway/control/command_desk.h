@@ -56,10 +56,11 @@ namespace fieldgate::control {
 // commands in memory, read from the ledger as it connects, and hands them over. One that
 // takes a command for a device elsewhere writes it down and nudges that node; the news come
 // back the same way. Nudges may be lost: every node walks what is open, a portion a second,
-// for commands of its devices that it does not have, and reads those again that are waited
-// for here. What is overdue is ended by whoever sees it first. Where two would write, the
-// ledger takes one (CommandAdvance::while_handed_to); who has written a step tells the sinks
-// and the timeline of it, nobody else. docs/adr/0013 has the reasons.
+// for commands of its devices that it does not have, or does not know to be wished cancelled,
+// and reads those again that are waited for here. What is overdue is ended by whoever sees it
+// first. Where two would write, the ledger takes one (CommandAdvance::while_handed_to); who has
+// written a step tells the sinks and the timeline of it, nobody else. docs/adr/0013 has the
+// reasons.
 //
 // Thread:  Commands and devices_changed() any. The rest: the store's, or before that starts.
 // Borrows: worker, clock, log and what is linked, which outlive this; this outlives the
@@ -201,6 +202,7 @@ class CommandDesk final : public Commands, public JournalSink {
   Monotonic look_at_;  // not before, if it could not be read
   bool rounding_ = false;
   Monotonic round_at_;
+  CommandDue overdue_after_;   // what was overdue up to there was looked at
   std::string round_after_;    // an id: what is open up to there was walked
   std::string waiters_after_;  // the same of those that are waited for
   Monotonic trim_at_;

@@ -123,8 +123,9 @@ void CommandDesk::looked(Look& job, const Result<void>& outcome) {
 
 struct CommandDesk::Round {
   std::string after;
+  CommandDue overdue_after;
   // Set anew by each run of the job.
-  bool more = false;  // is overdue
+  std::optional<CommandDue> looked_at;  // up to there, and more is overdue
   std::vector<CommandEntry> ended;
   std::vector<CommandRef> refs;
   std::size_t open = 0;
@@ -135,6 +136,7 @@ void CommandDesk::round() {
   round_at_ = clock_.now() + k_round;
   auto job = std::make_shared<Round>();
   job->after = round_after_;
+  job->overdue_after = overdue_after_;
   rounding_ = worker_.submit([this, job](DeviceStore& store) { return round_in(store, *job); },
                              [this, job](const Result<void>& outcome) { rounded(*job, outcome); });
   std::vector<std::string> waited = waiters_.some(waiters_after_, k_round_waiters);
@@ -145,9 +147,10 @@ void CommandDesk::round() {
 
 Result<void> CommandDesk::round_in(DeviceStore& store, Round& job) {
   job.ended.clear();
-  auto late = store.overdue_commands(clock_.unix_ms(), k_page);
+  job.looked_at.reset();
+  auto late = store.overdue_commands(clock_.unix_ms(), job.overdue_after, k_page);
   if (!late) return late.error();
-  job.more = late->size() == k_page;
+  if (late->size() == k_page) job.looked_at = due_of(late->back());
   for (const CommandEntry& entry : *late) {
     const auto advance = overdue(entry);
     if (!advance) continue;
@@ -165,7 +168,8 @@ Result<void> CommandDesk::round_in(DeviceStore& store, Round& job) {
 }
 
 // Those of connected devices have timers of their own, here or elsewhere; where both are
-// at it, the ledger takes one.
+// at it, the ledger takes one. Of one that is being handed over it is not known before its
+// timeout whether it was sent: it is passed over until then, and what is behind it is not.
 std::optional<CommandAdvance> CommandDesk::overdue(const CommandEntry& entry) const {
   if (book_.has(entry.id)) return std::nullopt;
   const std::int64_t now = clock_.unix_ms();
@@ -190,10 +194,13 @@ void CommandDesk::rounded(Round& job, const Result<void>& outcome) {
   if (!outcome) return;
   for (const CommandEntry& entry : job.ended) follow(entry, true);
   open_ = job.open;
-  if (job.more && !job.ended.empty()) round_at_ = clock_.now();
+  if (job.looked_at && !job.ended.empty()) round_at_ = clock_.now();
+  overdue_after_ = job.looked_at.value_or(CommandDue{});
   for (const CommandRef& ref : job.refs) {
     DeviceLine* line = book_.line(ref.device);
-    if (line != nullptr && line->online && line->known && book_.find(ref.id) == nullptr) look(*line);
+    if (line == nullptr || !line->online || !line->known) continue;
+    const OpenCommand* command = book_.find(ref.id);
+    if (command == nullptr || (ref.cancel_wanted && !command->cancel_wanted)) look(*line);
   }
   round_after_ = job.refs.size() < k_round_refs ? std::string() : job.refs.back().id;
 }

@@ -84,10 +84,23 @@ struct RegistryMarks {
   std::uint64_t trimmed = 0;  // deletions through this one are forgotten
 };
 
-// An open command, and whose.
+// When an open command is to end by itself: one that was never sent, as far as is known, by
+// expires_unix_ms, else for want of a result within timeout_ms of the first time. In this order
+// overdue_commands() has them.
+struct CommandDue {
+  std::int64_t unix_ms = 0;
+  std::string id{};
+};
+inline CommandDue due_of(const CommandEntry& command) {
+  const bool sent = command.first_sent_unix_ms > 0;
+  return {sent ? command.first_sent_unix_ms + command.timeout_ms : command.expires_unix_ms, command.id};
+}
+
+// An open command, whose, and whether it is wished cancelled.
 struct CommandRef {
   std::string id;
   DeviceId device;
+  bool cancel_wanted = false;
 };
 
 struct NodeRow {
@@ -211,10 +224,10 @@ class DeviceStore {
                                                           std::size_t limit) = 0;
   // The same of all devices.
   virtual Result<std::vector<CommandRef>> open_command_refs(std::string_view after, std::size_t limit) = 0;
-  // Open ones whose time has come by `unix_ms`: that were never sent, as far as is known, by
-  // expires_unix_ms, or have no result within timeout_ms of the first time; those due longest
-  // first. Without payloads.
-  virtual Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, std::size_t limit) = 0;
+  // Open ones that were due by `unix_ms`; those due longest first, after `after` (none: from the
+  // beginning). Without payloads.
+  virtual Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, const CommandDue& after,
+                                                             std::size_t limit) = 0;
   // How many of a device are queued, and how many of all devices are open.
   virtual Result<std::size_t> queued_commands(const DeviceId& device) = 0;
   virtual Result<std::size_t> open_command_count() = 0;

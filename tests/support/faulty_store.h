@@ -151,9 +151,10 @@ class FaultyStore final : public DeviceStore {
   Result<std::vector<CommandRef>> open_command_refs(std::string_view after, std::size_t limit) override {
     return pass<std::vector<CommandRef>>("open_command_refs", [&] { return inner_->open_command_refs(after, limit); });
   }
-  Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, std::size_t limit) override {
+  Result<std::vector<CommandEntry>> overdue_commands(std::int64_t unix_ms, const CommandDue& after,
+                                                     std::size_t limit) override {
     return pass<std::vector<CommandEntry>>("overdue_commands",
-                                           [&] { return inner_->overdue_commands(unix_ms, limit); });
+                                           [&] { return inner_->overdue_commands(unix_ms, after, limit); });
   }
   Result<std::size_t> queued_commands(const DeviceId& device) override {
     return pass<std::size_t>("queued_commands", [&] { return inner_->queued_commands(device); });

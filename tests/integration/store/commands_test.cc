@@ -187,6 +187,11 @@ TEST_P(Commands, PagesOpenOnesFromTheOldest) {
   EXPECT_EQ((*refs)[0].id, "u");
   EXPECT_EQ((*refs)[0].device.str(), "b");
   EXPECT_EQ((*refs)[2].id, "w");
+  EXPECT_FALSE((*refs)[2].cancel_wanted);
+  CommandAdvance wish{.id = "w"};
+  wish.cancel_wanted = true;
+  ASSERT_TRUE(advance(wish));
+  EXPECT_TRUE(store_->open_command_refs("v", 1)->at(0).cancel_wanted);
   EXPECT_EQ(store_->open_command_refs("w", 10)->size(), 2u);
   EXPECT_EQ(*store_->queued_commands(id("a")), 3u);
   EXPECT_EQ(*store_->open_command_count(), 5u);
@@ -198,7 +203,7 @@ TEST_P(Commands, LeavesPayloadsOutOfWhatIsOpen) {
   put.expires_unix_ms = 5;
   insert(put);
   EXPECT_TRUE(store_->open_commands(id("a"), "", 10)->at(0).payload.empty());
-  EXPECT_TRUE(store_->overdue_commands(5, 10)->at(0).payload.empty());
+  EXPECT_TRUE(store_->overdue_commands(5, {}, 10)->at(0).payload.empty());
   EXPECT_EQ(read("1").payload, put.payload);
 }
 
@@ -234,12 +239,38 @@ TEST_P(Commands, FindsWhatIsOverdueByTheTimeThatCounts) {
   sent.step.unix_ms = 100;
   sent.sent_again = true;
   ASSERT_TRUE(advance(sent));
-  EXPECT_TRUE(store_->overdue_commands(999, 10)->empty());
-  EXPECT_EQ(ids_of(store_->overdue_commands(1'000, 10)), (Ids{"waits"}));
-  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, 10)), (Ids{"waits", "runs"}));
-  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, 1)), (Ids{"waits"}));
+  EXPECT_TRUE(store_->overdue_commands(999, {}, 10)->empty());
+  EXPECT_EQ(ids_of(store_->overdue_commands(1'000, {}, 10)), (Ids{"waits"}));
+  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, {}, 10)), (Ids{"waits", "runs"}));
+  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, {}, 1)), (Ids{"waits"}));
   ASSERT_TRUE(advance(step("waits", CommandState::expired)));
-  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, 10)), (Ids{"runs"}));
+  EXPECT_EQ(ids_of(store_->overdue_commands(2'100, {}, 10)), (Ids{"runs"}));
+}
+
+TEST_P(Commands, GoesOnAmongWhatIsOverdueWhereItStopped) {
+  for (const auto& [name, due] : std::vector<std::pair<const char*, std::int64_t>>{
+           {"d", 100}, {"b", 200}, {"c", 200}, {"a", 200}, {"e", 300}, {"later", 400}}) {
+    CommandEntry one = command(name, "pump");
+    one.expires_unix_ms = due;
+    insert(one);
+  }
+  const auto page = [&](const CommandDue& after, std::size_t limit) {
+    return store_->overdue_commands(300, after, limit);
+  };
+  const auto first = page({}, 2);
+  EXPECT_EQ(ids_of(first), (Ids{"d", "a"}));
+  EXPECT_EQ(due_of(first->back()).unix_ms, 200);
+  EXPECT_EQ(ids_of(page(due_of(first->back()), 10)), (Ids{"b", "c", "e"})) << "also of those due at the same time";
+  EXPECT_EQ(ids_of(page({200, "c"}, 10)), (Ids{"e"}));
+  EXPECT_TRUE(page({300, "e"}, 10)->empty());
+  // One that was sent is due by its timeout.
+  CommandAdvance sent = step("a", CommandState::sent);
+  sent.step.unix_ms = 5;
+  sent.sent_again = true;
+  ASSERT_TRUE(advance(sent));
+  const std::int64_t due = sent.step.unix_ms + read("a").timeout_ms;
+  EXPECT_EQ(due_of(read("a")).unix_ms, due);
+  EXPECT_EQ(ids_of(store_->overdue_commands(due, {due, ""}, 10)), (Ids{"a"}));
 }
 
 TEST_P(Commands, LetsOneOfSeveralHandItOver) {

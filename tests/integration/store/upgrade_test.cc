@@ -163,7 +163,7 @@ void expect_commands(DeviceStore& store) {
   const auto refs = store.open_command_refs("", 10).value();
   ASSERT_EQ(refs.size(), 2u);
   EXPECT_EQ(refs[1].device.str(), "valve");
-  const auto overdue = store.overdue_commands(4'500, 10).value();
+  const auto overdue = store.overdue_commands(4'500, {}, 10).value();
   ASSERT_EQ(overdue.size(), 1u);
   EXPECT_EQ(overdue[0].id, "c3") << "1200 + 3000";
   EXPECT_EQ(store.open_command_count().value(), 2u);

@@ -27,6 +27,21 @@ struct CommandFleet : testing::Test, FleetWorld {
     EXPECT_TRUE(answer.there());
     return answer->has_value() ? std::string(to_string((*answer)->state)) : answer->error().code.message();
   }
+  auto asked_to_cancel() const {
+    return std::ranges::count_if(
+        received, [](const Received& each) { return std::holds_alternative<CommandCancelFrame>(each.message); });
+  }
+  // What other nodes, or earlier processes, have left of a device that is nowhere: queued, and
+  // being handed over if `epoch` is not 0.
+  void put(std::string id, std::chrono::seconds ttl = 600s, std::chrono::seconds timeout = 600s, Epoch epoch = {}) {
+    CommandEntry left{.id = std::move(id), .device = device_id("nowhere"), .name = "left"};
+    left.created_unix_ms = clock.unix_ms();
+    left.expires_unix_ms = clock.unix_ms() + std::chrono::milliseconds(ttl).count();
+    left.timeout_ms = static_cast<std::uint32_t>(std::chrono::milliseconds(timeout).count());
+    left.steps.push_back({CommandState::queued, clock.unix_ms()});
+    if (epoch != Epoch{}) left.steps.push_back({CommandState::queued, clock.unix_ms(), epoch});
+    ASSERT_TRUE(store->insert_command(left));
+  }
   CommandRequest once() {
     auto wanted = request("pump");
     wanted.at_most_once = true;
@@ -282,10 +297,7 @@ TEST_F(CommandFleet, AsksToCancelWhereTheWishIsSeenAsItsSendingIsWrittenDown) {
   net.lose();
   node("b").release();
   settle();
-  EXPECT_EQ(
-      std::ranges::count_if(
-          received, [](const Received& each) { return std::holds_alternative<CommandCancelFrame>(each.message); }),
-      1);
+  EXPECT_EQ(asked_to_cancel(), 1);
 }
 
 TEST_F(CommandFleet, AsksToCancelWhereTheWishIsSeenAsItsAcknowledgementIsWrittenDown) {
@@ -295,14 +307,57 @@ TEST_F(CommandFleet, AsksToCancelWhereTheWishIsSeenAsItsAcknowledgementIsWritten
   post_works = false;
   EXPECT_EQ(cancel("a", id), "sent") << "the device has it, and decides";
   net.lose();
-  const auto asked = [&] {
-    return std::ranges::count_if(
-        received, [](const Received& each) { return std::holds_alternative<CommandCancelFrame>(each.message); });
-  };
-  EXPECT_EQ(asked(), 0);
+  EXPECT_EQ(asked_to_cancel(), 0);
   says("b", CommandAckReply{id}, epoch);
   EXPECT_EQ(state(id), "acknowledged");
-  EXPECT_EQ(asked(), 1);
+  EXPECT_EQ(asked_to_cancel(), 1);
+}
+
+TEST_F(CommandFleet, AsksToCancelWhereTheWishIsSeenAsItIsToBeSentAgain) {
+  command_settings.resend_after = 1s;
+  node("b").kill();
+  node("b").boot();
+  // So much is open that the walk comes by in three seconds only.
+  for (std::size_t i = 0; i < 2 * CommandDesk::k_round_refs; ++i) put("00-" + std::to_string(10'000 + i));
+  pass(200ms);
+  arrive("pump", "b");
+  const std::string id = submit("a", request("pump"));
+  ASSERT_EQ(times_received(id), 1U);
+  post_works = false;
+  EXPECT_EQ(cancel("a", id), "sent");
+  net.lose();
+  EXPECT_EQ(asked_to_cancel(), 0);
+  pass(1200ms);
+  EXPECT_EQ(asked_to_cancel(), 1);
+  pass(5s);
+  EXPECT_EQ(asked_to_cancel(), 1);
+  EXPECT_EQ(times_received(id), 1U) << "what is wished cancelled is not sent again";
+}
+
+TEST_F(CommandFleet, AsksToCancelWithinASecondOrTwoWhatTheDeviceHasThoughNoWordArrives) {
+  const Epoch epoch = arrive("pump", "b");
+  const std::string id = submit("a", request("pump"));
+  says("b", CommandAckReply{id}, epoch);
+  ASSERT_EQ(state(id), "acknowledged");
+  post_works = false;
+  EXPECT_EQ(cancel("a", id), "acknowledged");
+  net.lose();
+  EXPECT_EQ(asked_to_cancel(), 0);
+  pass(2s);
+  EXPECT_EQ(asked_to_cancel(), 1);
+  pass(5s);
+  EXPECT_EQ(asked_to_cancel(), 1) << "once per connection";
+}
+
+// A node that was killed amid a command to the whole fleet.
+TEST_F(CommandFleet, ExpiresWhatIsBehindManyOfWhichNobodyKnowsYet) {
+  for (std::size_t i = 0; i < CommandDesk::k_page; ++i) put("00-" + std::to_string(10'000 + i), 1s, 20s, Epoch{i + 1});
+  put("01-plain", 1s);
+  pass(3s);
+  EXPECT_EQ(state("01-plain"), "expired");
+  EXPECT_EQ(state("00-10000"), "queued") << "it may have been sent";
+  pass(20s);
+  for (const std::string id : {"00-10000", "00-10199"}) EXPECT_EQ(state(id), "timed_out");
 }
 
 }  // namespace
