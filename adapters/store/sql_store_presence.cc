@@ -51,7 +51,7 @@ constexpr Statement k_seen{
     "THEN excluded.last_seen_unix_ms ELSE presence.last_seen_unix_ms END, "
     "last_data_unix_ms = CASE WHEN excluded.last_data_unix_ms > presence.last_data_unix_ms "
     "THEN excluded.last_data_unix_ms ELSE presence.last_data_unix_ms END "
-    "WHERE presence.epoch <= $4 AND presence.profile_epoch <= $4"};
+    "WHERE presence.epoch <= $4"};
 constexpr Statement k_profile{
     "INSERT INTO presence (device_id, firmware, labels, profile_epoch) VALUES ($1, $2, $3, $4) "
     "ON CONFLICT (device_id) DO UPDATE SET firmware = excluded.firmware, labels = excluded.labels, "

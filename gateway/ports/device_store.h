@@ -53,7 +53,7 @@ struct PresenceRow {
   std::int64_t last_data_unix_ms = 0;
   std::string firmware{};
   Labels labels{};        // as the device said in Hello
-  Epoch profile_epoch{};  // of the connection that said so
+  Epoch profile_epoch{};  // of the connection that said so; it may have come to nothing: set_profiles()
 };
 
 // What a connection told of the device.
@@ -176,10 +176,13 @@ class DeviceStore {
   // same kind for an epoch, changes nothing; nor does an online after the offline of its epoch.
   // Returns how many were news. Numbers have no holes, and appear in their order.
   virtual Result<std::size_t> add_presence(std::span<const PresenceEvent> events) = 0;
-  // Stamps are never moved back; what carries an older epoch than the device's newest event
-  // or profile is dropped.
+  // Stamps are never moved back; those of an older epoch than the device's newest event are
+  // dropped.
   virtual Result<void> set_seen(std::span<const SeenUpdate> updates) = 0;
   virtual Result<void> set_profiles(std::span<const ProfileUpdate> updates) = 0;
+  // What carries an older epoch than the device's newest event or profile is dropped. A profile is
+  // what the device said last as it was given an epoch, though nothing may have come of that: it
+  // may be of a connection that was refused while an earlier one goes on.
   // Ends, for EndReason::node_lost, what `node` left online in another boot than
   // `boot_id`; returns the events that this made, at most `limit`.
   virtual Result<std::vector<PresenceEvent>> end_earlier_boots(const std::string& node, const std::string& boot_id,

@@ -221,6 +221,18 @@ TEST_P(Presence, NeverMovesStampsBack) {
   EXPECT_TRUE(row("a").online);
 }
 
+// Let in and refused after all, so that the connection before goes on.
+TEST_P(Presence, TakesStampsOfAConnectionAfterTheProfileOfOneThatCameToNothing) {
+  add({online("a", 5)});
+  const ProfileUpdate refused{id("a"), {6}, "2.0", {}};
+  ASSERT_TRUE(ok(store_->set_profiles({&refused, 1})));
+  const SeenUpdate update{id("a"), {5}, 100, 50};
+  ASSERT_TRUE(ok(store_->set_seen({&update, 1})));
+  EXPECT_EQ(row("a").last_seen_unix_ms, 100);
+  EXPECT_EQ(row("a").last_data_unix_ms, 50);
+  EXPECT_EQ(row("a").firmware, "2.0");
+}
+
 TEST_P(Presence, KeepsTheNewestProfile) {
   add({online("a", 5)});
   const auto profile = [&](std::uint64_t epoch, std::string firmware) {
