@@ -330,9 +330,13 @@ void TwinDesk::answered(const DeviceId& device, Epoch was, std::uint64_t version
 
 void TwinDesk::retry_later(const DeviceId& device, Epoch epoch) {
   Online& online = online_.at(device);
+  if (std::exchange(online.retrying, true)) return;
   online.backoff = std::clamp(online.backoff * 2, k_backoff_min, k_backoff_max);
   worker_.after(online.backoff, [this, device, epoch] {
-    if (const auto at = online_.find(device); at != online_.end() && at->second.epoch == epoch) look_for({device});
+    const auto at = online_.find(device);
+    if (at == online_.end() || at->second.epoch != epoch) return;
+    at->second.retrying = false;
+    look_for({device});
   });
 }
 

@@ -67,6 +67,7 @@ class TwinDesk final : public Twins, public JournalSink {
   struct Online {
     Epoch epoch{};
     std::chrono::milliseconds backoff{0};
+    bool retrying = false;      // a timer is filed: it will tell what is desired by then
     std::uint64_t refused = 0;  // the version that its connection could not take
   };
   struct Wish;  // of what is to be desired

@@ -211,6 +211,24 @@ TEST_F(TwinDeskTest, TriesABusyConnectionAgainWithWhatIsWishedThen) {
   EXPECT_EQ(last(), R"(2 full {"speed":2})");
 }
 
+TEST_F(TwinDeskTest, TriesABusyConnectionAgainOnceHoweverOftenTheWishChanged) {
+  connect("pump");
+  instead = Delivery::busy;
+  for (int i = 1; i <= 5; ++i) wish(R"({"speed":)" + std::to_string(i) + "}");
+  instead.reset();
+  pass(60s);
+  EXPECT_EQ(received.size(), 1U);
+  EXPECT_EQ(last(), R"(5 full {"speed":5})");
+  // Nor does a timer of the connection before keep the next one from trying.
+  instead = Delivery::busy;
+  wish(R"({"speed":6})");
+  connect("pump");
+  instead.reset();
+  pass(60s);
+  EXPECT_EQ(received.size(), 2U);
+  EXPECT_EQ(last(), R"(6 full {"speed":6})");
+}
+
 TEST_F(TwinDeskTest, SaysOfWhatADeviceCannotTakeThatItWasNotSent) {
   connect("pump");
   instead = Delivery::too_large;
