@@ -34,6 +34,7 @@ struct OpenCommand : TimerNode {
   std::size_t steps = 0;  // of the ledger's, those that were told
   bool cancel_wanted = false;
   Epoch begun{};                            // queued, and the ledger says that it is being handed to that connection
+  Epoch tried{};                            // the same, but whether the ledger took that is not known
   bool maybe_sent = false;                  // that is another process's affair, or was: a device may have it
   Epoch epoch{};                            // it was last handed to
   Epoch refused_epoch{};                    // whose connection cannot take it, although an earlier one could

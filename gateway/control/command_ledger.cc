@@ -143,9 +143,15 @@ void CommandDesk::absorb(const CommandEntry& entry, bool ours) {
       command->timeout_at = clock_.now() + milliseconds(command->timeout_ms);
     }
   } else if (!in_hand && entry.state == CommandState::queued && command->state == CommandState::queued) {
-    // Of a connection here that is busy, it is still its turn.
-    const bool mine = command->begun != Epoch{} && !command->maybe_sent && command->begun == entry.steps.back().epoch;
-    if (!mine) take_over(*command, entry);
+    // Of a connection here that is busy, it is still its turn; also if nobody knew whether the
+    // ledger has it.
+    const Epoch begun = entry.steps.empty() ? Epoch{} : entry.steps.back().epoch;
+    const bool known = begun == command->begun || (begun == command->tried && begun == line.epoch);
+    if (begun != Epoch{} && known && !command->maybe_sent) {
+      command->begun = begun;
+    } else {
+      take_over(*command, entry);
+    }
   }
   file(*command);
   pump(line);

@@ -108,6 +108,7 @@ void CommandDesk::prepared(HandOver& job, const Result<void>& outcome) {
   DeviceLine& line = *command->line;
   if (!outcome) {
     line.handing = nullptr;
+    if (job.begin) command->tried = job.begin->step.epoch;  // if that was kept: nothing was handed over after it
     return line.online ? retry_later(line) : let_go(line);
   }
   if (!job.entry) return forget(job.id);
@@ -122,8 +123,8 @@ void CommandDesk::prepared(HandOver& job, const Result<void>& outcome) {
     } else if (command->state == CommandState::queued) {
       take_over(*command, *job.entry);
       line.handing = nullptr;
-      file(*command);
       ask_to_cancel(*command);
+      file(*command);
       return pump(line);
     }
   }

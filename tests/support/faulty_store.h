@@ -27,6 +27,7 @@ class FaultyStore final : public DeviceStore {
     std::function<void(std::string_view)> look;  // hears the name of every call
     std::function<void()> interrupted;           // hears of an interrupt(), on its thread
     std::shared_ptr<DeviceStore> next;           // open; takes the store's place at the next begin()
+    bool commit_unheard = false;                 // the next commit() fails, although it is kept
     std::uint64_t calls = 0;
     std::uint64_t begins = 0;
     std::uint64_t commits = 0;  // that succeeded
@@ -55,6 +56,7 @@ class FaultyStore final : public DeviceStore {
   Result<void> commit() override {
     auto done = pass<void>("commit", [&] { return inner_->commit(); });
     if (done) ++faults_->commits;
+    if (done && std::exchange(faults_->commit_unheard, false)) return make_error(Errc::unavailable, "no answer");
     return done;
   }
   void rollback() noexcept override {

@@ -244,6 +244,32 @@ TEST_F(CommandRestart, HandsOverNothingThatTheLedgerDidNotTake) {
   }
 }
 
+// That it is being handed over is in the ledger, but nobody was told so, and nothing was.
+TEST_F(CommandRestart, HandsOverAtMostOnceWhatTheLedgerTookWithoutAnAnswer) {
+  connect("pump");
+  faults->look = [this, begun = 0](std::string_view call) mutable {
+    if (call == "advance_command" && begun++ == 0) faults->commit_unheard = true;
+  };
+  const std::string id = submit(once());
+  EXPECT_EQ(steps(id), "queued queued@1");
+  EXPECT_EQ(times_received(id), 0U);
+  pass(5s);  // the store is back before it is tried again
+  EXPECT_EQ(times_received(id), 1U);
+  EXPECT_EQ(steps(id), "queued queued@1 sent@1");
+}
+
+TEST_F(CommandRestart, HandsNothingAtMostOnceToTheNextConnectionThatTheLedgerTookForTheLastWithoutAnAnswer) {
+  connect("pump");
+  faults->look = [this, begun = 0](std::string_view call) mutable {
+    if (call == "advance_command" && begun++ == 0) faults->commit_unheard = true;
+  };
+  const std::string id = submit(once());
+  connect("pump");
+  pass(40s);
+  EXPECT_EQ(times_received(id), 0U);
+  EXPECT_EQ(state(id), "timed_out");
+}
+
 // What became of an insert whose commit was cut off, nobody knows but the ledger.
 TEST_F(CommandRestart, ReadsWhatIsOpenAgainUntilItCanOnceTheStoreIsBack) {
   connect("pump");
