@@ -124,7 +124,7 @@ Result<void> ControlPart::start(control::ControlLinks links) {
 
 void ControlPart::stop(std::chrono::milliseconds patience) {
   if (!std::exchange(started_, false)) return;
-  presence_.stop();
+  presence_.stop(patience);
   timelines_.hand_in();
   worker_.stop(patience);
 }

@@ -393,8 +393,8 @@ std::shared_ptr<std::vector<SeenUpdate>> PresenceLog::take_stamps() {
   return taken;
 }
 
-void PresenceLog::stop() {
-  worker_.run_between([this] {
+void PresenceLog::stop(milliseconds patience) {
+  const auto hand_in = [this] {
     take_inbox();
     for (auto& [id, update] : stamps_) writing_.push_back(std::move(update));
     stamps_.clear();
@@ -403,7 +403,8 @@ void PresenceLog::stop() {
       run([updates = take_stamps()](DeviceStore& store) { return store.set_seen(*updates); },
           [](const Result<void>&) {});
     }
-  });
+  };
+  worker_.run_between(hand_in, patience);
 }
 
 // --- housekeeping

@@ -64,8 +64,9 @@ class PresenceLog final : public JournalSink, public FleetSink, public Elsewhere
   // start(). Errors: the store's, but for Errc::unavailable: then it is done once the store
   // can be reached.
   Result<void> start(ControlLinks links);
-  // Hands in the time stamps that were gathered. Before the worker's stop(), by who calls that.
-  void stop();
+  // Hands in the time stamps that were gathered; waits for what the worker is at, which is cut off
+  // a second after `patience`. Before the worker's stop(), by who calls that.
+  void stop(std::chrono::milliseconds patience);
 
   // JournalSink.
   void begin() override;

@@ -224,7 +224,7 @@ TEST(AdmissionDeskThread, AnswersEachShardInTheOrderOfItsCalls) {
     });
   }
   for (auto& shard : shards) shard.join();
-  presence.stop();
+  presence.stop(60s);
   worker.stop(60s);
   for (const auto& of : epochs) {
     ASSERT_EQ(of.size(), static_cast<std::size_t>(k_calls));

@@ -7,8 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <future>
 #include <map>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fieldgate::control {
@@ -240,9 +243,31 @@ TEST_F(PresenceLogTest, HandsInWhatItHasAtTheEnd) {
   start();
   presence.seen({{device_id("pump"), {5}, 100, 0}});
   settle();
-  presence.stop();
+  presence.stop(1s);
   worker.stop(1s);
   EXPECT_EQ(rows().at("pump").last_seen_unix_ms, 100);
+}
+
+TEST_F(PresenceLogTest, InterruptsAStoreThatDoesNotAnswerAtTheEnd) {
+  start();
+  std::promise<void> hangs;
+  std::promise<void> interrupted;
+  faults->look = [&, first = true](std::string_view call) mutable {
+    if (call != "nodes" || !std::exchange(first, false)) return;
+    hangs.set_value();
+    interrupted.get_future().wait();
+  };
+  faults->interrupted = [&] { interrupted.set_value(); };
+  worker.start();
+  ASSERT_TRUE(worker.submit(
+      [](DeviceStore& store) -> Result<void> {
+        auto nodes = store.nodes();
+        return nodes ? Result<void>() : nodes.error();
+      },
+      [](const Result<void>&) {}));
+  hangs.get_future().wait();
+  presence.stop(10ms);  // without the interruption it would never return
+  worker.stop(60s);
 }
 
 TEST_F(PresenceLogTest, SaysAgainWhatTheLogHadToGiveUp) {
