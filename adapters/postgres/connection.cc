@@ -2,6 +2,7 @@
 #include "adapters/postgres/connection.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <system_error>
 
 namespace fieldgate::postgres {
 namespace {
@@ -108,6 +110,19 @@ std::size_t rows_of(const PGresult* answer) {
   return rows;
 }
 
+std::unique_ptr<PGconn, FinishConnection> connected_to(
+    const std::vector<std::pair<std::string, std::string>>& parameters) {
+  std::vector<const char*> keywords;
+  std::vector<const char*> values;
+  for (const auto& [keyword, value] : parameters) {
+    keywords.push_back(keyword.c_str());
+    values.push_back(value.c_str());
+  }
+  keywords.push_back(nullptr);
+  values.push_back(nullptr);
+  return std::unique_ptr<PGconn, FinishConnection>(::PQconnectdbParams(keywords.data(), values.data(), 1));
+}
+
 Result<void> give_rows(const PGresult* answer, std::size_t index, const store::OnRow& on_row) {
   for (int i = 0; on_row && i < ::PQntuples(answer); ++i) {
     if (auto taken = on_row(index, Row(answer, i)); !taken) return taken;
@@ -121,11 +136,16 @@ Connection::Connection(std::chrono::milliseconds patience)
     : patience_(patience), interrupted_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Connection::~Connection() {
+  if (helper_.joinable()) helper_.join();
   if (interrupted_ >= 0) ::close(interrupted_);
 }
 
 void Connection::interrupt() noexcept {
-  over_.store(true);
+  {
+    const MutexLock lock(mutex_);  // so that nobody is between looking and waiting
+    over_.store(true);
+  }
+  made_or_over_.notify_all();
   const std::uint64_t one = 1;
   if (interrupted_ >= 0 && ::write(interrupted_, &one, sizeof one) < 0) return;  // it is readable already
 }
@@ -149,19 +169,39 @@ Error Connection::refused(const PGresult* answer) {
   return make_error(code, "store: PostgreSQL: " + one_line(text) + " (SQLSTATE " + state + ")");
 }
 
-Result<void> Connection::connect(const std::vector<std::pair<std::string, std::string>>& parameters) {
+Connection::Handle Connection::make(const Parameters& parameters) {
+  // Only one that was interrupted is left behind, and after that none is made.
+  if (helper_.joinable()) helper_.join();
+  {
+    const MutexLock lock(mutex_);
+    making_ = true;
+  }
+  const auto help = [this, parameters] {
+    pthread_setname_np(pthread_self(), "store-connect");
+    Handle made = connected_to(parameters);
+    {
+      const MutexLock lock(mutex_);
+      made_ = std::move(made);
+      making_ = false;
+    }
+    made_or_over_.notify_all();
+  };
+  try {
+    helper_ = std::thread(help);
+  } catch (const std::system_error&) {  // as many threads are there as may be
+    return nullptr;
+  }
+  const MutexLock lock(mutex_);
+  while (making_ && !over_.load()) made_or_over_.wait(mutex_);
+  return std::move(made_);
+}
+
+Result<void> Connection::connect(const Parameters& parameters) {
   close();
   if (over_.load()) return lost("interrupted");
-  std::vector<const char*> keywords;
-  std::vector<const char*> values;
-  for (const auto& [keyword, value] : parameters) {
-    keywords.push_back(keyword.c_str());
-    values.push_back(value.c_str());
-  }
-  keywords.push_back(nullptr);
-  values.push_back(nullptr);
-  connection_.reset(::PQconnectdbParams(keywords.data(), values.data(), 1));
-  if (connection_ == nullptr) return lost("no memory");
+  connection_ = make(parameters);
+  if (over_.load()) return lost("interrupted");
+  if (connection_ == nullptr) return lost("no memory, or no thread, for a connection");
   if (::PQstatus(connection_.get()) != CONNECTION_OK) return lost(::PQerrorMessage(connection_.get()));
   ::PQsetNoticeProcessor(
       connection_.get(), [](void*, const char*) {}, nullptr);

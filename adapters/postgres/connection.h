@@ -2,14 +2,17 @@
 #pragma once
 
 #include "adapters/store/database.h"
+#include "gateway/core/mutex.h"
 
 #include <libpq-fe.h>
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -25,7 +28,10 @@ struct FinishConnection {
 using Answer = std::unique_ptr<PGresult, ClearResult>;
 
 // One connection through libpq, on which no wait for the server is without an end.
-// Thread: one. Every member waits.
+// It is made by a helper thread, for libpq resolves names and tries one address after the other
+// without looking up: who waits for it can be interrupted, and the helper ends by itself.
+// Thread: one. Every member waits. The destructor waits for a helper that was left behind, for
+//         as long as libpq takes: connect_timeout for each address.
 // Errors: by SQLSTATE, as store::Database has them; Errc::unavailable closes the
 //         connection. No password is ever in them.
 class Connection {
@@ -39,8 +45,8 @@ class Connection {
   // Keywords and values in the order in which later ones win (libpq, PQconnectdbParams).
   Result<void> connect(const std::vector<std::pair<std::string, std::string>>& parameters);
   bool is_open() const noexcept { return connection_ != nullptr; }
-  // Any thread: ends the wait for an answer, and every later one; no more connections are made.
-  // One that is being made at this moment takes its own time.
+  // Any thread: ends the wait for an answer or for a connection, and every later one; no more
+  // connections are made.
   void interrupt() noexcept;
   void close() noexcept;
 
@@ -53,6 +59,8 @@ class Connection {
 
  private:
   using Deadline = std::chrono::steady_clock::time_point;
+  using Handle = std::unique_ptr<PGconn, FinishConnection>;
+  using Parameters = std::vector<std::pair<std::string, std::string>>;
   static constexpr std::size_t k_pipeline_calls = 512;
 
   // What an answer in a pipeline belongs to.
@@ -61,6 +69,8 @@ class Connection {
     std::size_t index = 0;
   };
 
+  // nullptr: interrupted, or there is no memory or thread for it.
+  Handle make(const Parameters& parameters);
   // Where it is not yet prepared.
   Result<void> send_prepare(const store::Call& call, std::vector<Expected>& expected);
   Result<void> send_call(const store::Call& call);
@@ -78,9 +88,15 @@ class Connection {
   const std::chrono::milliseconds patience_;
   const int interrupted_;  // an event's descriptor: readable once interrupted; -1: there is none
   std::atomic<bool> over_{false};
-  std::unique_ptr<PGconn, FinishConnection> connection_;
+  Handle connection_;
   std::unordered_map<const store::Statement*, std::string> prepared_;  // names, on this connection
   std::uint64_t names_ = 0;                                            // ever given
+
+  Mutex mutex_;
+  std::condition_variable_any made_or_over_;
+  bool making_ GUARDED_BY(mutex_) = false;
+  Handle made_ GUARDED_BY(mutex_);
+  std::thread helper_;  // is making one, or has
 };
 
 }  // namespace fieldgate::postgres

@@ -139,7 +139,8 @@ class DeviceStore {
   virtual void rollback() noexcept = 0;
   // Any thread: what waits for the store, and what is asked of it from now on, fails with
   // Errc::unavailable as soon as can be; for the end of the process. Where the engine cannot be
-  // woken (a disk that hangs, a connection that is being made), it ends by its own bounds.
+  // woken (a disk that hangs), it ends by its own bounds. What is left behind of it (a connection
+  // that is being made) the destructor waits for.
   virtual void interrupt() noexcept = 0;
   // For logs and /readyz: "sqlite /path" or "postgres host/database", never a secret.
   virtual std::string description() const = 0;
@@ -179,10 +180,10 @@ class DeviceStore {
   // Stamps are never moved back; those of an older epoch than the device's newest event are
   // dropped.
   virtual Result<void> set_seen(std::span<const SeenUpdate> updates) = 0;
-  virtual Result<void> set_profiles(std::span<const ProfileUpdate> updates) = 0;
   // What carries an older epoch than the device's newest event or profile is dropped. A profile is
   // what the device said last as it was given an epoch, though nothing may have come of that: it
   // may be of a connection that was refused while an earlier one goes on.
+  virtual Result<void> set_profiles(std::span<const ProfileUpdate> updates) = 0;
   // Ends, for EndReason::node_lost, what `node` left online in another boot than
   // `boot_id`; returns the events that this made, at most `limit`.
   virtual Result<std::vector<PresenceEvent>> end_earlier_boots(const std::string& node, const std::string& boot_id,

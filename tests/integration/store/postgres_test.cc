@@ -3,8 +3,14 @@
 #include "tests/integration/store/store_fixture.h"
 #include "tests/integration/store/transaction.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <string>
 #include <thread>
+#include <utility>
 
 namespace fieldgate::store {
 namespace {
@@ -212,6 +218,53 @@ TEST_F(Postgres, EndsItsWaitWhenItIsInterrupted) {
   store->rollback();
   EXPECT_TRUE(failed_with(store->begin(), Errc::unavailable));
   server.thaw();
+}
+
+// A host that takes connections and never says a word.
+class SilentHost {
+ public:
+  SilentHost() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(::bind(listener_, any, size), 0);
+    EXPECT_EQ(::listen(listener_, 8), 0);
+    EXPECT_EQ(::getsockname(listener_, any, &size), 0);
+    port_ = ::ntohs(address.sin_port);
+  }
+  ~SilentHost() { hang_up(); }
+  SilentHost(const SilentHost&) = delete;
+  SilentHost& operator=(const SilentHost&) = delete;
+
+  int port() const { return port_; }
+  void wait_for_a_caller() { caller_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC); }
+  void hang_up() {
+    for (int* const fd : {&caller_, &listener_}) {
+      if (*fd >= 0) ::close(std::exchange(*fd, -1));
+    }
+  }
+
+ private:
+  int listener_;
+  int caller_ = -1;
+  int port_ = 0;
+};
+
+TEST(PostgresConnecting, IsNotWaitedForOnceItIsInterrupted) {
+  SilentHost host;
+  StoreSettings settings;
+  settings.connection = "host=127.0.0.1 port=" + std::to_string(host.port()) +
+                        " dbname=fieldgate user=fieldgate sslmode=disable gssencmode=disable connect_timeout=600";
+  auto store = postgres::make_postgres_store(settings).value();
+  std::thread waits([&] { EXPECT_TRUE(failed_with(store->open(), Errc::unavailable)); });
+  host.wait_for_a_caller();
+  store->interrupt();
+  waits.join();  // ten minutes else
+  EXPECT_TRUE(failed_with(store->open(), Errc::unavailable)) << "none is made any more";
+  host.hang_up();  // for what is left behind
+  store.reset();
 }
 
 }  // namespace
