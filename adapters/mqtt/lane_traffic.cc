@@ -227,21 +227,25 @@ void LaneImpl::subscribed(int packet_id, const std::vector<std::uint8_t>& reason
   if (awaited == subscribing_.end()) return;  // a broker's error, which must not become ours
   const Subscription what = awaited->second;
   subscribing_.erase(awaited);
-  if (what == Subscription::inbox) return inbox_subscribed(reasons.empty() ? 0 : reasons.front());
+  // What the broker does not answer for, it has not granted.
+  const auto reason = [&reasons](std::size_t filter) -> std::uint8_t {
+    return filter < reasons.size() ? reasons[filter] : k_unspecified_error;
+  };
+  if (what == Subscription::inbox) return inbox_subscribed(reason(0));
   if (what == Subscription::commands) {
-    if (reasons.empty() || reasons.front() < 0x80) return;
-    return subscription_refused(reasons.front(), gate_->subscription(), "no commands come from here");
+    if (reason(0) < 0x80) return;
+    return subscription_refused(reason(0), gate_->subscription(), "no commands come from here");
   }
   using From = EchoWatch::From;
   const std::array filters = {std::pair(topics_.node(), From::node),
                               std::pair(topics_.presence_filter(), From::presence)};
   bool refused = false;
-  for (std::size_t i = 0; i < std::min(reasons.size(), filters.size()); ++i) {
+  for (std::size_t i = 0; i < filters.size(); ++i) {
     const auto& [filter, from] = filters[i];
-    if (reasons[i] < 0x80) {
+    if (reason(i) < 0x80) {
       echoes_.subscribed(from);
     } else {
-      subscription_refused(reasons[i], filter, k_uncorrected);
+      subscription_refused(reason(i), filter, k_uncorrected);
       refused = true;
     }
   }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adapters/mqtt/link.h"
 
+#include "adapters/mqtt/library_fault.h"
 #include "adapters/mqtt/properties.h"
 #include "adapters/mqtt/reasons.h"
 
+#include <linux/tcp.h>
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
-#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
@@ -19,6 +22,13 @@ namespace {
 // it: it would allocate whatever length a packet claims to have. So a broker that
 // sends this much without completing one packet is left.
 constexpr std::size_t k_packet_bytes_bearable = 1 << 20;
+
+// All that came over it; 0: that is not known.
+std::uint64_t received_bytes(int socket) noexcept {
+  ::tcp_info info{};
+  socklen_t size = sizeof info;
+  return ::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_bytes_received : 0;
+}
 
 ::SSL* ssl_of(::mosquitto* mosq) noexcept { return static_cast<::SSL*>(mosquitto_ssl_get(mosq)); }
 
@@ -48,22 +58,26 @@ std::string Link::library_failure() const {
 int Link::socket() const noexcept { return mosquitto_socket(mosq_); }
 
 bool Link::read() {
-  int waiting = 0;
-  if (::ioctl(socket(), FIONREAD, &waiting) == 0) unanswered_bytes_ += static_cast<std::size_t>(waiting);
   progress_ = false;
   ::SSL* ssl = nullptr;
   do {
     // libmosquitto takes a stale EAGAIN for its own, stops early, and would leave
     // bytes inside TLS where no readiness event tells of them.
     errno = 0;
-    if (!check(mosquitto_loop_read(mosq_, 1), "reading from")) return false;
+    int rc = MOSQ_ERR_SUCCESS;
+    if (!read_packets(mosq_, rc)) {
+      error_ = address_ + " sent a property that MQTT 5 does not know";
+      return false;
+    }
+    if (!check(rc, "reading from")) return false;
     ssl = ssl_of(mosq_);
   } while (ssl != nullptr && SSL_pending(ssl) > 0);
   // What the library would write down of every packet from here on costs more than the rest
   // of its work, and is of no use: only how a connection failed to begin is in its log alone.
   if (connack && connack->reason < 0x80) mosquitto_log_callback_set(mosq_, nullptr);
-  if (progress_) unanswered_bytes_ = 0;
-  if (unanswered_bytes_ > k_packet_bytes_bearable) {
+  const std::uint64_t received = received_bytes(socket());
+  if (progress_) answered_bytes_ = received;
+  if (received > answered_bytes_ + k_packet_bytes_bearable) {
     error_ = address_ + " sends a packet larger than the limit we announced";
     return false;
   }

@@ -121,7 +121,7 @@ class Link {
   std::string error_;
   std::string library_error_;  // the library's last complaint
   std::optional<std::uint8_t> disconnect_reason_;
-  std::size_t unanswered_bytes_ = 0;
+  std::uint64_t answered_bytes_ = 0;  // of the socket's, up to the last packet that was whole
   bool progress_ = false;
   std::size_t incoming_bytes_max_;
 };

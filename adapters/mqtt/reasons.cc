@@ -19,7 +19,7 @@ constexpr std::string_view k_wait = "the broker will have to recover; retrying";
 constexpr std::array k_reasons = std::to_array<Reason>({
     {0x00, "success", ""},
     {0x10, "no matching subscribers", ""},
-    {0x80, "unspecified error", "see the broker's log"},
+    {k_unspecified_error, "unspecified error", "see the broker's log"},
     {0x81, "malformed packet", "see the broker's log"},
     {0x82, "protocol error", "see the broker's log"},
     {0x83, "implementation specific error", "see the broker's log"},

@@ -9,6 +9,7 @@
 // send them to us.
 namespace fieldgate::mqtt {
 
+inline constexpr std::uint8_t k_unspecified_error = 0x80;
 inline constexpr std::uint8_t k_topic_name_invalid = 0x90;
 inline constexpr std::uint8_t k_packet_too_large = 0x95;
 inline constexpr std::uint8_t k_payload_format_invalid = 0x99;

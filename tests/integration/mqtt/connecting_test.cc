@@ -147,6 +147,8 @@ TEST_F(Connecting, SurvivesABrokerThatTalksNonsense) {
   for (const std::string_view words : {std::string_view("HTTP/1.1 400 Bad Request\r\n\r\n"),
                                        // CONNACK that claims 256 MB.
                                        std::string_view("\x20\xff\xff\xff\x7f", 5),
+                                       // CONNACK with a property that there is not.
+                                       std::string_view("\x20\x06\x00\x00\x03\x7F\x00\x01", 8),
                                        // PUBACK before CONNACK, then an undefined packet type.
                                        std::string_view("\x40\x02\x00\x01\x00\x00", 6)}) {
     const int peer = ::accept(listener.fd, nullptr, nullptr);
