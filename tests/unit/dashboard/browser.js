@@ -10,6 +10,7 @@ globalThis.sessionStorage = {
   removeItem: (key) => kept.delete(key),
 };
 globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
+globalThis.window = { addEventListener() {}, removeEventListener() {} };
 globalThis.requestAnimationFrame = () => 0;
 
 export const stored = kept;

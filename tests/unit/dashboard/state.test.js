@@ -6,11 +6,12 @@ import test from "node:test";
 
 import { ApiError, call, get } from "../../../adapters/http/dashboard/api.js";
 import { ticks } from "../../../adapters/http/dashboard/chart.js";
-import { parser } from "../../../adapters/http/dashboard/live.js";
+import { openStream, parser } from "../../../adapters/http/dashboard/live.js";
 import { Loader } from "../../../adapters/http/dashboard/loader.js";
 import { link, parse } from "../../../adapters/http/dashboard/router.js";
 import { lacking, learn, session, signIn, signOut } from "../../../adapters/http/dashboard/session.js";
 import { spansOf } from "../../../adapters/http/dashboard/views/device_history.js";
+import { sentence } from "../../../adapters/http/dashboard/words.js";
 
 // Answers each request in turn with one of `answers`, and gives what was asked.
 function gateway(...answers) {
@@ -114,6 +115,67 @@ test("a loader that was stopped takes no late answer", async () => {
   answer("late");
   await running;
   assert.equal(loader.data, null);
+});
+
+test("a loader asks again where the gateway or its store was away, and not where there is nothing to be had", async () => {
+  const pace = async (every_ms, ...error) => {
+    const loader = new Loader(async () => { throw new ApiError(...error); }, every_ms);
+    await loader.running;
+    const ms = loader.pace();
+    loader.stop();
+    return ms;
+  };
+  assert.deepEqual([await pace(0, 0, {}), await pace(0, 503, {}, 7), await pace(0, 404, {}), await pace(0, 501, {})], [3000, 7000, 0, 0]);
+  assert.deepEqual([await pace(5000, 503, {}), await pace(2000, 404, {})], [5000, 3000]);
+});
+
+// What a stream says of itself, and its timers, which run when the test lets them.
+async function watched(t, answer) {
+  const timers = [];
+  t.mock.method(globalThis, "setTimeout", (act, ms) => timers.push({ act, ms }));
+  t.mock.method(globalThis, "clearTimeout", () => {});
+  globalThis.fetch = answer;
+  const told = [];
+  const stream = openStream({}, { state: (...state) => told.push(state), event() {} });
+  const upTo = async (count) => {
+    for (let i = 0; i < 1000 && told.length < count; i += 1) await new Promise(setImmediate);
+    return told;
+  };
+  return { stream, timers, upTo };
+}
+
+test("a stream that is not to be had says why until something comes, and one that breaks off is taken up again", async (t) => {
+  const full = () => new Response('{"detail":"all 1 streams are in use"}', { status: 503 });
+  const answers = [full(), full(), new Response("event: hello\ndata: {}\n\n"), full()];
+  const { stream, timers, upTo } = await watched(t, async () => answers.shift());
+  const absent = ["absent", "all 1 streams are in use"];
+  assert.deepEqual(await upTo(2), [["connecting", ""], absent]);
+  timers.at(-1).act();
+  assert.deepEqual((await upTo(3)).slice(2), [absent], "it does not flicker while it is tried again");
+  timers.at(-1).act();
+  assert.deepEqual((await upTo(5)).slice(3), [["live", ""], ["waiting", ""]]);
+  timers.at(-1).act();
+  assert.deepEqual((await upTo(7)).slice(5), [["connecting", ""], absent]);
+  stream.close();
+});
+
+test("a stream over which nothing comes is held back by somebody", async (t) => {
+  const { stream, timers, upTo } = await watched(t, (url, { signal }) => new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+  }));
+  timers[0].act();
+  const [, [state, text]] = await upTo(2);
+  assert.equal(state, "absent");
+  assert.match(text, /proxy/);
+  stream.close();
+});
+
+test("the timeline names the certificate that a device came with, and no other credential's", () => {
+  const fields = { address: "192.0.2.7:4000", tls: "TLSv1.3", credential: "certificate", certificate_sha256: "0123456789abcdef".repeat(4),
+                   certificate_subject: "CN=pump-1", certificate_not_after: "2027-03-01T12:00:00Z" };
+  assert.equal(sentence({ kind: "connected", fields }).detail,
+               "From 192.0.2.7:4000, over TLSv1.3, with a certificate (CN=pump-1, SHA-256 0123456789abcdef\u2026, valid until 2027-03-01).");
+  assert.equal(sentence({ kind: "connected", fields: { address: "192.0.2.7:4000", credential: "token" } }).detail, "From 192.0.2.7:4000, with a token.");
 });
 
 test("events of the stream come whole, however they are cut", () => {
