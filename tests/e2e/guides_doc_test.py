@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 from contract_proxy import ContractProxy
@@ -161,7 +162,9 @@ class GuidesDocTest(GatewayTestCase):
 
         await says("hello ")
         device = await Device.connect(self.gw, "pump-7")
+        deadline = time.monotonic() + PATIENCE
         while "telemetry" in command[-1] and "telemetry {" not in program.log():
+            self.assertLess(time.monotonic(), deadline, program.log())
             await device.send()
             await device.acked()
             await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ import re
 import time
 import unittest
 
-from gateway_fixture import CONTRACT, SOURCE, Gateway, GatewayTestCase, wait_for
+from gateway_fixture import CONTRACT, PATIENCE, SOURCE, Gateway, GatewayTestCase, wait_for
 from device_client import Device, pb
 from live_stream import Events, Stream
 
@@ -55,10 +55,9 @@ class LiveStreamTest(GatewayTestCase):
         return answer.json if answer.text else {}
 
     async def of_a_device(self, gateway: Gateway, device: Device, stream: Stream) -> None:
-        def told() -> set[str]:
-            return {kind for kind, _ in stream.events}
-
-        while not {"telemetry", "event", "state", "opaque"} <= told():  # they come from a moment after hello on
+        deadline = time.monotonic() + PATIENCE
+        while not {"telemetry", "event", "state", "opaque"} <= {kind for kind, _ in stream.events}:  # from a moment after hello on
+            self.assertLess(time.monotonic(), deadline, stream.events)
             sent = [await device.say(**record) for record in records()]
             await device.acked(sent[-1])
             await asyncio.sleep(0.05)
