@@ -26,7 +26,7 @@ from webhook_target import Target  # noqa: E402
 
 SECONDS = 12.0
 # However slow the machine is, the run goes on until it has seen so many.
-KINDS_OF_ANSWER, KINDS_OF_PROBLEM = 200, 15
+KINDS_OF_ANSWER, KINDS_OF_PROBLEM = 250, 18
 SEED = random.SystemRandom().getrandbits(32)
 TOKENS = {"admin": API_TOKEN, "command": "a-token-for-commands", "read": "a-token-for-reading"}
 V1 = "/api/v1"
