@@ -25,8 +25,6 @@ MEASURED_DEVICES = 15_000
 # the most (and lists 250,000); half of that leaves room to grow.
 FLEET_DEVICES = 100_000
 FLEET_DEVICES_MAX = 200_000
-# Of each device of the fleet, connected here or not: its place in the index and its entry in the registry.
-KNOWN_BYTES = 1_000
 DESCRIPTORS = 200  # that are no device's
 RECORD_BYTES = 100  # of a record in log, spool and batch, beside its payload
 SEGMENT_BYTES = 66  # Ethernet, IPv4 and TCP with time stamps; an empty one is a TCP acknowledgement
@@ -64,6 +62,15 @@ def default_of(key: str) -> float:
     return value
 
 
+def known_bytes(memory: dict) -> float:
+    """Of each device of the fleet, connected here or not: its place in the index, its entry in the registry, and of
+    what malloc adds to the heap their share."""
+    heap = {key: value for key, value in memory.items() if key.startswith("gateway.cert.heap.")}
+    mine = sum(heap[f"gateway.cert.heap.{owner}_bytes"] for owner in ("fleet_index", "registry"))
+    added = heap["gateway.cert.heap.overhead_bytes"]
+    return mine * sum(heap.values()) / (sum(heap.values()) - added)
+
+
 def costs(results: dict[str, dict]) -> dict[str, float | str]:
     """What the plan counts with: KEY, and KEY_from: which bench has measured it, or that it is assumed."""
     figures = {name: result["figures"] for name, result in results.items()}
@@ -79,6 +86,7 @@ def costs(results: dict[str, dict]) -> dict[str, float | str]:
     cost("device_bytes", "memory", lambda f: f[resident], 19_000)
     cost("kernel_bytes", "memory", lambda f: max(0, f["gateway.cert.kernel_tcp_pages_bytes"]) +
          f.get("gateway.cert.kernel_slabs_bytes", 5_000), 5_000)
+    cost("known_bytes", "memory", known_bytes, 1_000)
     cost("process_bytes", "memory", lambda f: f["gateway.cert.rss_few_bytes"] - f["devices_few"] * f[resident], 30_000_000)
     cost("handshake_us", "handshake", lambda f: f["gateway.full.certificate.cpu_us"], 700)
     cost("frame_us", "ingest", lambda f: f["cpu_us_per_record_memory"])
@@ -97,7 +105,7 @@ def costs(results: dict[str, dict]) -> dict[str, float | str]:
 
 
 def memory(cost: dict, connected: float, known: float) -> dict[str, float]:
-    resident = cost["process_bytes"] + connected * cost["device_bytes"] + known * KNOWN_BYTES
+    resident = cost["process_bytes"] + connected * cost["device_bytes"] + known * cost["known_bytes"]
     return {"devices_memory_mb": resident / 1e6, "memory_mb": (resident + cost["log_bytes"]) / 1e6,
             "kernel_mb": connected * cost["kernel_bytes"] / 1e6}
 
@@ -182,7 +190,7 @@ def derived(results: dict[str, dict]) -> dict[str, dict]:
         for period in (10, 60):
             plans |= keyed(f"d{devices}_p{period}", plan(cost, Fleet(devices=devices, period=period)))
     constants = {"measured_devices": MEASURED_DEVICES, "fleet_devices": FLEET_DEVICES, "fleet_devices_max": FLEET_DEVICES_MAX,
-                 "known_bytes": KNOWN_BYTES, "record_bytes": RECORD_BYTES, "sealed_bytes": SEALED_BYTES,
+                 "record_bytes": RECORD_BYTES, "sealed_bytes": SEALED_BYTES,
                  "segment_bytes": SEGMENT_BYTES, "queries_per_s": QUERIES_PER_S, "ack_bytes": ACK_BYTES, "descriptors": DESCRIPTORS,
                  "linger_long_s": LINGER_LONG_S, "stamps_every_s": STAMPS_EVERY_S, "log_share": LOG_SHARE}
     usual = {field.name: field.default for field in fields(Fleet)}

@@ -9,7 +9,7 @@ import unittest
 import capacity
 import report
 
-COST = {"device_bytes": 20_000, "kernel_bytes": 5_000, "process_bytes": 30_000_000, "frame_us": 40, "spool_us": 10,
+COST = {"device_bytes": 20_000, "known_bytes": 1_000, "kernel_bytes": 5_000, "process_bytes": 30_000_000, "frame_us": 40, "spool_us": 10,
         "handshake_us": 500, "message_us": 20, "storm_factor": 1.2, "claims_per_s": 5_000, "presence_per_s": 4_000,
         "timeline_per_s": 5_000, "commands_per_s": 3_000, "handshakes_per_second": 1_000, "log_bytes": 100_000_000,
         "linger_s": 0.1, "partitions": 10, "batch_records": 500, "batch_bytes": 32_768, "lease_s": 15,
@@ -67,12 +67,15 @@ class Costs(unittest.TestCase):
             if there:
                 results["memory"] = {"figures": {
                     "devices_few": 2_000, "gateway.cert.rss_few_bytes": 60e6, "gateway.cert.after_telemetry.rss_bytes": 18_000,
-                    "gateway.cert.kernel_tcp_pages_bytes": -3, "gateway.cert.kernel_slabs_bytes": 4_000}}
+                    "gateway.cert.kernel_tcp_pages_bytes": -3, "gateway.cert.kernel_slabs_bytes": 4_000,
+                    "gateway.cert.heap.fleet_index_bytes": 500, "gateway.cert.heap.registry_bytes": 300,
+                    "gateway.cert.heap.openssl_bytes": 7_200, "gateway.cert.heap.overhead_bytes": 800}}
                 results["scale"] = {"figures": {"gateway.devices_15000.shards_2.cpu_us_per_frame": 33}}
             cost = capacity.costs(results)
             if there:
                 self.assertEqual((cost["device_bytes"], cost["kernel_bytes"], cost["process_bytes"], cost["frame_us"]),
                                  (18_000, 4_000, 24e6, 33))
+                self.assertAlmostEqual(cost["known_bytes"], 880)  # a tenth on top, as on all of the heap
                 self.assertEqual((cost["device_bytes_from"], cost["frame_us_from"]), ("`./dev bench memory`", "`./dev bench scale`"))
             else:
                 self.assertIn("assumed", cost["device_bytes_from"])

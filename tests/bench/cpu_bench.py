@@ -9,11 +9,13 @@ eight frames in a record (record). Saturated: all devices' packs are there befor
 The gateway has one shard, batches out to mosquitto at QoS 1, and acknowledges at FORWARDED. The floor is a bare loop
 on epoll and OpenSSL that checks, reads and keeps the same, by the same code, and acknowledges alike, but asks nobody who
 they are, has no limits, accounts or deadlines, and no log. `beast` does as the floor does, the usual way.
+
+`store`: all threads of the gateway, with the store (SQLite: presence, commands, twins, timelines, and its lane) and without.
 """
 
 import sys
 
-from counted import ACK_BY_NUMBER_MS, Profile, Thread, server
+from counted import ACK_BY_NUMBER_MS, Profile, Thread, gateway, server
 from stage import Figures, arguments
 
 PACKINGS = ("single", "segment", "record")
@@ -29,7 +31,7 @@ CODEC = r"fieldgate::WsCodec::feed\("
 DECODE = r"wire::Decoder::decode\("
 VALUES = r"fieldgate::LastValues::update\("
 LOG = r"net::Shard::(ingest|flush)\("
-ACKS = r"net::(Shard::(block_staged|flush_acks)\(|DeviceSession::send_ack\()"
+ACKS = r"net::(Shard::(block_staged|send_acks)\(|DeviceSession::send_ack\()"
 
 
 def stages(shard: Thread) -> dict[str, float]:
@@ -94,6 +96,19 @@ def paced_instructions(figures: Figures, who: str, devices: int, frames: int) ->
             figures.add(f"{who}.paced.{name}_instructions", thread.total / frames)
 
 
+def store_instructions(figures: Figures, kind: str, devices: int, rounds: int, paced: int) -> None:
+    settings = {"store": {"kind": kind}, "registry": {"auto_register": kind != "none"}, "session": {"ack_every": f"{ACK_BY_NUMBER_MS}ms"}}
+    with gateway(devices + 10, callgrind=True, settings=settings) as one:
+        load = one.load()
+        load.do("connect", devices)
+        load.do("send", ACKS_OF_FRAMES)
+        one.counted()
+        frames = load.do("send", rounds)["frames"]
+        figures.add(f"store.{kind}.single_instructions", one.counted().total / frames)
+        frames = load.do("pace", PACED_PER_SECOND, paced)["frames"]
+        figures.add(f"store.{kind}.paced_instructions", one.counted().total / frames)
+
+
 def system_calls(figures: Figures, who: str, packing: str, devices: int, rounds: int) -> None:
     with server(who, devices + 10, ACK_BY_NUMBER_MS) as one:
         load = one.load("--packing", packing)
@@ -140,6 +155,8 @@ def main() -> int:
                 instructions(figures, "floor", packing, devices, rounds, level)
         for who in WHO:
             paced_instructions(figures, who, devices, paced)
+        for kind in ("none", "sqlite"):
+            store_instructions(figures, kind, devices, rounds, paced)
         for packing in PACKINGS:
             for who in WHO:
                 system_calls(figures, who, packing, devices, rounds)
@@ -150,6 +167,9 @@ def main() -> int:
             f"gateway.{packing}.shard_instructions", f"floor.{packing}.instructions", f"beast.{packing}.instructions"))
         figures.add(f"ratio.{packing}.gateway_to_floor", shard / floor)
         figures.add(f"ratio.{packing}.beast_to_floor", beast / floor)
+    for load in ("single", "paced"):
+        without, with_store = (figures.median(f"store.{kind}.{load}_instructions") for kind in ("none", "sqlite"))
+        figures.add(f"ratio.{load}.with_store_to_without", with_store / without)
     figures.report()
     return 0
 

@@ -6,7 +6,8 @@ Devices over TLS send frames as fast as the rate says, acknowledged at ACCEPTED 
 forwarded to mosquitto in batches. `readers`: beside that, each of SUBSCRIBERS readers gets presence, commands, lanes
 and the telemetry of one device. What counts: CPU time of the process without its API thread, over the records taken
 meanwhile; CPU of the API thread; and the time from a record's receipt to its Ack (p99, from the gateway's histogram),
-which is what a device waits. The readers themselves run with the lowest priority, and take part of the machine.
+which is what a device waits. The readers themselves run with the lowest priority, and take part of the machine. A run in
+which a reader misses an event or loses its stream fails.
 """
 
 import contextlib
@@ -16,14 +17,12 @@ import pathlib
 import re
 import selectors
 import socket
-import statistics
 import sys
 import time
 import urllib.request
 
-from stage import report, stage
+from stage import Figures, arguments, stage
 
-DEVICES, RATE, SECONDS, ROUNDS, SUBSCRIBERS = 400, 25, 12, 3, 1000
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -89,17 +88,19 @@ def quantile(before: dict[float, float], after: dict[float, float], q: float) ->
     return low * 1e3
 
 
-def measure(subscribers: int) -> dict[str, float]:
+def measure(options, subscribers: int) -> dict[str, float]:
     # All readers are at one address here.
-    with stage(DEVICES + subscribers + 10, settings={"api": {"connections_per_address_max": 0}}) as run:
-        simulator = run.simulate(DEVICES, "--rate", RATE, "--metrics", 6, "--payload-bytes", 30, "--heartbeat", 600,
-                                 "--time-every", 0, "--ack-stage", "accepted", "--seconds", SECONDS + 25)
-        run.wait_metric("fieldgate_sessions", DEVICES, 60)
+    settings = {"api": {"connections_per_address_max": 0}}
+    with stage(options.devices + subscribers + 10, settings=settings) as run:
+        simulator = run.simulate(options.devices, "--rate", options.rate, "--metrics", 6, "--payload-bytes", 30,
+                                 "--heartbeat", 600, "--time-every", 0, "--ack-stage", "accepted",
+                                 "--seconds", options.seconds + 25)
+        run.wait_metric("fieldgate_sessions", options.devices, 60)
         ready, stop, results = multiprocessing.Event(), multiprocessing.Event(), multiprocessing.Queue()
         reader = None
         if subscribers:
             reader = multiprocessing.Process(
-                target=read_streams, args=(run.api, run.api_token, subscribers, DEVICES, ready, stop, results))
+                target=read_streams, args=(run.api, run.api_token, subscribers, options.devices, ready, stop, results))
             reader.start()
             if not ready.wait(60):
                 raise SystemExit("the readers did not all get their streams")
@@ -108,7 +109,7 @@ def measure(subscribers: int) -> dict[str, float]:
         names = ("fieldgate_samples_total", "fieldgate_http_stream_events_sent_total")
         counts, cpu, acks = [run.metric(n) for n in names], cpu_by_thread(pid), buckets(run, "fieldgate_ack_seconds")
         began = time.monotonic()
-        time.sleep(SECONDS)
+        time.sleep(options.seconds)
         seconds = time.monotonic() - began
         counts2, cpu2, acks2 = [run.metric(n) for n in names], cpu_by_thread(pid), buckets(run, "fieldgate_ack_seconds")
         records, sent = (late - early for late, early in zip(counts2, counts))
@@ -123,24 +124,25 @@ def measure(subscribers: int) -> dict[str, float]:
             told = results.get(timeout=60)
             reader.join(60)
             figures |= {"missed": told["missed"], "closed": told["closed"]}
+            if told["missed"] or told["closed"]:
+                raise SystemExit(f"readers missed events {told['missed']} times, and {told['closed']} lost their streams")
         simulator.wait(timeout=120)
         said = re.search(r"^ +ack +p50 [\d.]+ +p90 [\d.]+ +p99 ([\d.]+)", (run.folder / "simulator.log").read_text(), re.M)
         return figures | ({"device_ack_p99_ms": float(said.group(1))} if said else {})
 
 
 def main() -> int:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    subscribers = int(sys.argv[2]) if len(sys.argv) > 2 else SUBSCRIBERS
-    runs: dict[str, list[dict[str, float]]] = {"alone": [], "readers": []}
-    for _ in range(rounds):
-        for name, taken in runs.items():
-            taken.append(measure(subscribers if name == "readers" else 0))
-    figures = {"devices": DEVICES, "subscribers": subscribers, "rounds": rounds}
-    for name, taken in runs.items():
-        for key in taken[0]:
-            figures[f"{key}_{name}"] = float(statistics.median(run[key] for run in taken))
-    figures["cpu_with_over_without"] = f"{figures['cpu_us_readers'] / figures['cpu_us_alone']:.2f}"
-    report("stream", figures)
+    options = arguments(__doc__, devices=1_000, rate=25, seconds=12, rounds=3, subscribers=1_000)
+    if options.quick:
+        options.devices, options.rounds, options.seconds = 200, 1, 4
+    figures = Figures("stream", options.quick)
+    figures.update({"devices": options.devices, "rate": options.rate, "subscribers": options.subscribers})
+    for _ in range(options.rounds):
+        taken = {"alone": measure(options, 0), "readers": measure(options, options.subscribers)}
+        figures.update({f"{key}_{name}": value for name, run in taken.items() for key, value in run.items()})
+        figures.update({"cpu_with_over_without": taken["readers"]["cpu_us"] / taken["alone"]["cpu_us"],
+                        "ack_p99_with_over_without": taken["readers"]["ack_p99_ms"] / taken["alone"]["ack_p99_ms"]})
+    figures.report()
     return 0
 
 

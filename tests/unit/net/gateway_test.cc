@@ -260,7 +260,8 @@ TEST_F(GatewayTest, KeepsNothingOfWhatIsSaidToItOnceItHasStopped) {
   gateway->send(id("meter-1"), CommandFrame{"c-1", "n", {}, 0}, [&, held](Delivery delivery, Epoch) {
     answers.emplace_back(delivery == Delivery::offline ? "offline" : "something else");
   });
-  gateway->close(id("meter-1"), EndReason::kicked, [&, held](bool there) { answers.emplace_back(there ? "yes" : "no"); });
+  gateway->close(id("meter-1"), EndReason::kicked,
+                 [&, held](bool there) { answers.emplace_back(there ? "yes" : "no"); });
   gateway->detail(id("meter-1"), [&, held](const auto& detail) { answers.emplace_back(detail ? "here" : "not here"); });
   EXPECT_EQ(answers, (std::vector<std::string>{"offline", "no", "not here"}));
   gateway->list([held](const std::vector<DeviceSummary>&) {});
