@@ -190,8 +190,10 @@ void describe(Visitor& v, LimitSettings& s) {
   v.value({"handshakes_per_second", "New connections per second; what is over is reset and comes back later.",
            Reload::value},
           Number(s.handshakes_per_second, 1, 100'000));
-  v.value({"takeovers_per_minute", "How often one device id may move to a newer connection."},
-          Number(s.takeovers_per_minute, 1, 10'000));
+  v.value(
+      {"takeovers_per_minute",
+       "How often one device id may move to a newer connection. From being gone it may come back four times as often."},
+      Number(s.takeovers_per_minute, 1, 10'000));
   v.value({"memory_bytes_max",
            "Memory of this process that the two watermarks below are a share of. 0: what its control group may use; "
            "where that has no limit, memory is not watched.",
