@@ -14,6 +14,7 @@ they are, has no limits, accounts or deadlines, and no log. `beast` does as the 
 """
 
 import sys
+import time
 
 from counted import ACK_BY_NUMBER_MS, Profile, Thread, gateway, server
 from stage import Figures, arguments
@@ -23,6 +24,7 @@ LEVELS = ("tls", "frame", "decode", "values")
 WHO = ("gateway", "floor", "beast")
 ACKS_OF_FRAMES = 32  # session.ack_every_frames
 PACED_PER_SECOND = 150
+SETTLE_S = 15  # until the store has what came with the connects, under callgrind
 
 READABLE = r"net::DeviceSession::readable\("
 ON_MESSAGE = r"net::DeviceSession::on_message\("
@@ -97,11 +99,15 @@ def paced_instructions(figures: Figures, who: str, devices: int, frames: int) ->
 
 
 def store_instructions(figures: Figures, kind: str, devices: int, rounds: int, paced: int) -> None:
-    settings = {"store": {"kind": kind}, "registry": {"auto_register": kind != "none"}, "session": {"ack_every": f"{ACK_BY_NUMBER_MS}ms"}}
+    settings = {"store": {"kind": kind}, "session": {"ack_every": f"{ACK_BY_NUMBER_MS}ms"}}
+    if kind == "none":
+        settings["registry"] = {"auto_register": False}
+        settings["mqtt"] = [{"commands": False, "response_topics": []}]
     with gateway(devices + 10, callgrind=True, settings=settings) as one:
         load = one.load()
         load.do("connect", devices)
         load.do("send", ACKS_OF_FRAMES)
+        time.sleep(SETTLE_S)
         one.counted()
         frames = load.do("send", rounds)["frames"]
         figures.add(f"store.{kind}.single_instructions", one.counted().total / frames)

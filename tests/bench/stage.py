@@ -25,9 +25,13 @@ TOKEN_SEED = "bench"
 BIN = pathlib.Path(os.environ.get("BENCH_BIN", ROOT / "build/release/bin"))
 
 
-def merged(base: dict, more: dict) -> dict:
-    return {**base, **{key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-                       for key, value in more.items()}}
+def merged(base, more):
+    """`more` over `base`: mappings by key, lists by place, all else as a whole."""
+    if isinstance(base, dict) and isinstance(more, dict):
+        return base | {key: merged(base.get(key), value) for key, value in more.items()}
+    if isinstance(base, list) and isinstance(more, list):
+        return [merged(old, new) for old, new in zip(base, more)] + base[len(more):] + more[len(base):]
+    return more
 
 
 class Stage(demo.Run):
