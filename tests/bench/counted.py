@@ -107,7 +107,7 @@ class Server:
             tracer.send_signal(signal.SIGINT)
             tracer.wait(timeout=60)
         for line in open(out, errors="replace"):
-            found = re.match(r"(\d+) (\w+)\(", line)
+            found = re.match(r"(\d+) +(\w+)\(", line)
             if found:
                 thread = calls.setdefault(found[1], {})
                 thread[found[2]] = thread.get(found[2], 0) + 1
