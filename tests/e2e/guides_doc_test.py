@@ -121,12 +121,18 @@ class GuidesDocTest(GatewayTestCase):
                         continue
                     with self.subTest(text=text[:200]):
                         self.assertIn(kind, ("sh", "sh illustration"))
-                        if "device create pump-7" in text:
+                        anew = "device create pump-7" in text
+                        if anew:
+                            # Away meanwhile: or it came back, and was registered for it, before the page does that.
+                            device.cancel()
+                            await asyncio.gather(device, return_exceptions=True)
                             self.assertEqual(self.gw.call("DELETE", "/devices/pump-7").status, 204)
                         if "device command" in text:
                             while not self.gw.api("/api/v1/devices/pump-7")["online"]:
                                 await asyncio.sleep(0.05)
                         outputs.append(await self.run_block(change(text)))
+                        if anew:
+                            device = asyncio.create_task(self.obedient("pump-7"))
             finally:
                 device.cancel()
                 await device
