@@ -9,7 +9,7 @@ import random
 import websockets
 
 from gateway_fixture import COMMAND_TOKEN, Gateway, wait_for
-from device_client import Device, pb
+from device_client import Device, cancelled, pb
 
 TAKES = ["command", "command_cancel"]
 RUNNING = ["queued", "sent", "acknowledged"]
@@ -107,9 +107,7 @@ class CommandStorm:
 
     async def settle(self) -> None:
         """Until all commands have come to their end; and then none was lost, doubled or mis-stated."""
-        self.tasks[0].cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.tasks[0]
+        await cancelled(self.tasks[0])
         ended = {}
         for command, name in self.accepted.items():
             def reached(*states: str):
@@ -122,9 +120,7 @@ class CommandStorm:
             ended[command] = check_command(self.case, entry, self.epochs[name])
         for task in self.tasks[1:]:
             self.case.assertFalse(task.done())
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await cancelled(task)
         for command, entry in ended.items():
             times = self.received[entry["device"]].count(command)
             # One that did not come to its device is not known to have been lost: only its time was over.

@@ -6,7 +6,6 @@ for it needs what is not here (another machine, an authority's database). A bloc
 `python` and `js` are run by the test of their page. What the API answers is held against openapi.json.
 """
 import asyncio
-import contextlib
 import gzip
 import json
 import os
@@ -19,7 +18,7 @@ import time
 import unittest
 
 from contract_proxy import ContractProxy
-from device_client import Device
+from device_client import Device, cancelled
 from gateway_fixture import API_TOKEN, BIN, PATIENCE, SOURCE, GatewayTestCase, Process, folder, free_port, wait_for
 
 import websockets
@@ -110,32 +109,28 @@ class GuidesDocTest(GatewayTestCase):
                 return text.replace("9f2c", found)
             return text
 
-        with contextlib.suppress(asyncio.CancelledError):
-            self.gw.call("PUT", "/devices/pump-7", {})
-            device = asyncio.create_task(self.obedient("pump-7"))
-            try:
-                # The page begins where pump-7 is known already, and makes it anew further down.
-                outputs = []
-                for kind, text in blocks("cli.md"):
-                    if not kind.startswith("sh"):
-                        continue
-                    with self.subTest(text=text[:200]):
-                        self.assertIn(kind, ("sh", "sh illustration"))
-                        anew = "device create pump-7" in text
-                        if anew:
-                            # Away meanwhile: or it came back, and was registered for it, before the page does that.
-                            device.cancel()
-                            await asyncio.gather(device, return_exceptions=True)
-                            self.assertEqual(self.gw.call("DELETE", "/devices/pump-7").status, 204)
-                        if "device command" in text:
-                            while not self.gw.api("/api/v1/devices/pump-7")["online"]:
-                                await asyncio.sleep(0.05)
-                        outputs.append(await self.run_block(change(text)))
-                        if anew:
-                            device = asyncio.create_task(self.obedient("pump-7"))
-            finally:
-                device.cancel()
-                await device
+        self.gw.call("PUT", "/devices/pump-7", {})
+        device = asyncio.create_task(self.obedient("pump-7"))
+        try:
+            # The page begins where pump-7 is known already, and makes it anew further down.
+            outputs = []
+            for kind, text in blocks("cli.md"):
+                if not kind.startswith("sh"):
+                    continue
+                with self.subTest(text=text[:200]):
+                    self.assertIn(kind, ("sh", "sh illustration"))
+                    anew = "device create pump-7" in text
+                    if anew:
+                        # Away meanwhile: or it came back, and was registered for it, before the page does that.
+                        await cancelled(device)
+                        self.assertEqual(self.gw.call("DELETE", "/devices/pump-7").status, 204)
+                    if "device command" in text:
+                        await asyncio.to_thread(wait_for, lambda: self.gw.api("/api/v1/devices/pump-7")["online"], "pump-7")
+                    outputs.append(await self.run_block(change(text)))
+                    if anew:
+                        device = asyncio.create_task(self.obedient("pump-7"))
+        finally:
+            await cancelled(device)
         self.assertGreaterEqual(len(outputs), 7)
         self.assertEqual(entry()["enabled"], True)
         self.assertIn("factory-2", (await self.run_block("fieldgate device list")))
