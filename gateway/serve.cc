@@ -43,6 +43,9 @@ using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds k_tick{1};
 constexpr milliseconds k_farewell_max{2'000};
+// Of what follows a drain: the lanes' last records, the lanes, the presence log and the store, the last two a second
+// more.
+constexpr milliseconds k_farewells_max = 4 * k_farewell_max + milliseconds(2'000);
 
 Result<std::string> node_name(const Settings& settings) {
   if (!settings.node.name.empty()) return settings.node.name;
@@ -364,7 +367,7 @@ void Process::on_signal(int number) {
   const bool again = std::exchange(stop_asked_, true);
   if (drain_->over()) return end();
   if (!drain_->begun()) return begin_drain(number == SIGINT ? "SIGINT" : "SIGTERM");
-  if (!again) return manager_.stopping(drain_->patience() + 2 * k_farewell_max);  // a request has begun it
+  if (!again) return manager_.stopping(drain_->patience() + k_farewells_max);  // a request has begun it
   log_->warn("drain_cut_short", {{"signal", number}});
   drain_->cut_short();
 }
@@ -420,7 +423,7 @@ void Process::begin_drain(std::string_view asked_by) {
                           {"delay_s", settings_.node.drain_delay.count()},
                           {"period_s", settings_.node.drain_period.count()}});
   if (files_) files_->stop();
-  if (stop_asked_) manager_.stopping(drain_->patience() + 2 * k_farewell_max);
+  if (stop_asked_) manager_.stopping(drain_->patience() + k_farewells_max);
   manager_.status("draining");
   if (control_) control_->leave_the_dead();
   drain_->begin();

@@ -83,6 +83,7 @@ class CommandDesk final : public Commands, public JournalSink {
   static constexpr std::size_t k_round_refs = 500;
   static constexpr std::size_t k_round_waiters = 200;
   static constexpr std::size_t k_askers_max = 8;  // per device
+  static constexpr const char* k_as_wished = "as was wished, before it was sent";
 
   // `commands_kept`: how long after their end.
   CommandDesk(StoreWorker& worker, const Clock& clock, Log& log, const CommandSettings& settings,

@@ -123,7 +123,7 @@ void CommandDesk::catch_up(const CommandEntry& entry, bool ours) {
   const bool wish = entry.cancel_wanted && !known->cancel_wanted;
   absorb(entry, ours);
   OpenCommand* still = wish ? book_.find(entry.id) : nullptr;
-  if (still != nullptr) heed_wish(*still, "as was wished, before it was sent");
+  if (still != nullptr) heed_wish(*still, k_as_wished);
 }
 
 void CommandDesk::absorb(const CommandEntry& entry, bool ours) {
@@ -256,6 +256,14 @@ void CommandDesk::flush(OpenCommand& command) {
         job->now = std::move(*advanced);
         const bool known = job->now && !job->now->steps.empty();
         job->ours = job->ours || (known && job->now->steps.back() == job->advance.step);
+        // Wished while this node had it in hand: where that wish is known, it is not known that nobody has it.
+        if (!job->ours || !job->now->cancel_wanted || !is_not_handed_over(*job->now)) return {};
+        CommandAdvance wished{.id = job->advance.id,
+                              .step = {CommandState::cancelled, job->advance.step.unix_ms, {}, k_as_wished},
+                              .while_handed_to = Epoch{}};
+        advanced = store.advance_command(wished);
+        if (!advanced) return advanced.error();
+        if (*advanced) job->now = std::move(*advanced);
         return {};
       },
       [this, job](const Result<void>& outcome) {

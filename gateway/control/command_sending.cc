@@ -206,7 +206,7 @@ void CommandDesk::taken(OpenCommand& command, Epoch epoch) {
 void CommandDesk::not_taken(OpenCommand& command) {
   if (command.out()) return;
   if (command.cancel_wanted) {
-    write(command, CommandState::cancelled, {}, "as was wished, before it was sent");
+    write(command, CommandState::cancelled, {}, k_as_wished);
   } else if (command.no_wait) {
     expire(command);
   } else {
@@ -218,6 +218,7 @@ void CommandDesk::not_taken(OpenCommand& command) {
 void CommandDesk::cannot_take(OpenCommand& command, std::string detail) {
   if (command.out()) {
     command.refused_epoch = command.line->epoch;
+    ask_to_cancel(command);
   } else {
     write(command, CommandState::rejected, {}, std::move(detail));
   }

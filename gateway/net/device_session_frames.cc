@@ -296,7 +296,6 @@ void DeviceSession::fenced(Epoch epoch, std::string_view by) {
 }
 
 void DeviceSession::renew(Epoch fresh) {
-  shard_.flush();  // what the log refuses is looked up by the epoch that it carries
   const Epoch lost = std::exchange(epoch_, fresh);
   shard_.renewed(*state_, lost, fresh);
 }

@@ -143,7 +143,7 @@ void Listener::accept_ready() {
   const double burst = std::max(1.0, rate / 20.0);  // 50 ms worth
   const auto at_once = std::max<std::uint32_t>(1, limits.handshakes_max / shard_.config().shards);
   for (int i = 0; i < k_accepts_per_turn; ++i) {
-    if (shard_.probe().handshakes.get() >= at_once && !(anybody_waits() && shard_.displace_staller())) {
+    if (shard_.probe().handshakes.get() >= at_once && !(anybody_waits() && displace())) {
       shed_overflow(EndReason::handshakes_max);
       return pause(AcceptPause::handshakes_max, k_budget_pause);
     }
@@ -222,6 +222,8 @@ bool Listener::anybody_waits() {
   pollfd state{acceptor_.native_handle(), POLLIN, 0};
   return ::poll(&state, 1, 0) == 1;
 }
+
+bool Listener::displace() { return shard_.displace_staller() || door_.displace(); }
 
 void Listener::shed_overflow(EndReason reason) {
   shed(reason, queue_kept(shard_.config().limits.handshakes_per_second, shard_.config().shards, backlog_));

@@ -32,7 +32,8 @@ class Shard;
 // Connections of trusted balancers pass the ProxyDoor before they are sessions.
 // Shard:  every member.
 // Bounds: at most handshakes_max / shards handshakes at once. While others wait, a peer that keeps silent has to give
-//         its place up (Shard::displace_staller): or a few hundred that say nothing would keep all others out.
+//         its place up (Shard::displace_staller, ProxyDoor::displace): or a few hundred that say nothing would keep all
+//         others out.
 class Listener {
  public:
   // A device gives a connection up that has not reached Welcome within 20 s (docs/protocol.md), and many a TLS library
@@ -65,6 +66,7 @@ class Listener {
   bool shed(EndReason reason, std::uint32_t keep);
   void shed_overflow(EndReason reason);
   bool anybody_waits();
+  bool displace();
   void admit(int fd, const boost::asio::ip::tcp::endpoint& peer);
   // `device`: its address, as far as it is known.
   void let_in(int fd, const boost::asio::ip::tcp::endpoint& device);

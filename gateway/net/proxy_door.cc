@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <variant>
@@ -12,6 +13,11 @@
 namespace fieldgate::net {
 
 using boost::asio::ip::tcp;
+
+namespace {
+// A balancer has the header at hand, and sends it first (PROXY protocol, section 2).
+constexpr std::chrono::seconds k_first_word{1};
+}  // namespace
 
 ProxyDoor::ProxyDoor(boost::asio::io_context& io, GaugeCell& handshakes, Pass pass, Refuse refuse)
     : io_(io), handshakes_(handshakes), pass_(std::move(pass)), refuse_(std::move(refuse)) {}
@@ -71,6 +77,19 @@ int ProxyDoor::leave(std::uint64_t id, Endpoint& peer) {
   peer = visitor->peer;
   error_code ec;
   return visitor->socket.release(ec);
+}
+
+bool ProxyDoor::displace() {
+  const auto now = std::chrono::steady_clock::now();
+  // What has come and was not read yet is no fault of the peer's.
+  const auto stalls = [now](const auto& visitor) {
+    error_code ec;
+    return now - visitor.second->came >= k_first_word && visitor.second->socket.available(ec) == 0;
+  };
+  const auto staller = std::ranges::find_if(visitors_, stalls);
+  if (staller == visitors_.end()) return false;
+  refuse(staller->first, "its PROXY header did not come within a second, and others wait for its place");
+  return true;
 }
 
 void ProxyDoor::close() {

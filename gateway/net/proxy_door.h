@@ -12,9 +12,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace fieldgate::net {
@@ -24,7 +24,7 @@ namespace fieldgate::net {
 // Shard:  every member.
 // Owns:   the sockets it has taken, until it passes them on.
 // Bounds: each counts as a handshake in progress, of which there is a bound; at most
-//         4 KiB of header and `patience` each.
+//         4 KiB of header and `patience` each, less where others wait for its place.
 class ProxyDoor {
  public:
   using Endpoint = boost::asio::ip::tcp::endpoint;
@@ -36,6 +36,9 @@ class ProxyDoor {
   ~ProxyDoor();
 
   void take(int fd, const Endpoint& peer, std::chrono::milliseconds patience);
+  // While all places are taken and others wait: refuses the one that has kept silent longest, if for a second and more.
+  // False: there is none.
+  bool displace();
   // Refuses all that wait.
   void close();
 
@@ -45,6 +48,7 @@ class ProxyDoor {
         : socket(io), deadline(io), handshake(handshakes), peer(from) {}
     boost::asio::ip::tcp::socket socket;
     boost::asio::steady_timer deadline;
+    std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
     GaugeHold handshake;
     Endpoint peer;
     std::vector<std::byte> header;
@@ -60,7 +64,7 @@ class ProxyDoor {
   GaugeCell& handshakes_;
   const Pass pass_;
   const Refuse refuse_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<Visitor>> visitors_;
+  std::map<std::uint64_t, std::unique_ptr<Visitor>> visitors_;  // as they came
   std::uint64_t next_ = 0;
 };
 

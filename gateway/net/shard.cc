@@ -427,8 +427,8 @@ void Shard::arm_ack_timer() {
 // An Ack costs as much as half a frame and more; at full speed hundreds are due at a time, and what devices send
 // meanwhile is not to wait for all of them.
 void Shard::send_acks() {
-  for (std::size_t step = std::min(k_acks_per_step, acks_due_ - acks_sent_); step > 0; --step, ++acks_sent_) {
-    with_session(ack_pending_[acks_sent_], [](DeviceSession& session) { session.send_ack(); });
+  for (std::size_t step = std::min(k_acks_per_step, acks_due_ - acks_sent_); step > 0; --step) {
+    with_session(ack_pending_[acks_sent_++], [](DeviceSession& session) { session.send_ack(); });
   }
   if (acks_sent_ < acks_due_) return post([this] { send_acks(); });
   ack_pending_.erase(ack_pending_.begin(), ack_pending_.begin() + static_cast<std::ptrdiff_t>(acks_due_));

@@ -290,10 +290,11 @@ void Shard::with_session(SessionRef ref, F&& f) {
   if (session == nullptr) return;
   try {
     f(*session);
+    settle(ref);
   } catch (const std::exception& e) {
     handler_failed(ref, e.what());
+    settle(ref);
   }
-  settle(ref);
 }
 
 // Calls f for the sessions of a slice of slots, and comes back for the rest.

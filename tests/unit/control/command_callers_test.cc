@@ -108,6 +108,22 @@ TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatItsBusyConnectionWasNotGivenAga
   EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
 }
 
+TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatItsConnectionCannotTakeAgain) {
+  connect("pump");
+  const std::string id = submit(request("pump"));
+  hold = true;
+  pass(command_settings.resend_after + 1s);
+  ASSERT_EQ(held.size(), 1u) << "it is on its way a second time";
+  EXPECT_EQ(cancel(id), "sent");
+  hold = false;
+  instead = Delivery::too_large;
+  for (auto& act : std::exchange(held, {})) act();
+  instead.reset();
+  settle();
+  ASSERT_EQ(received.size(), 2u);
+  EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
+}
+
 TEST_F(CommandDeskTest, CancelsWhatIsBeingReadAgainForABusyConnection) {
   connect("pump");
   instead = Delivery::busy;

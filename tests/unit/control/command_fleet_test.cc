@@ -170,6 +170,28 @@ TEST_F(CommandFleet, SendsAtTheNextNodeWhatTheLastOneSaysNobodyTook) {
   EXPECT_EQ(received.back().node, "a");
 }
 
+TEST_F(CommandFleet, CancelsWhatWasWishedCancelledWhileTheNodeThatTheDeviceLeftHadItInHand) {
+  for (const bool told : {false, true}) {
+    SCOPED_TRACE(told);
+    const std::string id = submit("a", request("pump"));
+    node("b").hold = true;
+    connect("pump", "b");
+    settle();
+    ASSERT_EQ(node("b").held.size(), 1u);
+    disconnect("pump", "b");
+    post_works = told;
+    EXPECT_EQ(cancel("a", id), "queued") << "the device may have it";
+    node("b").release();
+    settle();
+    EXPECT_EQ(state(id), "cancelled");
+    post_works = true;
+    arrive("pump", "a");
+    EXPECT_EQ(times_received(id), 0u);
+    leave("pump", "a");
+    node("b").hold = false;
+  }
+}
+
 TEST_F(CommandFleet, TouchesNothingAtItsStartThatAnotherNodeIsHandingOver) {
   arrive("pump", "b");
   node("b").hold = true;

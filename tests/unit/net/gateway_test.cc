@@ -451,6 +451,19 @@ TEST_F(ProxiedGatewayTest, RefusesATrustedBalancerThatDoesNotSayForWhomItSpeaks)
   EXPECT_TRUE(TcpDevice(port, "meter-2", proxy_header()).next().has_welcome());
 }
 
+TEST_F(ProxiedGatewayTest, LetsDevicesInWhileBalancersTakeEveryPlaceAndSayNothing) {
+  settings.limits.handshakes_max = 2;
+  settings.session.deadlines.tls = 1h;
+  ASSERT_TRUE(gateway->reload(settings));
+  TcpDevice first(port, "meter-1", proxy_header());  // the reload has gone the same way before it
+  ASSERT_TRUE(first.next().has_welcome());
+  const Silent one(port), another(port);
+  EXPECT_TRUE(eventually([&] { return paused(*gateway, AcceptPause::handshakes_max); }));
+  TcpDevice second(port, "meter-2", proxy_header());
+  EXPECT_TRUE(second.next().has_welcome());
+  EXPECT_GE(ended(*gateway, EndReason::proxy_protocol), 1U);
+}
+
 TEST_F(ProxiedGatewayTest, LeavesNoConnectionBehindOfWhoStoppedWithinTheHeader) {
   { const TcpDevice broken(port, "meter-1", proxy_header().substr(0, 20) + std::string(8, '\0')); }
   TcpDevice sound(port, "meter-2", proxy_header());
