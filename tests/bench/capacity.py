@@ -33,6 +33,9 @@ ACK_BYTES = 12
 LINGER_LONG_S = 0.1
 STAMPS_EVERY_S = 60  # last seen, of every connected device, into the database
 QUERIES_PER_S = 12  # of a gateway that nobody asks anything
+# What a gateway has of every device of its fleet, connected there or not: the API's index, the registry, retained
+# presence; and of one that has been there, what its home shard remembers of it, last values among that. Owners of heap.py.
+KNOWN = ("fleet_index", "registry", "presence", "home", "last_values")
 LOG_SHARE = 0.8  # of its room; beyond that devices get no credit
 
 
@@ -63,12 +66,19 @@ def default_of(key: str) -> float:
 
 
 def known_bytes(memory: dict) -> float:
-    """Of each device of the fleet, connected here or not: its place in the index, its entry in the registry, and of
-    what malloc adds to the heap their share."""
-    heap = {key: value for key, value in memory.items() if key.startswith("gateway.cert.heap.")}
-    mine = sum(heap[f"gateway.cert.heap.{owner}_bytes"] for owner in ("fleet_index", "registry"))
-    added = heap["gateway.cert.heap.overhead_bytes"]
+    """Of a device that is not connected here, and of what malloc adds to the heap its share."""
+    head = "gateway.cert.heap."
+    heap = {key: value for key, value in memory.items() if key.startswith(head)}
+    mine = sum(size for key, size in heap.items() if key.removeprefix(head).removesuffix("_bytes") in KNOWN)
+    added = heap[f"{head}overhead_bytes"]
     return mine * sum(heap.values()) / (sum(heap.values()) - added)
+
+
+def dearest_frame(scale: dict) -> str:
+    """The key of the case of the gateway in which a frame costs most, of those measured. All are at rates that the plan
+    has, or above it, where a frame costs less."""
+    cases = [key for key in scale if key.startswith(("gateway.", "together.")) and key.endswith(".cpu_us_per_frame")]
+    return max(cases, key=scale.__getitem__)
 
 
 def costs(results: dict[str, dict]) -> dict[str, float | str]:
@@ -90,7 +100,9 @@ def costs(results: dict[str, dict]) -> dict[str, float | str]:
     cost("process_bytes", "memory", lambda f: f["gateway.cert.rss_few_bytes"] - f["devices_few"] * f[resident], 30_000_000)
     cost("handshake_us", "handshake", lambda f: f["gateway.full.certificate.cpu_us"], 700)
     cost("frame_us", "ingest", lambda f: f["cpu_us_per_record_memory"])
-    cost("frame_us", "scale", lambda f: f["gateway.devices_15000.shards_2.cpu_us_per_frame"])
+    cost("frame_case", "ingest", lambda f: "cpu_us_per_record_memory")
+    cost("frame_us", "scale", lambda f: f[dearest_frame(f)])
+    cost("frame_case", "scale", dearest_frame)
     cost("spool_us", "ingest", lambda f: f["cpu_us_per_record_spool"] - f["cpu_us_per_record_memory"])
     cost("message_us", "throughput", lambda f: f["gateway.forwarded_topics.broker_cpu_us"])
     cost("storm_factor", "storm", lambda f: f["cut.t99_over_ideal"])
@@ -105,7 +117,8 @@ def costs(results: dict[str, dict]) -> dict[str, float | str]:
 
 
 def memory(cost: dict, connected: float, known: float) -> dict[str, float]:
-    resident = cost["process_bytes"] + connected * cost["device_bytes"] + known * cost["known_bytes"]
+    """`known`: all devices of the fleet, those connected here among them."""
+    resident = cost["process_bytes"] + connected * cost["device_bytes"] + (known - connected) * cost["known_bytes"]
     return {"devices_memory_mb": resident / 1e6, "memory_mb": (resident + cost["log_bytes"]) / 1e6,
             "kernel_mb": connected * cost["kernel_bytes"] / 1e6}
 

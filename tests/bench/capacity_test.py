@@ -7,6 +7,7 @@ import sys
 import unittest
 
 import capacity
+import heap
 import report
 
 COST = {"device_bytes": 20_000, "known_bytes": 1_000, "kernel_bytes": 5_000, "process_bytes": 30_000_000, "frame_us": 40, "spool_us": 10,
@@ -34,7 +35,7 @@ class Plan(unittest.TestCase):
 
     def test_counts_memory_of_devices_of_the_fleet_and_of_the_log(self):
         figures = self.plan(devices=30_000)  # three gateways; 15,000 on each of two
-        self.assertAlmostEqual(figures["replica_memory_mb"], 30 + 15_000 * 0.02 + 30_000 * 0.001 + 100)
+        self.assertAlmostEqual(figures["replica_memory_mb"], 30 + 15_000 * 0.02 + 15_000 * 0.001 + 100)
         self.assertAlmostEqual(figures["replica_kernel_mb"], 75)
 
     def test_counts_frames_and_the_pings_of_silent_devices(self):
@@ -68,18 +69,38 @@ class Costs(unittest.TestCase):
                 results["memory"] = {"figures": {
                     "devices_few": 2_000, "gateway.cert.rss_few_bytes": 60e6, "gateway.cert.after_telemetry.rss_bytes": 18_000,
                     "gateway.cert.kernel_tcp_pages_bytes": -3, "gateway.cert.kernel_slabs_bytes": 4_000,
-                    "gateway.cert.heap.fleet_index_bytes": 500, "gateway.cert.heap.registry_bytes": 300,
-                    "gateway.cert.heap.openssl_bytes": 7_200, "gateway.cert.heap.overhead_bytes": 800}}
+                    "gateway.cert.heap.fleet_index_bytes": 400, "gateway.cert.heap.registry_bytes": 200,
+                    "gateway.cert.heap.presence_bytes": 100, "gateway.cert.heap.home_bytes": 70,
+                    "gateway.cert.heap.last_values_bytes": 30, "gateway.cert.heap.session_bytes": 200,
+                    "gateway.cert.heap.control_bytes": 300, "gateway.cert.heap.store_bytes": 700,
+                    "gateway.cert.heap.openssl_bytes": 6_000, "gateway.cert.heap.overhead_bytes": 800}}
                 results["scale"] = {"figures": {"gateway.devices_15000.shards_2.cpu_us_per_frame": 33}}
             cost = capacity.costs(results)
             if there:
                 self.assertEqual((cost["device_bytes"], cost["kernel_bytes"], cost["process_bytes"], cost["frame_us"]),
                                  (18_000, 4_000, 24e6, 33))
-                self.assertAlmostEqual(cost["known_bytes"], 880)  # a tenth on top, as on all of the heap
+                # Nothing of a connection, nor of the store's cache; a tenth on top, as on all of the heap.
+                self.assertAlmostEqual(cost["known_bytes"], 880)
                 self.assertEqual((cost["device_bytes_from"], cost["frame_us_from"]), ("`./dev bench memory`", "`./dev bench scale`"))
             else:
                 self.assertIn("assumed", cost["device_bytes_from"])
                 self.assertEqual(cost["frame_us_from"], "`./dev bench ingest`")
+
+    def test_of_a_frame_are_those_of_the_dearest_case_of_the_gateway(self):
+        cases = {"gateway.devices_100.shards_1.cpu_us_per_frame": 60, "gateway.devices_5000.shards_2.cpu_us_per_frame": 78,
+                 "gateway.devices_5000.shards_2.cpu_us_per_frame.max": 300, "gateway.devices_100.shards_1.lane_cpu_us_per_frame": 400,
+                 "floor.devices_100.cpu_us_per_frame": 500}
+        for more, dearest in (({}, "gateway.devices_5000.shards_2.cpu_us_per_frame"),
+                              ({"together.cpu_us_per_frame": 160}, "together.cpu_us_per_frame"),
+                              ({"together.cpu_us_per_frame": 77}, "gateway.devices_5000.shards_2.cpu_us_per_frame"),
+                              ({"gateway.devices_15000.shards_1.slow.cpu_us_per_frame": 90},
+                               "gateway.devices_15000.shards_1.slow.cpu_us_per_frame")):
+            with self.subTest(more):
+                cost = capacity.costs({**self.RESULTS, "scale": {"figures": cases | more}})
+                self.assertEqual((cost["frame_case"], cost["frame_us"]), (dearest, (cases | more)[dearest]))
+
+    def test_of_a_device_that_is_elsewhere_are_of_owners_that_the_bench_tells_apart(self):
+        self.assertLessEqual(set(capacity.KNOWN), {name for name, _ in heap.OWNERS})
 
     def test_have_the_defaults_of_the_settings(self):
         self.assertEqual([capacity.default_of(key) for key in ("limits.sessions_max", "store.lease", "uplink.memory_bytes_max",

@@ -41,6 +41,17 @@ n2: 900 (heap allocation functions) malloc/new/new[], --alloc-fns, etc.
 """
 
 
+STORES = """\
+mem_heap_extra_B=0
+n3: 900 (heap allocation functions) malloc/new/new[], --alloc-fns, etc.
+ n1: 500 0x1: sqlite3Malloc (in /usr/lib/x86_64-linux-gnu/libsqlite3.so.0.8.6)
+  n0: 500 0x2: fieldgate::control::RegistryDesk::put(fieldgate::DeviceId const&) (registry_edit.cc:1)
+ n1: 300 0x3: _M_insert_unique<const fieldgate::DeviceEntry&> (stl_tree.h:1)
+  n0: 300 0x4: fieldgate::control::RegistryView::add(fieldgate::DeviceEntry const&) (registry_view.cc:1)
+ n0: 100 0x5: fieldgate::control::CommandBook::make_line(fieldgate::DeviceId const&) (command_book.cc:1)
+"""
+
+
 class Counts(unittest.TestCase):
     def test_hold_what_a_function_costs_with_all_it_calls_once(self):
         thread = Thread(PROFILE)
@@ -57,6 +68,10 @@ class Heap(unittest.TestCase):
         owned = by_owner(HEAP)
         self.assertEqual({name: size for name, size in owned.items() if size},
                          {"openssl": 600, "last_values": 300, "overhead": 40})
+
+    def test_tells_what_is_kept_of_every_device_from_the_stores_cache_and_from_what_connections_need(self):
+        owned = by_owner(STORES)
+        self.assertEqual({name: size for name, size in owned.items() if size}, {"store": 500, "registry": 300, "control": 100})
 
 
 class Spread(unittest.TestCase):

@@ -13,9 +13,11 @@ MASSIF = ("valgrind", "-q", "--tool=massif", "--threshold=0.0", "--depth=12", "-
 # The first that fits any frame of a stack is the owner.
 OWNERS = (("openssl", r"in \S*lib(ssl|crypto)\.so|\bSSL_|\bCRYPTO_|\bEVP_"),
           ("last_values", r"LastValues::"),
-          ("fleet_index", r"FleetIndex|fleet_inbox|FleetInbox|FleetListener|DeviceEntry|TextShelf"),
-          ("control", r"control::|sqlite3"),
-          ("registry", r"Ownership|DeviceState|net::Shard::(claim|apply|grant|admitted|release)"),
+          ("fleet_index", r"FleetIndex|fleet_inbox|FleetInbox|FleetListener|TextShelf"),
+          ("store", r"sqlite3"),
+          ("registry", r"control::Registry"),
+          ("control", r"control::"),
+          ("home", r"Ownership|DeviceState|net::Shard::(claim|apply|grant|admitted|release)"),
           ("presence", r"[Pp]resence"),
           ("session", r"net::(Shard|DeviceSession|Listener)|boost::asio|WsCodec"),
           ("log_and_lanes", r"uplink::|spool::|mqtt::|net::Ingress|mosquitto"))

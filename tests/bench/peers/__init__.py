@@ -50,15 +50,15 @@ def tornado_command() -> list:
 
 
 def node_command() -> list:
-    return ["node", HERE / "node_peer.js", "--modules", node_modules(), "--proto", ROOT / "proto"]
+    return ["node", "--expose-gc", HERE / "node_peer.js", "--modules", node_modules(), "--proto", ROOT / "proto"]
 
 
 COMMANDS = {"tornado": tornado_command, "node": node_command}
 
 
-def start(run, name: str, prefix: str) -> None:
-    """One process per core, listening when this returns. `run`: a bench's stage, with broker and credentials."""
-    process = run.start(name, *COMMANDS[name](), "--port", run.peer, "--broker", run.broker, "--processes", os.cpu_count(),
+def start(run, name: str, prefix: str, processes: int = os.cpu_count()) -> None:
+    """One process per core, or so many; listening when this returns. `run`: a bench's stage, with broker and credentials."""
+    process = run.start(name, *COMMANDS[name](), "--port", run.peer, "--broker", run.broker, "--processes", processes,
                         "--pki", run.folder / "pki", "--tokens", run.folder / "device-tokens", "--prefix", prefix)
 
     def listens() -> bool:

@@ -132,5 +132,6 @@ if (cluster.isPrimary && Number(options.processes) > 1) {
   });
 } else {
   process.on("disconnect", () => process.exit(0));
+  process.on("SIGUSR2", () => global.gc());  // for who wants to know what it needs, its garbage aside
   serve();
 }
