@@ -26,6 +26,13 @@ ACK_BY_NUMBER_MS = 60_000
 GATEWAY_SETTINGS = {"limits": {"frames_per_second": 1_000_000, "frames_burst": 1_000_000, "bytes_per_second": "1GiB",
                                "bytes_burst": "1GiB", "handshakes_per_second": 20_000}}
 
+ALLOCATORS = re.compile(r"(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|memalign|valloc|pvalloc)('\d+)?$")
+# Of the MQTT lane's thread, each with all it calls.
+LANE_TURNS = r"mqtt::(LaneImpl::(pump|settled)|Client::on_readable)\("
+LANE_BATCH = r"mqtt::Forwarder::take\("
+LANE_ACCOUNT = r"mqtt::(LaneImpl::acknowledged|Forwarder::report)\("
+LANE_SOCKET = r"mqtt::Link::(publish|write|read)\("
+
 
 class Load:
     """fieldgate_bench_load, which does what it is told and says when it is done."""
@@ -71,16 +78,20 @@ class Server:
         self.loads.append(Load(self.port, self.folder / "pki", *seed, *options))
         return self.loads[-1]
 
-    def cpu_seconds(self, thread: str = "") -> float:
-        """User and system time of the process, or of its threads of that name."""
-        ticks = 0
-        tasks = [f"/proc/{self.pid}"] if not thread else [
-            task for task in map(str, pathlib.Path(f"/proc/{self.pid}/task").iterdir())
-            if open(f"{task}/comm").read().strip() == thread]
-        for task in tasks:
-            fields = open(f"{task}/stat").read().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+    def cpu_seconds(self) -> float:
+        """User and system time of the threads that live."""
+        return sum(task.cpu_s for task in self.tasks().values())
+
+    def tasks(self) -> dict[str, "Task"]:
+        """The threads that live, by id."""
+        tasks = {}
+        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                slept, preempted = (int(value) for value in
+                                    re.findall(r"^(?:non)?voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M))
+                tasks[task.name] = Task((task / "comm").read_text().strip(),
+                                        int((task / "schedstat").read_text().split()[0]) / 1e9, slept, preempted)
+        return tasks
 
     def counted(self) -> "Profile":
         """Instructions since the last call, under callgrind."""
@@ -123,6 +134,20 @@ class Server:
             time.sleep(0.05)
 
 
+@dataclass
+class Task:
+    """A running thread: what it took so far, how often it went to sleep, how often it lost its core to another."""
+
+    name: str
+    cpu_s: float
+    slept: int
+    preempted: int
+
+    def since(self, before: "Task | None") -> "Task":
+        was = before or Task(self.name, 0, 0, 0)
+        return Task(self.name, self.cpu_s - was.cpu_s, self.slept - was.slept, self.preempted - was.preempted)
+
+
 class Thread:
     """The counts of one thread, as callgrind writes them."""
 
@@ -132,6 +157,7 @@ class Thread:
         self.names: dict[str, str] = {}
         # Of all calls from one function to another: what the callee cost, with all it called.
         self.calls: dict[tuple[str, str], int] = {}
+        self.times: dict[tuple[str, str], int] = {}
         self.own: dict[str, int] = {}
         self.parse(text)
 
@@ -144,6 +170,7 @@ class Thread:
             elif line.startswith("cfn="):
                 callee = self.name(line[4:])
             elif line.startswith("calls="):
+                self.times[caller, callee] = self.times.get((caller, callee), 0) + int(line[6:].split()[0])
                 after_calls = True
             elif line and line[0] in "0123456789+-*":
                 cost = int(line.split()[1]) if " " in line else 0
@@ -165,6 +192,16 @@ class Thread:
         name = re.compile(pattern)
         return sum(cost for (caller, callee), cost in self.calls.items()
                    if name.search(callee) and not name.search(caller))
+
+    def across(self, callers: str, callees: str) -> int:
+        """What the callees cost, with all they called, where it was one of the callers who called them."""
+        one, other = re.compile(callers), re.compile(callees)
+        return sum(cost for (caller, callee), cost in self.calls.items() if one.search(caller) and other.search(callee))
+
+    def allocations(self) -> int:
+        """Blocks asked of the C library, in whichever way: operator new asks there as well."""
+        return sum(times for (caller, callee), times in self.times.items()
+                   if ALLOCATORS.match(callee) and not ALLOCATORS.match(caller))
 
     def knows(self, pattern: str) -> bool:
         return any(re.search(pattern, name) for name in self.names.values())

@@ -33,7 +33,7 @@ import time
 
 import peers
 from stage import Figures, arguments
-from traffic import PREFIX, Tool, Traffic, demo, traffic
+from traffic import PREFIX, Tool, Traffic, demo, idle_seconds, traffic
 
 TOPICS = {"mqtt": [{"routes": [{"kinds": ["telemetry"], "payload": "protobuf"}]}]}
 SPOOL = {"uplink": {"spool": {"enabled": True}}}
@@ -134,16 +134,17 @@ def window(run: Traffic, load: Load, sink: Tool | None, seconds: float) -> tuple
     load.ask("mark")
     if sink:
         sink.ask("mark")
-    began, before = time.monotonic(), run.cpu()
+    began, idle, before = time.monotonic(), idle_seconds(), run.cpu()
     time.sleep(seconds)
-    took, after = time.monotonic() - began, run.cpu()
+    took, idle, after = time.monotonic() - began, idle_seconds() - idle, run.cpu()
     sent, taken = load.ask("mark"), sink.ask("mark") if sink else None
     figures = {"frames_per_s": sum(part["acked"] / part["seconds"] for part in sent)}
     if taken:
         figures |= {"records_per_s": taken["records"] / taken["seconds"],
                     "records_per_message": taken["records"] / max(1, taken["messages"])}
-    if min(figures.values()) == 0 or any(part["faults"] for part in sent):
+    if 0 in figures.values() or any(part["faults"] for part in sent):
         raise RuntimeError(f"nothing arrived, or the server broke its protocol: {sent} {taken}")
+    figures["idle_cores"] = idle / took
     return figures, {name: (cpu - before[name]) / took for name, cpu in after.items()}
 
 

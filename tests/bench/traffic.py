@@ -2,6 +2,7 @@
 """What the benches under load share: broker, gateway or peer, devices, consumer, and whose CPU it was."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -68,13 +69,47 @@ class Tool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children that live."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    total = (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+    """User and system time of the threads of a process, and of its children, that live."""
+    total = 0.0
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0]) / 1e9
             total += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
     return total
+
+
+def waited_seconds(pid: int) -> float:
+    """How long threads of a process that live were ready to run, and had no core."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[1])
+    return total / 1e9
+
+
+def idle_seconds() -> float:
+    """Of all cores."""
+    fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return (int(fields[4]) + int(fields[5])) / CLOCK_TICKS
+
+
+@dataclasses.dataclass
+class Usage:
+    """Seconds so far, by process: on a core, and ready for one that was not free."""
+
+    at: float
+    cpu: dict[str, float]
+    waited: dict[str, float]
+    idle: float
+
+    def since(self, before: "Usage", names: dict[str, str]) -> dict[str, float]:
+        """WHO_cores, and WHO_waiting: so many of its threads were ready on average, and had none. `names`: who is who."""
+        seconds = self.at - before.at
+        figures = {"idle_cores": (self.idle - before.idle) / seconds}
+        for name, who in names.items():
+            figures[f"{who}_cores"] = (self.cpu[name] - before.cpu[name]) / seconds
+            figures[f"{who}_waiting"] = max(0.0, self.waited[name] - before.waited[name]) / seconds
+        return figures
 
 
 def memory_bytes(pid: int, field: str = "VmRSS") -> int:
@@ -181,6 +216,10 @@ class Traffic(Stage):
     def cpu(self) -> dict[str, float]:
         """Seconds so far, by process."""
         return {name: cpu_seconds(pid) for name, pid in self.pids().items()}
+
+    def usage(self) -> Usage:
+        return Usage(time.monotonic(), self.cpu(), {name: waited_seconds(pid) for name, pid in self.pids().items()},
+                     idle_seconds())
 
     def end(self, name: str) -> None:
         """Ends one of the processes before its time."""
