@@ -79,12 +79,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def waited_seconds(pid: int) -> float:
-    """How long threads of a process that live were ready to run, and had no core."""
-    total = 0
+    """How long threads, of a process and its children that live, were ready to run, and had no core."""
+    total = 0.0
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
-            total += int((task / "schedstat").read_text().split()[1])
-    return total / 1e9
+            total += int((task / "schedstat").read_text().split()[1]) / 1e9
+            total += sum(waited_seconds(int(child)) for child in (task / "children").read_text().split())
+    return total
 
 
 def idle_seconds() -> float:

@@ -13,12 +13,19 @@ constexpr std::int64_t k_behind_us = sim::k_second_us;  // what is later than th
 
 std::int64_t to_us(double seconds) { return static_cast<std::int64_t>(std::llround(seconds * 1e6)); }
 
-// The most in any one second. `times` rises.
-std::size_t peak_per_second(const std::vector<std::int64_t>& times) {
-  std::size_t peak = 0;
-  for (std::size_t first = 0, last = 0; last < times.size(); ++last) {
-    while (times[last] - times[first] >= sim::k_second_us) ++first;
-    peak = std::max(peak, last - first + 1);
+struct Peak {
+  std::size_t per_second = 0;
+  std::int64_t end_us = 0;  // when it was reached
+};
+
+// The most in any one second that begins at `from_us` or later. `times` rises.
+Peak peak_of(const std::vector<std::int64_t>& times, std::int64_t from_us) {
+  Peak peak;
+  const auto begin = std::lower_bound(times.begin(), times.end(), from_us);
+  for (auto first = begin, last = begin; last != times.end(); ++last) {
+    while (*last - *first >= sim::k_second_us) ++first;
+    const auto count = static_cast<std::size_t>(last - first + 1);
+    if (count > peak.per_second) peak = {count, *last};
   }
   return peak;
 }
@@ -314,9 +321,9 @@ std::string Fleet::on_command(const std::vector<std::string>& words) {
   } else if (words[0] == "mark") {
     return mark();
   } else if (words[0] == "returns") {
-    return returns();
+    return returns(to_us(number(1)));
   } else if (words[0] != "online") {
-    return R"({"error":"rate N, max [WINDOW], cut N MS, watch, mark, returns or online"})";
+    return R"({"error":"rate N, max [WINDOW], cut N MS, watch, mark, returns [S] or online"})";
   }
   JsonLine line;
   line.add("online", std::uint64_t{online_});
@@ -348,7 +355,7 @@ std::string Fleet::mark() {
   return line.text();
 }
 
-std::string Fleet::returns() {
+std::string Fleet::returns(std::int64_t first_us) {
   JsonLine line;
   line.add("cut", std::uint64_t{cut_});
   line.add("back", std::uint64_t{welcomed_us_.size()});
@@ -356,7 +363,10 @@ std::string Fleet::returns() {
     const auto rank = static_cast<std::size_t>(std::ceil(part * cut_));
     if (rank > 0 && rank <= welcomed_us_.size()) line.add(name, static_cast<double>(welcomed_us_[rank - 1]) / 1e6);
   }
-  line.add("peak_per_s", std::uint64_t{peak_per_second(opened_us_)});
+  const Peak peak = peak_of(opened_us_, 0);
+  line.add("peak_per_s", std::uint64_t{peak.per_second});
+  line.add("peak_at_s", static_cast<double>(peak.end_us) / 1e6);
+  line.add("peak_later_per_s", std::uint64_t{peak_of(opened_us_, first_us).per_second});
   return line.text();
 }
 

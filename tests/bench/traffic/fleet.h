@@ -42,8 +42,9 @@ struct FleetSettings {
 
 // Devices that send what they are told to, as `rate N` frames a second of all of them in turn, or `max`: as much as the
 // window lets out. `mark`: what happened since the last one. `online`: how many are. `cut N MS`: the first N reset
-// their connections, and come back within MS, with back-off if that fails. `returns`: how that went. Frames that were
-// under way when a connection ended are not sent again: each connection is a stream of its own.
+// their connections, and come back within MS, with back-off if that fails. `watch`: as if all had been cut now.
+// `returns S`: how that went, with the most upgrades done in any second, and in any after the first S seconds. Frames
+// that were under way when a connection ended are not sent again: each connection is a stream of its own.
 class Fleet final : public Driver {
  public:
   explicit Fleet(const FleetSettings& settings);
@@ -114,7 +115,7 @@ class Fleet final : public Driver {
   void top_up(std::uint32_t slot);
   void cut(std::uint32_t devices, std::int64_t within_us);
   std::string mark();
-  std::string returns();
+  std::string returns(std::int64_t first_us);
 
   const FleetSettings settings_;
   sim::FrameFactory factory_;

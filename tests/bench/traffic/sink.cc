@@ -162,7 +162,7 @@ void Sink::scan(std::string_view payload, std::int64_t wall_us) {
     double sent = 0;
     std::memcpy(&sent, payload.data() + at, sizeof sent);
     ++records_;
-    latency_us_.add(wall_us - static_cast<std::int64_t>(sent));
+    lap_us_.add(wall_us - static_cast<std::int64_t>(sent));
     payload.remove_prefix(at + sizeof sent);
   }
 }
@@ -220,14 +220,24 @@ bool Sink::take_input() {
 std::string Sink::on_command(const std::string& word, double number) {
   now_ = sim::read_clocks();
   if (word == "mark") return mark();
+  if (word == "lap") return lap();
   if (word == "probe") {
     probe_.set(number, now_.mono_us);
   } else if (word == "command") {
     command_.set(number, now_.mono_us);
   } else {
-    return R"({"error":"mark, probe N or command N"})";
+    return R"({"error":"mark, lap, probe N or command N"})";
   }
   return R"({"ok":1})";
+}
+
+std::string Sink::lap() {
+  JsonLine line;
+  line.add("lap_records", lap_us_.count());
+  line.add_quantiles("lap_latency", lap_us_);
+  latency_us_.merge(lap_us_);
+  lap_us_ = {};
+  return line.text();
 }
 
 std::string Sink::mark() {
@@ -236,6 +246,9 @@ std::string Sink::mark() {
   line.add("messages", messages_);
   line.add("records", records_);
   line.add("bytes", bytes_in_);
+  line.add("lap_records", lap_us_.count());
+  line.add_quantiles("lap_latency", lap_us_);
+  latency_us_.merge(lap_us_);
   line.add_quantiles("latency", latency_us_);
   line.add("probes", probes_.sent);
   line.add("probes_back", probes_.back);
@@ -247,6 +260,7 @@ std::string Sink::mark() {
   since_us_ = now_.mono_us;
   messages_ = records_ = bytes_in_ = refused_commands_ = 0;
   latency_us_ = {};
+  lap_us_ = {};
   probes_ = {};
   commands_ = {};
   return line.text();

@@ -24,10 +24,10 @@ struct SinkSettings {
 
 // The one consumer at the broker, QoS 1, MQTT v5 over TCP. Counts the telemetry frames in whatever arrives (batches or
 // single messages: it looks for the metric that says when the frame was made), and takes their time on the way.
-// On standard input: `mark`: what arrived since the last one. `probe N`: publish N messages a second straight to the
-// broker and time them too: the broker alone. `command N`: N commands a second, as MQTT requests, timed until their
-// last reply.
-// Thread: one.
+// On standard input: `mark`: what arrived since the last one. `lap`: the latency since the last lap or mark, and no
+// more; a mark tells that too, as `lap_latency`. `probe N`: publish N messages a second straight to the broker and time
+// them too: the broker alone. `command N`: N commands a second, as MQTT requests, timed until their last reply. Thread:
+// one.
 class Sink final : private MqttSink {
  public:
   explicit Sink(const SinkSettings& settings) : settings_(settings), decoder_(Mqtt::v5) {}
@@ -65,6 +65,7 @@ class Sink final : private MqttSink {
   bool take_input();
   std::string on_command(const std::string& word, double number);
   std::string mark();
+  std::string lap();
 
   const SinkSettings settings_;
   int fd_ = -1;
@@ -85,7 +86,8 @@ class Sink final : private MqttSink {
   std::uint64_t records_ = 0;
   std::uint64_t bytes_in_ = 0;
   std::uint64_t refused_commands_ = 0;
-  sim::Histogram latency_us_;
+  sim::Histogram latency_us_;  // up to the last lap
+  sim::Histogram lap_us_;
   Timing probes_, commands_;
 };
 
