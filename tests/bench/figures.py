@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bench hands out: key=value lines, and build/bench/NAME.json. The form is in README.md beside this."""
+"""What a bench hands out: key=value lines, and build/bench/NAME.json. The form is in README.md beside this.
+
+  figures.py NAME PROGRAM [--quick] [--rounds N] [OPTIONS...]
+
+runs a bench that is a program: it gets OPTIONS, and --quick where that is asked for, prints key=value lines, and ends
+with 0. It is run N times, one after the other; lines of another form are passed on.
+"""
 
 import argparse
 import json
@@ -13,14 +19,18 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Where NAME.json goes.
+OUT = pathlib.Path(os.environ.get("BENCH_OUT", ROOT / "build/bench"))
 KEY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
 class Figures:
     """What was measured, by key; of a key with several values, median and spread."""
 
-    def __init__(self, name: str, quick: bool = False):
+    def __init__(self, name: str, quick: bool = False, said: list[str] | None = None):
+        """`said`: the bench's options as they were given; by default those of this process."""
         self.name, self.quick, self.began = name, quick, time.monotonic()
+        self.said = sys.argv[1:] if said is None else said
         self.values: dict[str, list] = {}
 
     def add(self, key: str, value: float | int | str) -> None:
@@ -50,12 +60,11 @@ class Figures:
         flat = self.flat()
         for key, value in flat.items():
             print(f"{key}={value}", flush=True)
-        where = ROOT / "build/bench"
-        where.mkdir(parents=True, exist_ok=True)
-        head = {"bench": self.name, "command": " ".join(["./dev bench", self.name, *sys.argv[1:]]), "quick": self.quick,
+        OUT.mkdir(parents=True, exist_ok=True)
+        head = {"bench": self.name, "command": " ".join(["./dev bench", self.name, *self.said]), "quick": self.quick,
                 "date": time.strftime("%Y-%m-%d"), "revision": revision(), "machine": machine(),
                 "load_before": round(LOAD_BEFORE, 2), "seconds": round(time.monotonic() - self.began)}
-        (where / f"{self.name}.json").write_text(json.dumps({**head, "figures": flat}, indent=2) + "\n")
+        (OUT / f"{self.name}.json").write_text(json.dumps({**head, "figures": flat}, indent=2) + "\n")
 
 
 LOAD_BEFORE = os.getloadavg()[0]  # of the machine, from others: how much the times can be trusted
@@ -94,3 +103,47 @@ def report(name: str, figures: dict) -> None:
     collected = Figures(name)
     collected.update(figures)
     collected.report()
+
+
+def read_lines(text: str) -> tuple[dict[str, float | int | str], list[str]]:
+    """The figures that a program printed, and its other lines."""
+    figures, others = {}, []
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if not equals or not KEY.fullmatch(key):
+            others.append(line)
+            continue
+        try:
+            figures[key] = float(value) if any(sign in value for sign in ".ena") else int(value)
+        except ValueError:
+            figures[key] = value
+    return figures, others
+
+
+def run_program(name: str, program: str, said: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"./dev bench {name}", allow_abbrev=False,
+                                     epilog="Other options are the program's: see the head of its source.")
+    parser.add_argument("--quick", action="store_true", help="whether it works, in seconds; not for the page")
+    parser.add_argument("--rounds", type=int, default=3, help="how often it is run (3; 1 with --quick)")
+    options, own = parser.parse_known_args(said)
+    figures = Figures(name, options.quick, said)
+    rounds = 1 if options.quick else options.rounds
+    for _ in range(rounds):
+        done = subprocess.run([program, *(["--quick"] if options.quick else []), *own], stdout=subprocess.PIPE, text=True,
+                              check=False)
+        found, others = read_lines(done.stdout)
+        for line in others:
+            print(line, flush=True)
+        if done.returncode:
+            print(f"{name}: {program} ended with {done.returncode}", file=sys.stderr)
+            return 1
+        figures.update(found)
+    figures.add("rounds", rounds)
+    figures.report()
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    sys.exit(run_program(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -3,9 +3,10 @@
 // What a page of the fleet costs while telemetry flows: each kind of query over 50,000
 // and 200,000 devices, with the changes and time stamps that such a fleet makes applied
 // in between, beside a floor: one look at every device, at what a query at least reads.
-//   fieldgate_bench_fleet [DEVICES ...]
-// One line per query, key=value; times in milliseconds, over 300 queries. `path`, `walked`,
-// `scanned` and `matched` are the query's plan.
+//   fieldgate_bench_fleet [--quick] [FEW MANY]
+// Lines of key=value, for `few` and for `many` devices: of each kind the p50 and p99 over
+// its queries, how many devices the first page had, and the query's plan; `slowest` is the
+// kind with the highest p50.
 #include "gateway/core/fleet_index.h"
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fieldgate {
@@ -22,7 +24,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t k_now = 1'700'000'000'000;
-constexpr int k_queries = 300;
 // Between two queries, which come every 20 ms: of 5,000 changes a second, and of a stamp for each device every 10 s.
 constexpr std::size_t k_changes_between = 100;
 
@@ -139,26 +140,33 @@ double at(std::vector<double>& times, double share) {
   return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))];
 }
 
-void run(std::size_t devices) {
+void print_times(const char* size, const char* what, std::vector<double>& times) {
+  std::printf("%s.%s.p50_ms=%.4f\n%s.%s.p99_ms=%.4f\n", size, what, at(times, 0.5), size, what, at(times, 0.99));
+}
+
+void run(const char* size, std::size_t devices, int queries) {
   Fleet fleet(devices);
   std::vector<double> updates;
   std::vector<double> floor;
-  for (int i = 0; i < k_queries; ++i) {
+  for (int i = 0; i < queries; ++i) {
     updates.push_back(fleet.live());
     const auto begin = Clock::now();
     const FleetCounts counts = fleet.index().counts(k_now);
     floor.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
     if (counts.known != devices) std::abort();
   }
-  std::printf("devices=%zu what=floor p50_ms=%.3f p99_ms=%.3f\n", devices, at(floor, 0.5), at(floor, 0.99));
-  std::printf("devices=%zu what=updates_of_20ms p50_ms=%.3f p99_ms=%.3f\n", devices, at(updates, 0.5),
-              at(updates, 0.99));
-  for (Kind& kind : kinds()) {
+  std::printf("%s.devices=%zu\n%s.queries=%d\n", size, devices, size, queries);
+  print_times(size, "floor", floor);
+  print_times(size, "updates_of_20ms", updates);
+  std::vector<Kind> all = kinds();
+  std::string slowest;
+  std::vector<double> slowest_times;
+  for (Kind& kind : all) {
     std::vector<double> times;
     FleetPlan plan;
     std::size_t found = 0;
     kind.query.after.reset();
-    for (int i = 0; i < k_queries; ++i) {
+    for (int i = 0; i < queries; ++i) {
       fleet.live();
       const auto begin = Clock::now();
       FleetPage page = fleet.index().query(kind.query, k_now);
@@ -169,21 +177,33 @@ void run(std::size_t devices) {
       }
       kind.query.after = std::move(page.next);  // page after page; from the beginning again after the last
     }
-    std::printf(
-        "devices=%zu what=%s p50_ms=%.3f p99_ms=%.3f found=%zu path=\"%s\" walked=%zu scanned=%zu matched=%zu\n",
-        devices, kind.name.c_str(), at(times, 0.5), at(times, 0.99), found, std::string(plan.path).c_str(), plan.walked,
-        plan.scanned, plan.matched);
+    print_times(size, kind.name.c_str(), times);
+    std::printf("%s.%s.found=%zu\n%s.%s.plan=%s, walked %zu, scanned %zu, matched %zu\n", size, kind.name.c_str(),
+                found, size, kind.name.c_str(), std::string(plan.path).c_str(), plan.walked, plan.scanned,
+                plan.matched);
+    if (slowest.empty() || at(times, 0.5) > at(slowest_times, 0.5)) {
+      slowest = kind.name;
+      slowest_times = std::move(times);
+    }
   }
+  std::printf("%s.kinds=%zu\n%s.slowest.kind=%s\n", size, all.size(), size, slowest.c_str());
+  print_times(size, "slowest", slowest_times);
 }
 
 }  // namespace
 }  // namespace fieldgate
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fieldgate::run(50'000);
-    fieldgate::run(200'000);
+  const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
+  std::vector<std::size_t> sizes;
+  for (int i = quick ? 2 : 1; i < argc; ++i) sizes.push_back(std::strtoull(argv[i], nullptr, 10));
+  if (sizes.empty()) sizes = quick ? std::vector<std::size_t>{1'000, 2'000} : std::vector<std::size_t>{50'000, 200'000};
+  if (sizes.size() != 2 || sizes[0] == 0 || sizes[1] == 0) {
+    std::fprintf(stderr, "fieldgate_bench_fleet: either no sizes, or FEW and MANY, in numbers of devices\n");
+    return 2;
   }
-  for (int i = 1; i < argc; ++i) fieldgate::run(static_cast<std::size_t>(std::strtoull(argv[i], nullptr, 10)));
+  const int queries = quick ? 20 : 300;
+  fieldgate::run("few", sizes[0], queries);
+  fieldgate::run("many", sizes[1], queries);
   return 0;
 }

@@ -6,6 +6,7 @@ says how.
   report.py take NAME...   takes build/bench/NAME.json over as results, and makes the pages
   report.py make           makes the pages
   report.py check          fails if a page is not what would be made
+  report.py try NAME...    fails if build/bench/NAME.json, of a --quick run or not, lacks what a page shows of NAME
 """
 
 import argparse
@@ -20,6 +21,7 @@ import capacity
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RESULTS = HERE / "results"
+FRESH = ROOT / "build/bench"
 PAGES = {HERE / "benchmarks.md.in": ROOT / "docs/benchmarks.md"}
 # Of these only what stands between the marks is made.
 PARTS = {HERE / "sizing.md.in": ROOT / "docs/operations.md"}
@@ -87,16 +89,35 @@ def filled(slot: str, results: dict[str, dict]) -> str:
                                                    for word in words)]), results)
                           for head in dict.fromkeys(key.partition(".")[0] for key in result["figures"]))
     if words and words[0].startswith("@"):
+        if words == ["@run"]:
+            return run_said(result)
         if words[0][1:] not in result or len(words) != 1:
             raise Fault(f"no {words[0]}")
         return str(result[words[0][1:]])
     form = words.pop() if len(words) > 1 and re.fullmatch(r",?\.\d+[f%]", words[-1]) else None
     if not words:
         raise Fault("which figure?")
-    if words[-1] == "spread":
+    if words[-1] == "spread" and len(words) == 2:
         low, high = (operand(f"{words[0]}.{end}", result["figures"]) for end in ("min", "max"))
         return f"{number(low, form)} to {number(high, form)}"
+    if words[-1] == "ranged" and len(words) == 2:
+        return ranged(words[0], result["figures"], form)
     return number(expression(words, result["figures"]), form)
+
+
+def run_said(result: dict) -> str:
+    """Of a run: what, when, of which tree, and how busy others kept the machine before it."""
+    load = f"{result['load_before']:.2f}" if "load_before" in result else "not noted"
+    took = f"; {result['seconds']:,} s" if "seconds" in result else ""
+    return f"`{result['command']}`, {result['date']}, revision {result['revision']}; load before it: {load}{took}"
+
+
+def ranged(key: str, figures: dict, form: str | None) -> str:
+    """The median, and the spread where there were several runs."""
+    middle = number(operand(key, figures), form)
+    if figures.get(f"{key}.runs", 1) == 1:
+        return middle
+    return f"{middle} ({number(figures[f'{key}.min'], form)} to {number(figures[f'{key}.max'], form)})"
 
 
 def page(template: str, results: dict[str, dict]) -> str:
@@ -116,6 +137,35 @@ def page(template: str, results: dict[str, dict]) -> str:
     return made
 
 
+def lacking(template: str, results: dict[str, dict]) -> list[str]:
+    """What `template` shows of these results and they do not have."""
+    faults = []
+    for slot in SLOT.findall(template):
+        if slot.split() and slot.split()[0] in results:
+            try:
+                filled(slot, results)
+            except Fault as fault:
+                faults.append(f"{{{{{slot}}}}}: {fault}")
+    return faults
+
+
+def fresh(name: str, folder: pathlib.Path) -> dict:
+    source = folder / f"{name}.json"
+    if not source.is_file():
+        raise Fault(f"there is no {source}: ./dev bench {name} makes it")
+    result = json.loads(source.read_text())
+    if missing := [key for key in (*HEAD, "load_before", "seconds") if key not in result]:
+        raise Fault(f"{source}: {', '.join(missing)} missing; README.md describes the form")
+    return result
+
+
+def attempt(names: list[str], folder: pathlib.Path = FRESH) -> None:
+    results = {name: fresh(name, folder) for name in names}
+    faults = [fault for template in PAGES | PARTS for fault in lacking(template.read_text(), results)]
+    if faults:
+        raise Fault("\n".join(faults))
+
+
 def placed(made: str, template: pathlib.Path, old: str) -> str:
     """The `old` page with `made` between the marks of `template`."""
     begin, end = MARKS[0].format(template.name), MARKS[1]
@@ -128,21 +178,21 @@ def placed(made: str, template: pathlib.Path, old: str) -> str:
 
 def take(names: list[str]) -> None:
     for name in names:
-        source = ROOT / "build/bench" / f"{name}.json"
-        if not source.is_file():
-            raise Fault(f"there is no {source}: ./dev bench {name} makes it")
-        if json.loads(source.read_text())["quick"]:
-            raise Fault(f"{source} is of a --quick run, which is not for the page")
-        shutil.copyfile(source, RESULTS / source.name)
+        if fresh(name, FRESH)["quick"]:
+            raise Fault(f"{name}: of a --quick run, which is not for the page")
+        shutil.copyfile(FRESH / f"{name}.json", RESULTS / f"{name}.json")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
-    parser.add_argument("what", choices=["take", "make", "check"])
+    parser.add_argument("what", choices=["take", "make", "check", "try"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
     try:
+        if options.what == "try":
+            attempt(options.names)
+            return 0
         if options.what == "take":
             take(options.names)
         results = load(RESULTS)

@@ -3,6 +3,7 @@
 """The pages of benchmarks and sizing: what the committed templates and results make of them, and how they are made."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -34,8 +35,24 @@ class Page(unittest.TestCase):
     def test_shows_the_spread(self):
         self.assertEqual(self.fill("{{cpu a.x spread}}"), "8,431 to 8,466")
 
+    def test_shows_the_spread_beside_the_median_where_there_were_several_runs(self):
+        several = {"cpu": RUN | {"figures": RUN["figures"] | {"a.x.runs": 3}}}
+        self.assertEqual(report.page("{{cpu a.x ranged}} {{cpu b.x ranged}} {{cpu a.x ranged .1f}}", several),
+                         "8,450 (8,431 to 8,466) 6,500 8,450.2 (8,431.0 to 8,466.4)")
+
     def test_says_what_was_run_and_where(self):
         self.assertEqual(self.fill("{{cpu @machine}} {{cpu @command}}"), "M ./dev bench cpu")
+
+    def test_says_of_a_run_how_busy_the_machine_was_before(self):
+        self.assertEqual(self.fill("{{cpu @run}}"), "`./dev bench cpu`, 2026-01-31, revision abc; load before it: not noted")
+        told = {"cpu": RUN | {"load_before": 0.125, "seconds": 1200}}
+        self.assertEqual(report.page("{{cpu @run}}", told),
+                         "`./dev bench cpu`, 2026-01-31, revision abc; load before it: 0.12; 1,200 s")
+
+    def test_lacks_what_a_bench_does_not_write(self):
+        template = "{{if cpu}}\n{{cpu a.x}} {{cpu gone}} {{memory x}} {{cpu a.x / gone}}\n{{end}}\n"
+        self.assertEqual([fault.partition(":")[0] for fault in report.lacking(template, {"cpu": RUN})],
+                         ["{{cpu gone}}", "{{cpu a.x / gone}}"])
 
     def test_shows_a_section_where_its_bench_was_run(self):
         template = "a\n{{if %s}}\nnew {{cpu b.x}}\n{{else}}\nold\n{{end}}\nz\n"
@@ -60,7 +77,7 @@ class Page(unittest.TestCase):
 
     def test_is_not_made_without_each_figure(self):
         for wrong in ("{{cpu c.x}}", "{{memory a.x}}", "{{cpu a.x /}}", "{{cpu a.x ? b.x}}", "{{cpu @else}}", "{{cpu}}",
-                      "{{cpu small spread}}"):
+                      "{{cpu small spread}}", "{{cpu gone ranged}}"):
             with self.subTest(wrong), self.assertRaises(report.Fault):
                 self.fill(wrong)
 
@@ -68,9 +85,11 @@ class Page(unittest.TestCase):
         results = report.load(report.RESULTS)
         if "memory" not in results:
             self.skipTest("there are no results of ./dev bench memory")
-        measured = results["memory"]["figures"]["gateway.token.after_telemetry.rss_bytes"] / 1000
-        said = re.search(r"\[([\d.]+) KB for a TLS device\]", (report.ROOT / "README.md").read_text())
-        self.assertAlmostEqual(measured, float(said[1]), delta=0.2, msg="kilobytes for a device, measured and in README.md")
+        said = re.search(r"\[([\d.]+) KB for a TLS device\]\(\S+\) with a token .* ([\d.]+) KB with a client certificate",
+                         (report.ROOT / "README.md").read_text())
+        for auth, kilobytes in (("token", said[1]), ("cert", said[2])):
+            measured = results["memory"]["figures"][f"gateway.{auth}.after_telemetry.rss_bytes"] / 1000
+            self.assertAlmostEqual(measured, float(kilobytes), delta=0.2, msg=f"kilobytes for a device, {auth}, measured and in README.md")
 
 
 class Results(unittest.TestCase):
@@ -90,6 +109,36 @@ class Results(unittest.TestCase):
 
     def test_under_another_name_are_refused(self):
         self.assertIn("is of cpu", self.refused("memory.json"))
+
+
+class Programs(unittest.TestCase):
+    """What a program prints is what its bench writes."""
+
+    def run_program(self, script: str, *said: str) -> tuple[int, dict]:
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "program"
+            program.write_text("#!/bin/sh\n" + script)
+            program.chmod(0o755)
+            done = subprocess.run([sys.executable, report.HERE / "figures.py", "x", program, *said], text=True,
+                                  env=os.environ | {"BENCH_OUT": folder}, capture_output=True, check=False)
+            written = pathlib.Path(folder) / "x.json"
+            return done.returncode, json.loads(written.read_text()) if written.is_file() else {}
+
+    def test_has_numbers_texts_and_the_spread_of_its_runs(self):
+        count = 'n=$(($(cat "$0.n" 2>/dev/null || echo 0) + 1)); echo $n > "$0.n"; echo a.b_ms=$n.5; echo plan=id, walked 1; echo So be it\n'
+        status, written = self.run_program(count, "--rounds", "3", "7")
+        self.assertEqual(status, 0)
+        self.assertEqual(written["figures"], {"a.b_ms": 2.5, "a.b_ms.min": 1.5, "a.b_ms.max": 3.5, "a.b_ms.runs": 3,
+                                              "plan": "id, walked 1", "rounds": 3})
+        self.assertEqual(written["command"], "./dev bench x --rounds 3 7")
+        self.assertTrue({*report.HEAD, "load_before", "seconds"} <= written.keys())
+
+    def test_is_told_to_be_quick_and_gets_the_options_that_are_its_own(self):
+        _, written = self.run_program('echo said="$*"\n', "--quick", "7")
+        self.assertEqual((written["figures"]["said"], written["quick"]), ("--quick 7", True))
+
+    def test_has_no_results_when_it_fails(self):
+        self.assertEqual(self.run_program("echo a=1; exit 3\n"), (1, {}))
 
 
 class Instructions(unittest.TestCase):

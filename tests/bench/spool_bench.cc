@@ -3,9 +3,9 @@
 // What the spool costs and how fast its writer is: records of 150 bytes in blocks of
 // 1, 16 and 512, from two threads, all the way: appended, durable, read by a lane,
 // given up. Beside it the memory spool with the same load, and a bare LMDB loop.
-//   fieldgate_bench_spool [RECORDS [DIR]]    default: 1,000,000 in the temporary directory
-// One line per run, key=value. cpu_us_per_record is of the whole process: it includes
-// making the blocks and reading them. rate = append to given up.
+//   fieldgate_bench_spool [--quick] [RECORDS [DIR]]    default: 1,000,000 in the temporary directory
+// Lines of key=value. cpu_us is of the whole process, a record: it includes making the
+// blocks and reading them. records_per_s: from the first append until all are given up.
 #include "adapters/spool/lmdb_spool.h"
 #include "adapters/spool/memory_spool.h"
 #include "gateway/core/mutex.h"
@@ -24,6 +24,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -160,10 +161,9 @@ double run_memory(std::uint64_t records, std::size_t per_block) {
   MemorySpool spool(std::uint64_t{256} << 20);
   std::atomic<std::uint64_t> refusals = 0;
   const Outcome outcome = drive(spool, records, per_block, refusals);
-  std::printf("spool=memory per_block=%zu records=%llu rate=%.0f cpu_us_per_record=%.3f refusals=%llu\n", per_block,
-              static_cast<unsigned long long>(records), outcome.rate, outcome.cpu_us,
+  std::printf("blocks_%zu.memory_records_per_s=%.0f\nblocks_%zu.memory_cpu_us=%.3f\nblocks_%zu.memory_refusals=%llu\n",
+              per_block, outcome.rate, per_block, outcome.cpu_us, per_block,
               static_cast<unsigned long long>(refusals.load()));
-  std::fflush(stdout);
   return outcome.cpu_us;
 }
 
@@ -181,16 +181,19 @@ void run_lmdb(const std::string& dir, std::uint64_t records, std::size_t per_blo
   const Outcome outcome = drive(spool, records, per_block, refusals);
   const SpoolProbe& probe = spool.probe();
   const double commits = static_cast<double>(probe.commits.get());
-  std::printf(
-      "spool=lmdb per_block=%zu records=%llu rate=%.0f durable_rate=%.0f cpu_us_per_record=%.3f "
-      "cpu_ratio_to_memory=%.2f "
-      "commits=%.0f records_per_commit=%.0f commit_ms=%.2f fetched_blocks=%llu file_mib=%llu refusals=%llu\n",
-      per_block, static_cast<unsigned long long>(records), outcome.rate, outcome.durable_rate, outcome.cpu_us,
-      outcome.cpu_us / memory_cpu_us, commits, static_cast<double>(records) / commits,
-      1e-3 * static_cast<double>(probe.commit_time.sum_us()) / commits,
-      static_cast<unsigned long long>(probe.fetched_blocks.get()),
-      static_cast<unsigned long long>(probe.file_bytes.get() >> 20), static_cast<unsigned long long>(refusals.load()));
-  std::fflush(stdout);
+  const auto print = [per_block](const char* what, double value) {
+    std::printf("blocks_%zu.%s=%.4g\n", per_block, what, value);
+  };
+  print("cpu_us", outcome.cpu_us);
+  print("cpu_over_memory", outcome.cpu_us / memory_cpu_us);
+  print("commit_ms", 1e-3 * static_cast<double>(probe.commit_time.sum_us()) / commits);
+  std::printf("blocks_%zu.records_per_s=%.0f\nblocks_%zu.durable_per_s=%.0f\nblocks_%zu.records_per_commit=%.0f\n",
+              per_block, outcome.rate, per_block, outcome.durable_rate, per_block,
+              static_cast<double>(records) / commits);
+  std::printf("blocks_%zu.fetched_blocks=%llu\nblocks_%zu.file_bytes=%llu\nblocks_%zu.refusals=%llu\n", per_block,
+              static_cast<unsigned long long>(probe.fetched_blocks.get()), per_block,
+              static_cast<unsigned long long>(probe.file_bytes.get()), per_block,
+              static_cast<unsigned long long>(refusals.load()));
   std::filesystem::remove_all(dir);
 }
 
@@ -238,12 +241,8 @@ void run_bare(const std::string& dir, std::uint64_t records) {
     check(::mdb_txn_commit(txn));
   }
   const auto count = static_cast<double>(records);
-  std::printf(
-      "spool=bare_lmdb records=%llu append_rate=%.0f append_cpu_us_per_record=%.3f drain_rate=%.0f "
-      "drain_cpu_us_per_record=%.3f\n",
-      static_cast<unsigned long long>(records), count / append_wall, 1e6 * append_cpu / count, count / drain.wall(),
-      1e6 * drain.cpu() / count);
-  std::fflush(stdout);
+  std::printf("lmdb.append_per_s=%.0f\nlmdb.append_cpu_us=%.4f\nlmdb.drain_per_s=%.0f\nlmdb.drain_cpu_us=%.4f\n",
+              count / append_wall, 1e6 * append_cpu / count, count / drain.wall(), 1e6 * drain.cpu() / count);
   ::mdb_env_close(env);
   std::filesystem::remove_all(dir);
 }
@@ -253,10 +252,16 @@ void run_bare(const std::string& dir, std::uint64_t records) {
 
 int main(int argc, char** argv) {
   using namespace fieldgate::spool;
-  const std::uint64_t wanted = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+  const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
+  if (quick) {
+    ++argv;
+    --argc;
+  }
+  const std::uint64_t wanted = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : quick ? 20'000 : 1'000'000;
   const std::uint64_t records = std::max<std::uint64_t>(wanted / 1'024, 1) * 1'024;  // whole blocks for each thread
   const std::filesystem::path base = argc > 2 ? argv[2] : std::filesystem::temp_directory_path();
   const std::string dir = base / ("fieldgate-spool-bench-" + std::to_string(::getpid()));
+  std::printf("records=%llu\npayload_bytes=%zu\n", static_cast<unsigned long long>(records), k_payload_bytes);
   run_bare(dir, records);
   for (const std::size_t per_block : {1U, 16U, 512U}) {
     const double memory = run_memory(records, per_block);

@@ -3,8 +3,9 @@
 // How fast the stores take what a gateway writes: claims, presence events, timeline
 // entries and commands, in transactions of 1, 16 and 256, beside the rate at which the
 // disk takes a page (write + fdatasync), which bounds transactions of one writer.
-//   fieldgate_bench_store [SECONDS]    of each run (1); in the temporary directory
-// One line per run, key=value. PostgreSQL is left out where it is not installed.
+//   fieldgate_bench_store [--quick] [SECONDS]    of each run (1); in the temporary directory
+// Lines of key=value: items a second by transactions of so many, STORE.WHAT.by_N. The disk
+// is asked before each store, for its rate may change in between.
 #include "adapters/postgres/postgres_store.h"
 #include "adapters/sqlite/sqlite_store.h"
 #include "tests/integration/store/postgres_server.h"
@@ -18,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fieldgate::store {
@@ -116,9 +118,7 @@ class Bench {
       work();
       must(store_.commit());
     });
-    std::printf("store=%s what=%s batch=%zu transactions_per_s=%.0f items_per_s=%.0f\n", name_, what, batch, rate,
-                rate * static_cast<double>(batch));
-    std::fflush(stdout);
+    std::printf("%s.%s.by_%zu=%.0f\n", name_, what, batch, rate * static_cast<double>(batch));
   }
 
   const char* name_;
@@ -130,7 +130,7 @@ class Bench {
 };
 
 // Over what is there already, as a write-ahead log is written once it has its size.
-void bench_disk(const test::TempDir& dir, double seconds) {
+void bench_disk(const test::TempDir& dir, const char* before, double seconds) {
   constexpr std::size_t k_page = 4'096;
   constexpr std::size_t k_pages = 1'000;
   const int fd = ::open(dir.file("page").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -148,31 +148,38 @@ void bench_disk(const test::TempDir& dir, double seconds) {
     at = (at + 1) % k_pages;
   });
   ::close(fd);
-  std::printf("store=none what=fdatasync batch=1 transactions_per_s=%.0f\n", rate);
+  std::printf("%s.fdatasync_per_s=%.0f\n", before, rate);
 }
 
-void run(double seconds) {
+bool run(double seconds) {
+  if (!PostgresServer::is_installed()) {
+    std::fprintf(stderr, "Debian's package postgresql-15 is not installed: ./dev setup bench\n");
+    return false;
+  }
   const test::TempDir dir;
   const SystemClock clock;
-  bench_disk(dir, seconds);
+  std::printf("seconds=%g\n", seconds);
+  bench_disk(dir, "sqlite", seconds);
   const auto sqlite = sqlite::make_sqlite_store(dir.file("bench.db"), clock);
   Bench("sqlite", *sqlite, seconds).run();
-  if (!PostgresServer::is_installed()) {
-    std::printf("store=postgres skipped: Debian's package postgresql-15 is not installed\n");
-    return;
-  }
   PostgresServer server({"shared_buffers=128MB"});
   StoreSettings settings;
   settings.connection = server.connection(server.make_database());
   settings.password = {PostgresServer::k_password};
   const auto postgres = postgres::make_postgres_store(settings).value();
+  bench_disk(dir, "postgres", seconds);
   Bench("postgres", *postgres, seconds).run();
+  return true;
 }
 
 }  // namespace
 }  // namespace fieldgate::store
 
 int main(int argc, char** argv) {
-  fieldgate::store::run(argc > 1 ? std::strtod(argv[1], nullptr) : 1.0);
-  return 0;
+  const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
+  if (quick) {
+    ++argv;
+    --argc;
+  }
+  return fieldgate::store::run(argc > 1 ? std::strtod(argv[1], nullptr) : quick ? 0.01 : 1.0) ? 0 : 1;
 }
