@@ -28,6 +28,7 @@ def main() -> int:
     if unknown := set(options.proofs) - set(PROOFS):
         parser.error(f"no such proof: {', '.join(unknown)}; there are: {', '.join(PROOFS)}")
     figures, failed = Figures("faults", options.quick), []
+    figures.add("preset", options.bin.parent.name)
     for name in options.proofs:
         command = [sys.executable, "-B", FAULTS / "faults_test.py", options.bin, name]
         command += [] if options.quick else ["--long"]
