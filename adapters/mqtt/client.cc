@@ -200,6 +200,7 @@ void Client::close() {
   deadline_.cancel();
   tick_.cancel();
   connector_.abandon();
+  if (link_) lost_bytes_ += link_->lost_bytes();
   link_.reset();
   error_code ignored;
   descriptor_.close(ignored);

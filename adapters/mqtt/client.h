@@ -51,6 +51,9 @@ class Client {
   // May end in disconnected().
   void flush();
 
+  // Of all connections so far that are over: Link::lost_bytes().
+  std::uint64_t lost_bytes() const noexcept { return lost_bytes_; }
+
   // Says DISCONNECT, as far as the socket takes it at once, and closes.
   void farewell();
   // Closes without a word, and gives up an attempt that is under way.
@@ -75,6 +78,7 @@ class Client {
   // it likes, which would pull it from under the reactor.
   boost::asio::posix::stream_descriptor descriptor_;
   std::unique_ptr<Link> link_;
+  std::uint64_t lost_bytes_ = 0;
   std::uint64_t generation_ = 0;  // of the attempt or connection: a handler of an earlier one is stale
   bool up_ = false;
   bool waits_writable_ = false;

@@ -55,6 +55,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void disconnected(std::string why) override;
 
   void connect();
+  void give_up(const std::string& why);
   void set_state(LaneState state, const std::string& error = {});
 
   void pump();

@@ -5,12 +5,9 @@
 #include "adapters/mqtt/properties.h"
 #include "adapters/mqtt/reasons.h"
 
-#include <linux/tcp.h>
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
-#include <netinet/in.h>
 #include <openssl/ssl.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
@@ -18,17 +15,9 @@
 namespace fieldgate::mqtt {
 namespace {
 
-// We announce what we take, but libmosquitto does not hold a broker to
-// it: it would allocate whatever length a packet claims to have. So a broker that
-// sends this much without completing one packet is left.
-constexpr std::size_t k_packet_bytes_bearable = 1 << 20;
-
-// All that came over it; 0: that is not known.
-std::uint64_t received_bytes(int socket) noexcept {
-  ::tcp_info info{};
-  socklen_t size = sizeof info;
-  return ::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_bytes_received : 0;
-}
+// Taken off the socket in one read(): what becomes of it here, until it has been dealt with, is a few
+// MB at most. What a broker has sent beyond that comes with the next.
+constexpr std::size_t k_bytes_at_once = 65'536;
 
 ::SSL* ssl_of(::mosquitto* mosq) noexcept { return static_cast<::SSL*>(mosquitto_ssl_get(mosq)); }
 
@@ -58,16 +47,23 @@ std::string Link::library_failure() const {
 int Link::socket() const noexcept { return mosquitto_socket(mosq_); }
 
 bool Link::read() {
-  progress_ = false;
+  intake_.bytes_left = k_bytes_at_once;
   ::SSL* ssl = nullptr;
   do {
     // libmosquitto takes a stale EAGAIN for its own, stops early, and would leave
     // bytes inside TLS where no readiness event tells of them.
     errno = 0;
     int rc = MOSQ_ERR_SUCCESS;
-    if (!read_packets(mosq_, rc)) {
-      error_ = address_ + " sent a property that MQTT 5 does not know";
-      return false;
+    switch (read_packets(mosq_, intake_, rc)) {
+      case Intaken::all: break;
+      case Intaken::too_large:
+        error_ = address_ + " sends a packet of " + std::to_string(intake_.packet_bytes) +
+                 " bytes, larger than the limit we announced (" + std::to_string(intake_.packet_bytes_max) + ")";
+        return false;
+      case Intaken::unknown_property:
+        lost_bytes_ = mqtt::lost_bytes(intake_);
+        error_ = address_ + " sent a property that MQTT 5 does not know";
+        return false;
     }
     if (!check(rc, "reading from")) return false;
     ssl = ssl_of(mosq_);
@@ -75,13 +71,8 @@ bool Link::read() {
   // What the library would write down of every packet from here on costs more than the rest
   // of its work, and is of no use: only how a connection failed to begin is in its log alone.
   if (connack && connack->reason < 0x80) mosquitto_log_callback_set(mosq_, nullptr);
-  const std::uint64_t received = received_bytes(socket());
-  if (progress_) answered_bytes_ = received;
-  if (received > answered_bytes_ + k_packet_bytes_bearable) {
-    error_ = address_ + " sends a packet larger than the limit we announced";
-    return false;
-  }
-  return true;
+  if (topic_alias_) error_ = address_ + " used a topic alias, though none was offered to it";
+  return !topic_alias_;
 }
 
 bool Link::write() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "adapters/mqtt/library_fault.h"
 #include "adapters/mqtt/message.h"
 #include "gateway/core/error.h"
 #include "gateway/core/settings.h"
@@ -23,6 +24,8 @@ struct ConnectPlan {
   std::string will_payload;
   // Larger messages are not kept, nor does the broker send them.
   std::size_t incoming_bytes_max = 4'096;
+  // Announced as our Maximum Packet Size: a broker that sends a larger packet is left.
+  std::size_t packet_bytes_max() const noexcept { return incoming_bytes_max + 1'024; }
 };
 
 struct Connack {
@@ -53,7 +56,8 @@ struct Incoming {
 // Receive Maximum, which it never takes back, cannot stick.
 //
 // Thread: one at a time; it may be handed over between two calls.
-// Bounds: messages up to ConnectPlan::incoming_bytes_max; larger ones are not kept.
+// Bounds: messages up to ConnectPlan::incoming_bytes_max; larger ones are not kept, and packets
+// larger than was announced are not read. 64 KiB with one read().
 class Link {
  public:
   // Resolves the name, connects, and prepares CONNECT. Blocks, without bound in
@@ -67,7 +71,8 @@ class Link {
   // -1: closed.
   int socket() const noexcept;
 
-  // Both run callbacks. False: the connection is over; error() says why.
+  // Both run callbacks. What read() leaves makes the socket readable again. False: the connection is over; error() says
+  // why.
   bool read();
   bool write();
   // Keep-alive: call it about every second.
@@ -105,10 +110,12 @@ class Link {
   std::vector<Suback> subacks;
 
   const std::string& error() const noexcept { return error_; }
+  // At most: what ended the connection has cost for as long as the process lives. Mostly 0.
+  std::uint64_t lost_bytes() const noexcept { return lost_bytes_; }
 
  private:
   friend struct LinkCallbacks;
-  Link(std::string address, std::string trust, std::size_t incoming_bytes_max);
+  Link(std::string address, std::string trust, const ConnectPlan& plan);
   Result<void> prepare(const ConnectPlan& plan);
   Result<void> prepare_tls(const MqttTlsSettings& tls);
   Result<void> connect(const ConnectPlan& plan);
@@ -121,8 +128,9 @@ class Link {
   std::string error_;
   std::string library_error_;  // the library's last complaint
   std::optional<std::uint8_t> disconnect_reason_;
-  std::uint64_t answered_bytes_ = 0;  // of the socket's, up to the last packet that was whole
-  bool progress_ = false;
+  bool topic_alias_ = false;  // there was one
+  Intake intake_;
+  std::uint64_t lost_bytes_ = 0;
   std::size_t incoming_bytes_max_;
 };
 

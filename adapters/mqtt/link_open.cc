@@ -65,12 +65,10 @@ struct LinkCallbacks {
     mosquitto_property_read_byte(properties, MQTT_PROP_RETAIN_AVAILABLE, &retain, false);
     mosquitto_property_read_byte(properties, MQTT_PROP_MAXIMUM_QOS, &connack.qos_max, false);
     connack.retain_available = retain != 0;
-    self(user).progress_ = true;
     self(user).connack = connack;
   }
 
   static void on_publish(::mosquitto*, void* user, int packet_id, int reason, const mosquitto_property*) {
-    self(user).progress_ = true;
     self(user).pubacks.push_back({packet_id, static_cast<std::uint8_t>(reason)});
   }
 
@@ -109,7 +107,11 @@ struct LinkCallbacks {
 
   static void on_message(::mosquitto*, void* user, const mosquitto_message* message,
                          const mosquitto_property* properties) {
-    self(user).progress_ = true;
+    // The library takes them all the same, and keeps a topic for each of 65,535.
+    std::uint16_t alias = 0;
+    if (mosquitto_property_read_int16(properties, MQTT_PROP_TOPIC_ALIAS, &alias, false) != nullptr) {
+      self(user).topic_alias_ = true;
+    }
     const auto size = static_cast<std::size_t>(message->payloadlen);
     if (size > self(user).incoming_bytes_max_) return;
     Incoming incoming;
@@ -122,7 +124,6 @@ struct LinkCallbacks {
 
   static void on_subscribe(::mosquitto*, void* user, int packet_id, int count, const int* reasons,
                            const mosquitto_property*) {
-    self(user).progress_ = true;
     std::vector<std::uint8_t> codes;
     for (int i = 0; i < count; ++i) codes.push_back(static_cast<std::uint8_t>(reasons[i]));
     self(user).subacks.push_back({packet_id, std::move(codes)});
@@ -153,8 +154,11 @@ struct LinkCallbacks {
   }
 };
 
-Link::Link(std::string address, std::string trust, std::size_t incoming_bytes_max)
-    : address_(std::move(address)), trust_(std::move(trust)), incoming_bytes_max_(incoming_bytes_max) {}
+Link::Link(std::string address, std::string trust, const ConnectPlan& plan)
+    : address_(std::move(address)),
+      trust_(std::move(trust)),
+      intake_{.packet_bytes_max = plan.packet_bytes_max()},
+      incoming_bytes_max_(plan.incoming_bytes_max) {}
 
 Result<std::unique_ptr<Link>> Link::open(const ConnectPlan& plan) {
   static std::once_flag initialised;
@@ -162,8 +166,8 @@ Result<std::unique_ptr<Link>> Link::open(const ConnectPlan& plan) {
   const MqttLaneSettings& settings = plan.settings;
   std::string trust;
   if (settings.tls.enabled) trust = settings.tls.ca_file.empty() ? k_system_ca_file : settings.tls.ca_file;
-  auto link = std::unique_ptr<Link>(
-      new Link(settings.host + ":" + std::to_string(settings.port), std::move(trust), plan.incoming_bytes_max));
+  auto link =
+      std::unique_ptr<Link>(new Link(settings.host + ":" + std::to_string(settings.port), std::move(trust), plan));
   if (auto ok = link->prepare(plan); !ok) return ok.error();
   if (auto ok = link->connect(plan); !ok) return ok.error();
   return link;
@@ -243,7 +247,7 @@ Result<void> Link::connect(const ConnectPlan& plan) {
   Properties properties;
   // At least as long as the Will waits, or the end of the session would set it off.
   properties.add_int32(MQTT_PROP_SESSION_EXPIRY_INTERVAL, static_cast<std::uint32_t>(settings.will_delay.count()));
-  properties.add_int32(MQTT_PROP_MAXIMUM_PACKET_SIZE, static_cast<std::uint32_t>(plan.incoming_bytes_max + 1'024));
+  properties.add_int32(MQTT_PROP_MAXIMUM_PACKET_SIZE, static_cast<std::uint32_t>(plan.packet_bytes_max()));
   // The name and not an address, for SNI and the check of the certificate. Only
   // this blocking form takes properties for CONNECT.
   errno = 0;

@@ -16,6 +16,8 @@ constexpr std::size_t k_presence_devices_max = 200'000;
 // A connection that lived this long was a good one: the next attempt after it
 // starts with the shortest back-off.
 constexpr std::chrono::seconds k_good_connection{5};
+// What broken packets may cost the process for good; a broker that goes on with them wants that.
+constexpr std::uint64_t k_lost_bytes_max = 64 << 20;
 // A command's payload, its topic and properties; what the ledger takes may be less. A message
 // from another node is smaller.
 constexpr std::size_t k_request_bytes_max = 131'072;
@@ -189,6 +191,7 @@ void LaneImpl::disconnected(std::string why) {
   book_.lost_all();
   probe_.in_flight.store(0, std::memory_order_relaxed);
 
+  if (client_.lost_bytes() > k_lost_bytes_max) return give_up(why);
   set_state(LaneState::backing_off, why);
   if (stop_ != Stop::no) return finish();
   const auto delay = backoff_.next();
@@ -198,6 +201,16 @@ void LaneImpl::disconnected(std::string why) {
   retry_timer_.async_wait([this](error_code cancelled) {
     if (!cancelled && stop_ == Stop::no) connect();
   });
+}
+
+// For good: only the end of the process gives the memory back.
+void LaneImpl::give_up(const std::string& why) {
+  const std::string error = "given up until a restart: " + why + "; packets of that kind have cost " +
+                            std::to_string(client_.lost_bytes() >> 20) +
+                            " MiB of memory, which only a restart gives back: see what answers at this address";
+  set_state(LaneState::stopped, error);
+  if (stop_ != Stop::no) return finish();
+  log_.error("mqtt_lane_given_up", {{"lane", settings_.name}, {"error", std::string_view(error)}});
 }
 
 void LaneImpl::stop(std::chrono::milliseconds patience) {

@@ -31,7 +31,8 @@ struct NodeIdentity {
 // Thread: the members of Lane and PresenceView as said there; all else happens
 // on a thread of its own, which start() starts and stop() ends.
 // Bounds: at most window_max messages unacknowledged; a few MiB of records read
-// ahead from the log; 200,000 devices in the presence view.
+// ahead from the log; 200,000 devices in the presence view. A broker whose packets have cost
+// 64 MiB that nothing gives back (library_fault.h) is not connected to again: LaneState::stopped.
 // The destructor stops with no patience, if stop() was not called.
 // Held, it keeps the retained presence and status current all the same: they are a
 // view, not records.

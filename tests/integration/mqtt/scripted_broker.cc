@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/pem.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstddef>
 
 namespace fieldgate::mqtt {
@@ -32,6 +34,20 @@ ScriptedBroker::ScriptedBroker() : listener_(::socket(AF_INET, SOCK_STREAM | SOC
   port_ = ntohs(address.sin_port);
 }
 
+ScriptedBroker::ScriptedBroker(const test::Identity& identity) : ScriptedBroker() {
+  std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
+  tls_.reset(SSL_CTX_new(TLS_server_method()));
+  const auto pem = [](const std::string& text) {
+    return std::unique_ptr<BIO, int (*)(BIO*)>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
+  };
+  const std::unique_ptr<X509, void (*)(X509*)> certificate(
+      PEM_read_bio_X509(pem(identity.certificate).get(), nullptr, nullptr, nullptr), X509_free);
+  const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(
+      PEM_read_bio_PrivateKey(pem(identity.key).get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+  EXPECT_EQ(SSL_CTX_use_certificate(tls_.get(), certificate.get()), 1);
+  EXPECT_EQ(SSL_CTX_use_PrivateKey(tls_.get(), key.get()), 1);
+}
+
 ScriptedBroker::~ScriptedBroker() {
   hang_up();
   ::close(listener_);
@@ -42,21 +58,36 @@ void ScriptedBroker::accept() {
   pollfd ready{listener_, POLLIN, 0};
   ASSERT_EQ(::poll(&ready, 1, k_patience_ms), 1) << "nobody connects";
   peer_ = ::accept(listener_, nullptr, nullptr);
+  if (!tls_) return;
+  session_.reset(SSL_new(tls_.get()));
+  SSL_set_fd(session_.get(), peer_);
+  ASSERT_EQ(SSL_accept(session_.get()), 1);
+}
+
+bool ScriptedBroker::knocked(std::chrono::milliseconds patience) const {
+  pollfd ready{listener_, POLLIN, 0};
+  return ::poll(&ready, 1, static_cast<int>(patience.count())) == 1;
 }
 
 void ScriptedBroker::hang_up() {
   if (peer_ >= 0) ::close(peer_);
   peer_ = -1;
+  session_.reset();
   in_.clear();
 }
 
 bool ScriptedBroker::send(std::string_view bytes) const {
   while (!bytes.empty()) {
-    const ssize_t sent = ::send(peer_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = session_ ? SSL_write(session_.get(), bytes.data(), static_cast<int>(bytes.size()))
+                                  : ::send(peer_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent <= 0) return false;
     bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
   return true;
+}
+
+ssize_t ScriptedBroker::receive(char* to, std::size_t size) const {
+  return session_ ? SSL_read(session_.get(), to, static_cast<int>(size)) : ::recv(peer_, to, size, 0);
 }
 
 std::string ScriptedBroker::next(std::chrono::milliseconds patience) {
@@ -75,8 +106,9 @@ std::string ScriptedBroker::next(std::chrono::milliseconds patience) {
     }
     pollfd ready{peer_, POLLIN, 0};
     std::array<char, 4'096> buffer;
-    if (::poll(&ready, 1, static_cast<int>(patience.count())) != 1) return {};
-    const ssize_t got = ::recv(peer_, buffer.data(), buffer.size(), 0);
+    const bool has = session_ && SSL_pending(session_.get()) > 0;
+    if (!has && ::poll(&ready, 1, static_cast<int>(patience.count())) != 1) return {};
+    const ssize_t got = receive(buffer.data(), buffer.size());
     if (got <= 0) return {};
     in_.append(buffer.data(), static_cast<std::size_t>(got));
   }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "tests/support/pki.h"
+
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -17,6 +21,8 @@ inline const std::string k_connack("\x20\x03\x00\x00\x00", 5);
 class ScriptedBroker {
  public:
   ScriptedBroker();
+  // Over TLS, with the server's certificate `identity`.
+  explicit ScriptedBroker(const test::Identity& identity);
   ~ScriptedBroker();
   ScriptedBroker(const ScriptedBroker&) = delete;
   ScriptedBroker& operator=(const ScriptedBroker&) = delete;
@@ -25,6 +31,8 @@ class ScriptedBroker {
 
   // Waits for the next client; the one before is hung up on.
   void accept();
+  // Somebody connects, or does within `patience`.
+  bool knocked(std::chrono::milliseconds patience) const;
   void hang_up();
   // False: the client has gone before it had all of it.
   bool send(std::string_view bytes) const;
@@ -34,6 +42,10 @@ class ScriptedBroker {
   bool ended(std::chrono::milliseconds patience) const;
 
  private:
+  ssize_t receive(char* to, std::size_t size) const;
+
+  std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> tls_{nullptr, SSL_CTX_free};
+  std::unique_ptr<SSL, void (*)(SSL*)> session_{nullptr, SSL_free};
   int listener_ = -1;
   int peer_ = -1;
   std::uint16_t port_ = 0;
