@@ -77,7 +77,7 @@ spec:
         - name: metrics
           containerPort: 9090
       startupProbe:
-        {{- include "fieldgate.probe" (list $v.probes.startup "/livez") | nindent 8 }}
+        {{- include "fieldgate.probe" (list $v.probes.startup "/readyz") | nindent 8 }}
       readinessProbe:
         {{- include "fieldgate.probe" (list $v.probes.readiness "/readyz") | nindent 8 }}
       livenessProbe:

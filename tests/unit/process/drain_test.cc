@@ -41,7 +41,7 @@ class DrainTest : public testing::Test {
     state = std::make_unique<NodeState>(NodeInfo{}, *gateway, bench.log, bench.clock);
     state->enter(NodeState::Phase::running);
   }
-  ~DrainTest() override {
+  void TearDown() override {
     gateway->stop();
     bench.log.stop(0ms);
   }
