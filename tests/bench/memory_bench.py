@@ -24,7 +24,7 @@ import peers
 from counted import bare_server, gateway
 from heap import MASSIF, by_owner, snapshot
 from stage import Figures, arguments, demo
-from traffic import PREFIX, Tool, Traffic, traffic
+from traffic import PREFIX, Tool, traffic
 
 SLABS = ("TCP", "TCPv6", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq", "ep_head",
          "request_sock_TCP")
@@ -116,17 +116,18 @@ def peer(figures: Figures, who: str, few: int, many: int) -> None:
         version = tls_version(run.wss if who == "mosquitto" else run.peer)
         if version != "TLSv1.3":
             raise demo.Failure(f"{who} speaks {version}, which is not what the others are measured with")
-        pid, first = run.pids()[who], 1
+        pid, taken, first = run.pids()[who], [], 1
         for devices in (few, many - few):
             options = ("--first-index", first)
             name = f"load-{first}"
             load = (run.mqtt_fleet(devices, *options, name=name) if who == "mosquitto" else
                     run.fleet(devices, *options, port=run.peer, name=name))
             run.wait_online(load, devices, 120)
-            before, hello = (0, 0) if first == 1 else (after, at_rest(who, pid))
+            taken.append(at_rest(who, pid))
             all_send(load, devices)
-            after = at_rest(who, pid)
+            taken.append(at_rest(who, pid))
             first += devices
+    _, before, hello, after = taken
     key = f"{who}.{PEERS[who]}"
     figures.add(f"{key}.rss_few_bytes", before)
     figures.add(f"{key}.rss_many_bytes", after)
