@@ -13,7 +13,8 @@ there are four peaks, the most in any one second: `peak_admitted`, connections l
 upgrade, and `peak_handshakes_later` of the same after the first ten seconds. What was let in evenly may take its time, and
 come to its end together; `welcome_*_ms`: how long, from accept to Welcome, the gateway's own figure.
 
-`stayed`: device -> consumer, of those that stayed: `before`; `during`, from the cut until 99 % are back; and of that
+`stayed`: device -> consumer, from the making of a frame (`stayed_late_p99_ms`: it was made so much later than it was due,
+calm and storm), of those that stayed: `before`; `during`, from the cut until 99 % are back; and of that
 `at_first`, the first ten seconds, and `then`, the rest. Devices, gateway, broker and consumer share the cores;
 `at_first.*_cores` and `then.*_cores` say who has them, `*_waiting` how many threads of whom are ready and have none.
 `bystander`: the same latency of a few devices that never touch the gateway: they speak MQTT over WSS straight to the broker.
@@ -163,7 +164,8 @@ def cut(run: Traffic, fleet: Tool, stay: Tool, sinks: dict[str, Tool], options) 
     return figures | times(back) | door.peaks(options.rate, back) | {
         "ideal_s": ideal, "t99_over_ideal": back["t99_s"] / ideal,
         "handshakes": run.metric("fieldgate_tls_handshakes_total") - done, "connects": counts["connects"],
-        "turned_away": counts["lost_connecting"], "stayed_lost": stayed["lost_online"]}
+        "turned_away": counts["lost_connecting"], "stayed_lost": stayed["lost_online"],
+        "stayed_late_p99_ms": stayed["late_p99_ms"]}
 
 
 def restart(run: Traffic, fleet: Tool, stay: Tool, options) -> dict[str, float]:
@@ -208,8 +210,8 @@ def main() -> int:
         options.rate = min(options.rate, 100)
     figures = Figures("storm", options.quick)
     figures.update({"devices": options.devices, "stay": options.stay, "handshakes_per_second": options.rate,
-                    "rounds": options.rounds, "first_s": FIRST_S, "bystanders": BYSTANDERS,
-                    "bystander_frames_per_s": BYSTANDER_RATE})
+                    "rounds": options.rounds, "first_s": FIRST_S, "mosquitto_patience_s": PEER_PATIENCE_S,
+                    "bystanders": BYSTANDERS, "bystander_frames_per_s": BYSTANDER_RATE})
     with traffic(options.devices + options.stay) as run:
         run.start_gateway({"limits": {"handshakes_per_second": options.rate}})
         sinks = {"stayed": run.sink(), "bystander": run.sink(prefix=BYSTANDER_PREFIX, name="bystander-sink")}
