@@ -30,6 +30,8 @@ std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Mon
   if (batch.records.empty()) {
     batch.due = now + limits_.linger;
     waiting_.push_back(partition);
+    batch.payload.reserve(batch.last_bytes);
+    batch.records.reserve(batch.last_records);
   }
   append_record(record, batch.payload);
   batch.records.push_back(ref);
@@ -55,6 +57,8 @@ Message Batcher::close(std::uint32_t partition) {
   waiting_.erase(std::ranges::find(waiting_, partition));
   Open batch = std::move(open_[partition]);
   open_[partition] = {};
+  open_[partition].last_bytes = batch.payload.size() + limits_.node.size() + 3;
+  open_[partition].last_records = batch.records.size();
   return finish(topics_.batch(partition), std::move(batch.payload), std::move(batch.records));
 }
 

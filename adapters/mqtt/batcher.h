@@ -61,6 +61,9 @@ class Batcher {
     std::string payload;
     std::vector<RecordRef> records;
     Monotonic due;
+    // What the last one came to: the next takes that much at once, and need not grow to it.
+    std::size_t last_bytes = 0;
+    std::size_t last_records = 0;
   };
 
   Message close(std::uint32_t partition);
