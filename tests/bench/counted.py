@@ -32,6 +32,7 @@ LANE_TURNS = r"mqtt::(LaneImpl::(pump|settled)|Client::on_readable)\("
 LANE_BATCH = r"mqtt::Forwarder::take\("
 LANE_ACCOUNT = r"mqtt::(LaneImpl::acknowledged|Forwarder::report)\("
 LANE_SOCKET = r"mqtt::Link::(publish|write|read)\("
+LANE_PUBLISH = r"mqtt::Link::publish\("
 
 
 class Load:
@@ -197,6 +198,11 @@ class Thread:
         """What the callees cost, with all they called, where it was one of the callers who called them."""
         one, other = re.compile(callers), re.compile(callees)
         return sum(cost for (caller, callee), cost in self.calls.items() if one.search(caller) and other.search(callee))
+
+    def entered(self, pattern: str) -> int:
+        """How often the functions that match were called."""
+        name = re.compile(pattern)
+        return sum(times for (_, callee), times in self.times.items() if name.search(callee))
 
     def allocations(self) -> int:
         """Blocks asked of the C library, in whichever way: operator new asks there as well."""

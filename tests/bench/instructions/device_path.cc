@@ -3,10 +3,12 @@
 // The device path of a gateway, one thread, for callgrind: a real shard with real
 // sessions, TLS, reader and uplink log; devices at the far ends of socket pairs. What it
 // does is the same each time: a clock that stands still, Acks by number, a lane that is
-// done at once. Only gateway_turn() is counted, so neither devices nor lane are.
+// done at once. Only gateway_turn() is counted, so neither devices nor lane are; what it
+// takes of the heap is printed.
 //   valgrind --tool=callgrind --toggle-collect=gateway_turn BINARY CASE ROUNDS
-// CASE: single, segment, record: so many rounds of a pack from each device;
-// handshake: so many devices come, say Hello, and go.
+// CASE: single, segment, record: so many rounds of a pack from each device; metrics_60,
+// metrics_500: as single, in frames of so many metrics; handshake: so many devices come, say
+// Hello, and go.
 #include "adapters/spool/memory_dead_letters.h"
 #include "adapters/spool/memory_spool.h"
 #include "adapters/wire/protobuf_wire.h"
@@ -14,6 +16,7 @@
 #include "gateway/net/shard.h"
 #include "gateway/net/tls_memory.h"
 #include "gateway/uplink/uplink_log.h"
+#include "tests/support/allocation_count.h"
 #include "tests/support/fakes.h"
 #include "tests/support/memory_tls_client.h"
 #include "tests/support/pki.h"
@@ -37,9 +40,11 @@
 
 // Not inlined and not renamed, for callgrind is told to count it alone.
 extern "C" [[gnu::noinline]] void gateway_turn(boost::asio::io_context& io) {
+  fieldgate::test::count_allocations(true);
   io.restart();
   while (io.poll() > 0) {
   }
+  fieldgate::test::count_allocations(false);
 }
 
 namespace fieldgate::test {
@@ -186,10 +191,10 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   // The same work for the gateway each time: only the sequence number changes.
-  void send(unsigned frames, bool one_record) {
+  void send(unsigned frames, bool one_record, unsigned metrics) {
     std::string plain;
     for (unsigned i = 0; i < frames; ++i) {
-      append_ws(plain, telemetry());
+      append_ws(plain, telemetry(metrics));
       if (one_record) continue;
       tls_.write(plain);
       plain.clear();
@@ -206,14 +211,16 @@ class Device {
   }
 
  private:
-  std::string telemetry() {
+  std::string telemetry(unsigned metrics) {
+    constexpr std::array names = {"temperature", "humidity", "pressure", "battery", "vibration", "current"};
     v1::DeviceFrame frame;
     frame.set_seq(++sequence_);
     auto& sample = *frame.mutable_telemetry()->add_samples();
     sample.set_unix_ms(1'700'000'000'000);
-    for (const char* name : {"temperature", "humidity", "pressure", "battery", "vibration", "current"}) {
+    for (unsigned i = 0; i < metrics; ++i) {
       auto& metric = *sample.add_metrics();
-      metric.set_name(name);
+      metric.set_name(names[i % names.size()]);
+      if (i >= names.size()) metric.mutable_name()->append("-" + std::to_string(i));
       metric.set_double_value(static_cast<double>(sequence_));
     }
     return frame.SerializeAsString();
@@ -254,11 +261,17 @@ void run(std::string_view what, unsigned rounds) {
     }
     return;
   }
-  if (what != "single" && what != "segment" && what != "record") throw std::runtime_error("no such case");
+  unsigned metrics = 6;
+  if (what == "metrics_60" || what == "metrics_500") {
+    metrics = what == "metrics_60" ? 60 : 500;
+  } else if (what != "single" && what != "segment" && what != "record") {
+    throw std::runtime_error("no such case");
+  }
+  const unsigned frames = what == "segment" || what == "record" ? k_pack : 1;
   std::vector<std::unique_ptr<Device>> devices;
   for (unsigned i = 0; i < k_devices; ++i) devices.push_back(std::make_unique<Device>(bench, i));
   for (unsigned round = 0; round < rounds; ++round) {
-    for (const auto& device : devices) device->send(what == "single" ? 1 : k_pack, what == "record");
+    for (const auto& device : devices) device->send(frames, what == "record", metrics);
     bench.settle();
     for (const auto& device : devices) device->drain();
   }
@@ -269,7 +282,8 @@ void run(std::string_view what, unsigned rounds) {
 
 int main(int argc, char** argv) {
   if (argc != 3) {
-    std::fputs("usage: fieldgate_bench_device_path single|segment|record|handshake ROUNDS\n", stderr);
+    std::fputs("usage: fieldgate_bench_device_path single|segment|record|metrics_60|metrics_500|handshake ROUNDS\n",
+               stderr);
     return 64;
   }
   // As main() and a shard's thread have it.
@@ -280,6 +294,7 @@ int main(int argc, char** argv) {
   const fieldgate::TlsMemoryKeeper tls_memory;
   try {
     fieldgate::test::run(argv[1], static_cast<unsigned>(std::atoi(argv[2])));
+    std::printf("allocations=%zu\n", fieldgate::test::allocations());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "fieldgate_bench_device_path: %s\n", error.what());
     return 1;

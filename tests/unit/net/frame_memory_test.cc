@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a frame takes of the heap on its way from the socket into the log, counted at
-// malloc itself: nothing. A turn takes a block for all that it found, and no more.
+// What a frame takes of the heap on its way from the socket into the log, counted at the
+// heap itself: nothing of its own. A turn takes a block for all that it found, and the log,
+// as it is in the gateway, one place for that block.
+#include "adapters/spool/memory_dead_letters.h"
+#include "adapters/spool/memory_spool.h"
 #include "gateway/net/tls_memory.h"
+#include "gateway/uplink/uplink_log.h"
+#include "tests/support/allocation_count.h"
 #include "tests/support/shard_bench.h"
 #include "tests/unit/net/tls_fixture.h"
 
@@ -18,25 +23,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAVE_COUNT 0  // the sanitizer has its own malloc
-#else
-#define HAVE_COUNT 1
-#endif
-
-namespace {
-bool counting = false;
-std::size_t allocations = 0;
-}  // namespace
-
-#if HAVE_COUNT
-extern "C" void* __libc_malloc(std::size_t bytes);
-extern "C" void* malloc(std::size_t bytes) {
-  if (counting) ++allocations;
-  return __libc_malloc(bytes);
-}
-#endif
 
 namespace fieldgate::test {
 namespace {
@@ -110,7 +96,7 @@ class FrameMemory : public testing::Test {
   static constexpr int k_devices = 20;
 
   void SetUp() override {
-    if (!HAVE_COUNT) GTEST_SKIP() << "a sanitizer's malloc is not counted";
+    if (!k_allocations_counted) GTEST_SKIP() << "a sanitizer's malloc is not counted";
     ASSERT_TRUE(memory_served);
     bench_.uplink.blocks.reserve(1'000);
     for (int i = 0; i < k_devices; ++i) {
@@ -145,11 +131,11 @@ class FrameMemory : public testing::Test {
   std::uint64_t acks_out() { return std::as_const(bench_.shard()).probe().acks_out.get(); }
 
   std::size_t count() {
-    allocations = 0;
-    counting = true;
+    const std::size_t before = allocations();
+    count_allocations(true);
     bench_.run();
-    counting = false;
-    return allocations;
+    count_allocations(false);
+    return allocations() - before;
   }
 
   const TlsMemoryKeeper keeper_;
@@ -168,6 +154,46 @@ TEST_F(FrameMemory, IsTheTurnsBlockHoweverManyFramesItHas) {
   EXPECT_EQ(turn(k_devices, 1), one);
   EXPECT_EQ(turn(k_devices, 4), one);
   EXPECT_LE(one, 4U);  // the block, its two arrays, and the shard's wait for the next turn
+}
+
+// A lane that does nothing.
+class StillLane final : public Lane {
+ public:
+  const std::string& name() const noexcept override { return name_; }
+  bool required() const noexcept override { return true; }
+  void start(LaneFeed&) override {}
+  void notify() noexcept override {}
+  void hold(bool) noexcept override {}
+  LaneStatus status() const override { return {}; }
+  void stop(std::chrono::milliseconds) override {}
+
+ private:
+  const std::string name_ = "still";
+};
+
+// The blocks' places come a few at a time: so over many blocks.
+TEST_F(FrameMemory, IsInTheLogLessThanOneForABlockHoweverManyFramesItHas) {
+  StillLane lane;
+  spool::MemorySpool spool(64 << 20);
+  spool::MemoryDeadLetters letters(1);
+  uplink::UplinkLog log(spool, letters, {{&lane, {}, {}}}, {}, bench_.clock, bench_.log);
+  ASSERT_TRUE(log.recover());
+  log.start();
+  RecordView record;
+  record.device = "dev-1";
+  for (const std::size_t frames : {1U, 100U}) {
+    std::vector<std::shared_ptr<RecordBlock>> blocks;
+    for (int i = 0; i < 200; ++i) {
+      blocks.push_back(std::make_shared<RecordBlock>(0));
+      for (std::size_t frame = 0; frame < frames; ++frame) blocks.back()->append(record);
+    }
+    const std::size_t before = allocations();
+    count_allocations(true);
+    for (auto& block : blocks) ASSERT_TRUE(log.submit(std::move(block)));
+    count_allocations(false);
+    EXPECT_LT(allocations() - before, 200U) << frames;
+  }
+  log.stop(std::chrono::milliseconds(0));
 }
 
 TEST_F(FrameMemory, IsNothingForAnAck) {
