@@ -75,8 +75,7 @@ def known_bytes(memory: dict) -> float:
 
 
 def dearest_frame(scale: dict) -> str:
-    """The key of the case of the gateway in which a frame costs most, of those measured. All are at rates that the plan
-    has, or above it, where a frame costs less."""
+    """The key of the case of the gateway in which a frame costs most, of those measured."""
     cases = [key for key in scale if key.startswith(("gateway.", "together.")) and key.endswith(".cpu_us_per_frame")]
     return max(cases, key=scale.__getitem__)
 
