@@ -7,6 +7,8 @@ import unittest
 from counted import Profile, Thread
 from figures import Figures
 from heap import by_owner
+from instructions_bench import too_dear
+from memory_bench import GOAL_BYTES, verdict
 
 PROFILE = """\
 events: Ir
@@ -27,6 +29,33 @@ calls=1 20
 fn=(3)
 30 400
 totals: 1050
+"""
+
+ALLOCATING = """\
+events: Ir
+fn=(1) fieldgate::take()
+cfn=(2) operator new(unsigned long)
+calls=3 20
+11 60
+cfn=(3) mosquitto_publish_v5
+calls=2 40
+12 200
+fn=(2)
+cfn=(4) malloc
+calls=3 30
+20 50
+fn=(3)
+cfn=(5) calloc
+calls=4 30
+30 100
+cfn=(3)
+calls=1 40
+31 10
+fn=(5)
+cfn=(4)
+calls=4 30
+40 80
+totals: 260
 """
 
 HEAP = """\
@@ -58,9 +87,32 @@ class Counts(unittest.TestCase):
         self.assertEqual((thread.total, thread.inclusive("^serve"), thread.inclusive("^decode")), (1050, 600, 400))
         self.assertEqual(thread.own, {"loop()": 100, "serve()": 150, "decode()": 400})
 
+    def test_hold_what_the_heap_is_asked_for_once(self):
+        self.assertEqual(Thread(ALLOCATING).allocations(), 3 + 4)
+
+    def test_tell_what_a_library_costs_those_who_call_it(self):
+        thread = Thread(ALLOCATING)
+        self.assertEqual((thread.across("^fieldgate::", "^mosquitto_"), thread.entered("^mosquitto_publish")), (200, 3))
+
     def test_know_the_thread_that_does_a_thing(self):
         idle, busy = Thread("totals: 5000\n"), Thread(PROFILE)
         self.assertIs(Profile([idle, busy]).thread("^decode"), busy)
+
+
+class Check(unittest.TestCase):
+    def test_fails_above_a_twentieth_and_only_there(self):
+        self.assertEqual(too_dear({"a": 105, "b": 50}, {"a": 100, "b": 100}), [])
+        self.assertEqual(too_dear({"a": 106}, {"a": 100}), ["a: 106, +6.0% of the 100 agreed on"])
+
+    def test_fails_for_the_first_where_none_was_agreed_on(self):
+        self.assertEqual(len(too_dear({"a": 1}, {"a": 0})), 1)
+
+    def test_lets_pass_what_few_allocations_are_by_chance(self):
+        self.assertEqual(too_dear({"a.allocations": 0.024}, {"a.allocations": 0.02}), [])
+        self.assertEqual(len(too_dear({"a.allocations": 0.07}, {"a.allocations": 0.02})), 1)
+
+    def test_fails_for_what_is_new_and_for_what_is_gone(self):
+        self.assertEqual(len(too_dear({"new": 1}, {"gone": 1})), 2)
 
 
 class Heap(unittest.TestCase):
@@ -72,6 +124,14 @@ class Heap(unittest.TestCase):
     def test_tells_what_is_kept_of_every_device_from_the_stores_cache_and_from_what_connections_need(self):
         owned = by_owner(STORES)
         self.assertEqual({name: size for name, size in owned.items() if size}, {"store": 500, "registry": 300, "control": 100})
+
+
+class Goal(unittest.TestCase):
+    def test_of_memory_is_met_where_each_round_meets_it(self):
+        for seen, words in (([GOAL_BYTES, GOAL_BYTES - 20], "met"), ([GOAL_BYTES + 1, GOAL_BYTES + 9], "not met"),
+                            ([GOAL_BYTES - 1, GOAL_BYTES + 1], "met in some of the rounds and not in others")):
+            with self.subTest(seen):
+                self.assertEqual(verdict(seen), words)
 
 
 class Spread(unittest.TestCase):
