@@ -52,7 +52,8 @@ def goes_through(load: Tool, sink: Tool, rate: float, seconds: float) -> bool:
     sent, taken = load.ask("mark"), sink.ask("mark")
     print(f"# {rate:.0f}/s: {taken['records'] / taken['seconds']:.0f}/s arrive, p99 {taken['latency_p99_ms']:.1f} ms, "
           f"{sent['withheld']} withheld", file=sys.stderr, flush=True)
-    return taken["records"] / taken["seconds"] > 0.98 * rate and sent["withheld"] < 0.001 * rate and taken["latency_p99_ms"] < 250
+    arrived = taken["records"] / taken["seconds"]
+    return arrived > 0.98 * rate and sent["withheld"] < 0.001 * rate and taken["latency_p99_ms"] < 250
 
 
 def find_capacity(load: Tool, sink: Tool) -> float:

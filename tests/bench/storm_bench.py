@@ -135,9 +135,13 @@ class Storm:
         end, during = self.run.usage(), marks(self.sinks)
         figures = {f"calm.{key}": value for key, value in began.since(before, self.names).items()}
         figures |= {f"at_first.{key}": value for key, value in self.first.since(began, self.names).items()}
-        figures |= {f"then.{key}": value for key, value in end.since(self.first, self.names).items()}
         spans = {"before": (calm_marks, "", began.at - before.at), "during": (during, "", end.at - began.at),
-                 "at_first": (self.laps, "lap_", self.first.at - began.at), "then": (during, "lap_", end.at - self.first.at)}
+                 "at_first": (self.laps, "lap_", self.first.at - began.at)}
+        if end.at - self.first.at > 1:
+            spans["then"] = (during, "lap_", end.at - self.first.at)
+            figures |= {f"then.{key}": value for key, value in end.since(self.first, self.names).items()}
+        else:
+            figures |= {f"{who}_then_{of}": "back by then" for who in self.sinks for of in ("p99_ms", "records_per_s")}
         for who in self.sinks:
             for name, (taken, lap, seconds) in spans.items():
                 figures |= latencies(f"{who}_{name}", taken[who], lap, seconds)
@@ -180,7 +184,8 @@ def restart(run: Traffic, fleet: Tool, stay: Tool, options) -> dict[str, float]:
     back = back_in_time(returning(fleet, 60 + 8 * ideal))
     counts = fleet.ask("mark")
     return times(back) | door.peaks(options.rate, back) | {
-        "start_s": started, "ideal_s": ideal, "t99_over_ideal": back["t99_s"] / ideal, "turned_away": counts["lost_connecting"]}
+        "start_s": started, "ideal_s": ideal, "t99_over_ideal": back["t99_s"] / ideal,
+        "turned_away": counts["lost_connecting"]}
 
 
 def peer(run: Traffic, options) -> dict[str, float | str]:
