@@ -72,12 +72,11 @@ Intaken read_packets(::mosquitto* mosq, Intake& intake, int& rc) {
 // NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
 extern "C" {
 
-[[gnu::visibility("default"), gnu::used]] ssize_t fieldgate_read(int fd, void* to, std::size_t size) noexcept
-    asm("read");
-[[gnu::visibility("default"), gnu::used]] int fieldgate_tls_read(void* tls, void* to, int size) noexcept
-    asm("SSL_read");
+// Not noexcept: a thread can be cancelled within.
+[[gnu::visibility("default"), gnu::used]] ssize_t fieldgate_read(int fd, void* to, std::size_t size) asm("read");
+[[gnu::visibility("default"), gnu::used]] int fieldgate_tls_read(void* tls, void* to, int size) asm("SSL_read");
 
-ssize_t fieldgate_read(int fd, void* to, std::size_t size) noexcept {
+ssize_t fieldgate_read(int fd, void* to, std::size_t size) {
   using fieldgate::mqtt::reading;
   static const auto next = fieldgate::mqtt::next<ssize_t (*)(int, void*, std::size_t)>("read");
   if (reading.intake == nullptr) return next(fd, to, size);
@@ -96,7 +95,7 @@ ssize_t fieldgate_read(int fd, void* to, std::size_t size) noexcept {
   return taken;
 }
 
-int fieldgate_tls_read(void* tls, void* to, int size) noexcept {
+int fieldgate_tls_read(void* tls, void* to, int size) {
   using fieldgate::mqtt::reading;
   static const auto next = fieldgate::mqtt::next<int (*)(void*, void*, int)>("SSL_read");
   if (reading.tls != tls) return next(tls, to, size);
