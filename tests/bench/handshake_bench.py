@@ -6,7 +6,8 @@ User-space instructions (callgrind), and CPU time, user and system, at full spee
 What the gateway still does of them in the seconds after the last handshake (store, presence) is in both. Beside the gateway, in the same run: the floor, a bare loop on epoll and
 OpenSSL with the same TLS context; what OpenSSL alone takes of it (all below SSL_do_handshake); and plain Beast. Neither
 of the peers looks at who the device is, nor claims, registers or remembers it. Each device stays connected, so that no
-goodbye is counted.
+goodbye is counted. By CPU time alone, of one process: Tornado and Node at the gateway's job, which check the token and keep no
+store; and mosquitto, whose clients are anonymous and speak MQTT over WSS, each from TCP to CONNACK.
 """
 
 import contextlib
@@ -15,10 +16,13 @@ import pathlib
 import sys
 import time
 
-from counted import bare_server, gateway
-from stage import Figures, arguments, demo
+import peers
+from counted import Load, bare_server, gateway
+from stage import TOKEN_SEED, Figures, arguments, demo
+from traffic import PREFIX, cpu_seconds, traffic
 
 WHO = ("gateway", "floor", "beast")
+PEERS = ("tornado", "node")
 GOAL = 1.05
 WARM = 32
 OPENSSL = r"^SSL_do_handshake"
@@ -110,6 +114,31 @@ def cpu_time(figures: Figures, who: str, kind: str, auth: str, handshakes: int) 
         figures.update({f"{key}.{name}_us": us[name] for name in ("shard", *dict.fromkeys(NAMES.values()))})
 
 
+def peer_time(figures: Figures, who: str, kind: str, handshakes: int) -> None:
+    with traffic(WARM + handshakes + 10) as run:
+        peers.start(run, who, PREFIX, processes=1)
+        load = Load(run.peer, run.folder / "pki", "--secret-seed", TOKEN_SEED)
+        try:
+            load.do("connect", WARM)
+            pid = run.pids()[who]
+            time.sleep(SETTLE_S)
+            before = cpu_seconds(pid)
+            connect(load, kind, handshakes)
+            time.sleep(SETTLE_S)
+            figures.add(f"{who}.{kind}.token.cpu_us", (cpu_seconds(pid) - before) / handshakes * 1e6)
+        finally:
+            load.stop()
+
+
+def mosquitto_time(figures: Figures, clients: int) -> None:
+    with traffic(clients + 10) as run:
+        pid = run.pids()["mosquitto"]
+        before = cpu_seconds(pid)
+        run.wait_online(run.mqtt_fleet(clients), clients, 120)
+        time.sleep(SETTLE_S)
+        figures.add("mosquitto.full.anonymous.cpu_us", (cpu_seconds(pid) - before) / clients * 1e6)
+
+
 def ratios(figures: Figures, kind: str, auth: str) -> None:
     """Of the gateway to the floor: of all threads, of the thread that serves the device, of CPU time."""
     for name, what in {"instructions": "instructions", "loop": "loop_instructions", "cpu": "cpu_us"}.items():
@@ -121,12 +150,14 @@ def ratios(figures: Figures, kind: str, auth: str) -> None:
 
 
 def main() -> int:
-    options = arguments(__doc__, rounds=3)
+    options = arguments(__doc__, rounds=2)
     figures = Figures("handshake", options.quick)
     repeats = 1 if options.quick else options.rounds
     counted, timed = (32, 100) if options.quick else (80, 2_000)
     cases = [("full", "token"), ("resumed", "token"), ("full", "certificate")]
     figures.update({"handshakes_counted": counted, "handshakes_timed": timed, "rounds": repeats, "cores": os.cpu_count(), "goal_ratio": GOAL})
+    missing = {name: why for name, why in peers.available().items() if why}
+    figures.update({f"{name}.left_out": why for name, why in missing.items()})
     for _ in range(repeats):
         for kind, auth in cases:
             for who in WHO:
@@ -134,6 +165,10 @@ def main() -> int:
         for kind, auth in cases:
             for who in WHO:
                 cpu_time(figures, who, kind, auth, timed)
+        for who in (name for name in PEERS if name not in missing):
+            for kind in ("full", "resumed"):
+                peer_time(figures, who, kind, timed)
+        mosquitto_time(figures, timed)
     for kind, auth in cases:
         ratios(figures, kind, auth)
     figures.report()
