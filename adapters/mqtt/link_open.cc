@@ -22,6 +22,11 @@ namespace {
 
 constexpr const char* k_system_ca_file = "/etc/ssl/certs/ca-certificates.crt";
 
+// What a broker may send with QoS > 0 before it has our acknowledgement: one more, and it is left. We
+// subscribe with QoS 1 and acknowledge at once, but the library keeps a message of QoS 2, which nobody
+// has asked for, until the broker releases it.
+constexpr int k_receive_max = 32;
+
 // MQTT's own keep-alive bounds as libmosquitto takes them.
 int keep_alive_seconds(const MqttLaneSettings& settings) {
   return static_cast<int>(std::clamp<std::int64_t>(settings.keep_alive.count(), 5, 65'535));
@@ -190,6 +195,7 @@ Result<void> Link::prepare(const ConnectPlan& plan) {
   mosquitto_int_option(mosq_, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
   // The window is ours to keep; the library's default of 20 would queue the rest.
   mosquitto_int_option(mosq_, MOSQ_OPT_SEND_MAXIMUM, static_cast<int>(std::clamp(settings.window_max, 1U, 65'535U)));
+  mosquitto_int_option(mosq_, MOSQ_OPT_RECEIVE_MAXIMUM, k_receive_max);
   mosquitto_int_option(mosq_, MOSQ_OPT_TCP_NODELAY, 1);
   // Publishing only queues; one write() then sends the lot. Unthreaded, every
   // publish would write by itself.

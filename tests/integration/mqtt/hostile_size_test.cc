@@ -94,6 +94,13 @@ struct HostileSize : LaneFixture, testing::WithParamInterface<bool> {
     ASSERT_NO_FATAL_FAILURE(meet());
     ASSERT_TRUE(broker->send(k_connack));
   }
+  // Of QoS 1 or 2, its packet id 1 to 127.
+  static std::string publish_to_confirm(char first, int id) {
+    return packet(first,
+                  "\x00\x01"
+                  "a\x00"s +
+                      static_cast<char>(id) + "\x00"s);
+  }
   // A message that the lane confirms: by then it has read what came before.
   void expect_reads_to_here() {
     const std::string mark = "\x7E\x01";
@@ -211,6 +218,19 @@ TEST_P(HostileSize, MayBeYearsOfPings) {
   for (int i = 0; i < 50'000; ++i) pings += "\xD0\x00"s;
   ASSERT_TRUE(broker->send(pings));
   ASSERT_NO_FATAL_FAILURE(expect_reads_to_here());
+}
+
+TEST_P(HostileSize, CannotBeginMessagesOfQos2WithoutEnd) {
+  start(with());
+  ASSERT_NO_FATAL_FAILURE(welcome());
+  for (int id = 1; id <= 100; ++id) {
+    ASSERT_TRUE(broker->send(publish_to_confirm('\x32', id)));
+    ASSERT_NO_FATAL_FAILURE(expect_reads_to_here());
+  }
+  for (int id = 1; id <= 32; ++id) ASSERT_TRUE(broker->send(publish_to_confirm('\x34', id)));
+  EXPECT_FALSE(eventually([&] { return probe.disconnects.get() > 0; }, milliseconds(100)));
+  ASSERT_TRUE(broker->send(publish_to_confirm('\x34', 33)));
+  EXPECT_TRUE(eventually([&] { return probe.disconnects.get() > 0; }));
 }
 
 TEST_P(HostileSize, CostsNoMoreThanItsBudgetAndThenThatLane) {
