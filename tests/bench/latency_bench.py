@@ -159,7 +159,7 @@ def peer(run: Traffic, name: str, devices: int, rate: float, seconds: float) -> 
 
 
 def main() -> int:
-    options = arguments(__doc__, devices=15_000, seconds=12.0, rounds=3)
+    options = arguments(__doc__, devices=15_000, seconds=10.0, rounds=3)
     devices, rounds, seconds = (1_000, 1, 4.0) if options.quick else (options.devices, options.rounds, options.seconds)
     figures = Figures("latency", options.quick)
     figures.update({"devices": devices, "rounds": rounds, "window_s": seconds, "batch_linger_ms": 5})
