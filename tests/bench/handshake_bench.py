@@ -13,6 +13,7 @@ store; and mosquitto, whose clients are anonymous and speak MQTT over WSS, each 
 import contextlib
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -30,6 +31,9 @@ SETTLE_S = 3  # until store and lanes have done with what came, under callgrind 
 # The gateway's threads, by the function that each of them is in as long as it lives. The rest is `other`.
 THREADS = {"shard": r"^fieldgate::net::Shard::run\(", "store": r"^fieldgate::control::StoreWorker::run\(",
            "lane": r"^fieldgate::mqtt::LaneImpl::", "http": r"^fieldgate::http::HttpServer::Impl::run\("}
+# What looks, at each block that OpenSSL takes or gives back, whether it is one to keep for the next record (gateway/net/
+# tls_memory.h); without malloc and free, which it calls.
+TLS_SPARES = r"fieldgate::\(anonymous namespace\)::(allocate|give_back|reallocate)\(|malloc_usable_size$"
 # Their names for the system. The shards have the process' own.
 NAMES = {"store": "store", "mqtt-lane": "lane", "http-api": "http", "http-admin": "http"}
 # callgrind is slow, and the machine may be, too.
@@ -86,6 +90,8 @@ def count(figures: Figures, who: str, kind: str, auth: str, handshakes: int) -> 
     figures.add(f"{key}.openssl_instructions", loop.inclusive(OPENSSL) / handshakes)
     if who == "gateway":
         figures.update({f"{key}.{name}_instructions": spent / handshakes for name, spent in by_thread(profile).items()})
+        spares = sum(cost for name, cost in loop.own.items() if re.match(TLS_SPARES, name))
+        figures.add(f"{key}.tls_spares_instructions", spares / handshakes)
 
 
 def cpu_split(server) -> dict[str, float]:
