@@ -107,7 +107,7 @@ def filled(slot: str, results: dict[str, dict]) -> str:
 
 def run_said(result: dict) -> str:
     """Of a run: what, when, of which tree, and how busy others kept the machine before it."""
-    load = f"{result['load_before']:.2f}" if "load_before" in result else "not noted"
+    load = f"{result['load_before']:.2f}" if result.get("load_before") is not None else "not noted"
     took = f"; {result['seconds']:,} s" if "seconds" in result else ""
     return f"`{result['command']}`, {result['date']}, revision {result['revision']}; load before it: {load}{took}"
 
