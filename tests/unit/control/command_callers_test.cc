@@ -92,36 +92,25 @@ TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatWasTakenMeanwhile) {
   EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
 }
 
-TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatItsBusyConnectionWasNotGivenAgain) {
-  connect("pump");
-  const std::string id = submit(request("pump"));
-  hold = true;
-  pass(command_settings.resend_after + 1s);
-  ASSERT_EQ(held.size(), 1u) << "it is on its way a second time";
-  EXPECT_EQ(cancel(id), "sent");
-  hold = false;
-  instead = Delivery::busy;
-  for (auto& act : std::exchange(held, {})) act();
-  instead.reset();
-  settle();
-  ASSERT_EQ(received.size(), 2u);
-  EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
-}
-
-TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatItsConnectionCannotTakeAgain) {
-  connect("pump");
-  const std::string id = submit(request("pump"));
-  hold = true;
-  pass(command_settings.resend_after + 1s);
-  ASSERT_EQ(held.size(), 1u) << "it is on its way a second time";
-  EXPECT_EQ(cancel(id), "sent");
-  hold = false;
-  instead = Delivery::too_large;
-  for (auto& act : std::exchange(held, {})) act();
-  instead.reset();
-  settle();
-  ASSERT_EQ(received.size(), 2u);
-  EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
+TEST_F(CommandDeskTest, AsksTheDeviceToCancelWhatItsConnectionDidNotTakeAgain) {
+  for (const Delivery answer : {Delivery::busy, Delivery::too_large}) {
+    SCOPED_TRACE(static_cast<int>(answer));
+    connect("pump");
+    const std::string id = submit(request("pump"));
+    hold = true;
+    pass(command_settings.resend_after + 1s);
+    ASSERT_EQ(held.size(), 1u) << "it is on its way a second time";
+    EXPECT_EQ(cancel(id), "sent");
+    hold = false;
+    instead = answer;
+    for (auto& act : std::exchange(held, {})) act();
+    instead.reset();
+    settle();
+    ASSERT_EQ(received.size(), 2u);
+    EXPECT_EQ(std::get<CommandCancelFrame>(received[1].message).id, id);
+    result(id);
+    received.clear();
+  }
 }
 
 TEST_F(CommandDeskTest, CancelsWhatIsBeingReadAgainForABusyConnection) {
