@@ -36,8 +36,8 @@ class ProxyDoor {
   ~ProxyDoor();
 
   void take(int fd, const Endpoint& peer, std::chrono::milliseconds patience);
-  // While all places are taken and others wait: refuses the one that has kept silent longest, if for a second and more.
-  // False: there is none.
+  // While all places are taken and others wait: refuses the one that has been here longest without its header, if for a
+  // second and more and with nothing unread. False: there is none.
   bool displace();
   // Refuses all that wait.
   void close();
