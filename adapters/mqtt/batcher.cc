@@ -17,7 +17,7 @@ Batcher::Batcher(BatchLimits limits, const Topics& topics) : limits_(std::move(l
   open_.resize(limits_.partitions);
 }
 
-std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Monotonic now) {
+std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Monotonic since) {
   const auto partition = static_cast<std::uint32_t>(stable_hash(record.device) % limits_.partitions);
   Open& batch = open_[partition];
   std::optional<Message> closed;
@@ -28,7 +28,7 @@ std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Mon
     closed = close(partition);
   }
   if (batch.records.empty()) {
-    batch.due = now + limits_.linger;
+    if (waiting_.empty()) due_ = since + limits_.linger;
     waiting_.push_back(partition);
     batch.payload.reserve(batch.last_bytes);
     batch.records.reserve(batch.last_records);
@@ -39,7 +39,7 @@ std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Mon
 }
 
 std::optional<Message> Batcher::take_due(Monotonic now) {
-  if (waiting_.empty() || open_[waiting_.front()].due > now) return std::nullopt;
+  if (waiting_.empty() || due_ > now) return std::nullopt;
   return close(waiting_.front());
 }
 
@@ -50,7 +50,7 @@ std::optional<Message> Batcher::take_oldest() {
 
 std::optional<Monotonic> Batcher::due() const {
   if (waiting_.empty()) return std::nullopt;
-  return open_[waiting_.front()].due;
+  return due_;
 }
 
 Message Batcher::close(std::uint32_t partition) {

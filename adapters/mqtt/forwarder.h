@@ -95,6 +95,7 @@ class Forwarder {
   }
   void fill(Monotonic now);
   void route(const RecordView& record, RecordRef ref, Monotonic now);
+  std::chrono::milliseconds waited(const RecordView& record) const;
   void route_alone(const RecordView& record, RecordRef ref, bool json);
   void enqueue(Message message);
   void put_back(Message message);

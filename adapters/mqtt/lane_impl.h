@@ -58,9 +58,11 @@ class LaneImpl final : public MqttLane, private Client::Events {
   void give_up(const std::string& why);
   void set_state(LaneState state, const std::string& error = {});
 
+  void wake() noexcept;  // any thread: there is something else than records
   void pump();
   bool send(Message message);
-  void wake_later();
+  void look();
+  void rest();
   void take_inbox();
   void presence_refused(std::uint8_t reason, const std::string& topic);
   void send_node_state(bool online, std::string_view reason);
@@ -97,7 +99,8 @@ class LaneImpl final : public MqttLane, private Client::Events {
   std::unique_ptr<PeerPost> peers_;        // where messages between nodes are carried
 
   // Any thread.
-  std::atomic<bool> notified_{false};
+  std::atomic<bool> notified_{false};  // the lane will look into the log without being told
+  std::atomic<bool> woken_{false};     // a wake() is on its way
   mutable Mutex status_mutex_;
   LaneStatus status_ GUARDED_BY(status_mutex_);
   Mutex inbox_mutex_;
@@ -116,7 +119,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   EchoWatch echoes_;
   Backoff backoff_;
   boost::asio::steady_timer retry_timer_;     // when to connect again
-  boost::asio::steady_timer wake_timer_;      // when the forwarder has something due
+  boost::asio::steady_timer wake_timer_;      // when to look into the log
   boost::asio::steady_timer presence_timer_;  // when to try refused presence again
   boost::asio::steady_timer node_timer_;      // when our node's retained state should have been seen
   boost::asio::steady_timer echo_timer_;      // when what we published should have come back

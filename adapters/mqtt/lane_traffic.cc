@@ -13,6 +13,8 @@ namespace {
 constexpr std::size_t k_publish_overhead = 256;
 // How long a broker may take, after SUBACK, to send what is retained.
 constexpr std::chrono::seconds k_retained_patience{3};
+// Between two looks into the log while a batch waits for more.
+constexpr std::chrono::milliseconds k_rest_max{5};
 
 std::uint64_t microseconds_since(Monotonic then, Monotonic now) {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now - then).count());
@@ -134,21 +136,32 @@ void LaneImpl::pump() {
   forwarder_.report();
   client_.flush();
   if (!client_.up()) return;
-  wake_later();
+  rest();
   if (stop_ != Stop::no) proceed_stop(false);
 }
 
-// With a full window there is nothing to wake up for: the next acknowledgement does.
-void LaneImpl::wake_later() {
+// What the log has now, and hears of from here on.
+void LaneImpl::look() {
+  notified_.store(false, std::memory_order_release);
+  pump();
+}
+
+// With a full window there is nothing to wake up for: the next acknowledgement does. While a batch waits for more,
+// what comes need not wake the lane either: it rests, and looks when the batch is due.
+void LaneImpl::rest() {
   if (in_flight_.size() >= window_) return;
-  const auto at = forwarder_.wake_at();
-  if (!at || (wake_armed_ && *wake_armed_ <= *at)) return;
+  auto at = forwarder_.wake_at();
+  if (!at) return;
+  // A batch that waits for long may be full before.
+  if (!forwarder_.paused()) at = std::min(*at, clock_.now() + k_rest_max);
+  notified_.store(true, std::memory_order_release);
+  if (wake_armed_ && *wake_armed_ <= *at) return;
   wake_armed_ = at;
   wake_timer_.expires_at(*at);
   wake_timer_.async_wait([this](error_code error) {
     if (error) return;  // armed anew, or stopping
     wake_armed_.reset();
-    pump();
+    look();
   });
 }
 

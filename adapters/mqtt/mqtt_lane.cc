@@ -2,6 +2,7 @@
 #include "adapters/mqtt/mqtt_lane.h"
 
 #include "adapters/mqtt/lane_impl.h"
+#include "gateway/ports/thread_scheduling.h"
 
 #include <pthread.h>
 #include <boost/asio/post.hpp>
@@ -82,7 +83,7 @@ LaneImpl::LaneImpl(MqttLaneSettings settings, NodeIdentity node, Topics topics, 
       peer_timer_(io_),
       client_(io_, clock_, *this) {
   if (inbox != nullptr) {
-    peers_ = std::make_unique<PeerPost>(node_.node, node_.boot_id, topics_, clock_, *inbox, [this] { notify(); });
+    peers_ = std::make_unique<PeerPost>(node_.node, node_.boot_id, topics_, clock_, *inbox, [this] { wake(); });
   }
   status_.name = settings_.name;
   status_.type = "mqtt";
@@ -97,19 +98,25 @@ void LaneImpl::start(LaneFeed& feed) {
   forwarder_.attach(feed);
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "mqtt-lane");
+    let_work_gather_briefly();
     const auto work = boost::asio::make_work_guard(io_);
     connect();
     io_.run();
   });
 }
 
+// From the log. A lane that rests looks by itself, in time for what it waits for.
 void LaneImpl::notify() noexcept {
-  if (notified_.exchange(true, std::memory_order_acq_rel)) return;
+  if (!notified_.exchange(true, std::memory_order_acq_rel)) wake();
+}
+
+void LaneImpl::wake() noexcept {
+  if (woken_.exchange(true, std::memory_order_acq_rel)) return;
   boost::asio::post(io_, [this] {
-    notified_.store(false, std::memory_order_release);
+    woken_.store(false, std::memory_order_release);
     take_inbox();
     peers_later();
-    pump();
+    look();
   });
 }
 
@@ -148,7 +155,7 @@ void LaneImpl::publish(const DeviceId& device, const PresenceState& state) {
       inbox_.emplace(device, state);
     }
   }
-  notify();
+  wake();
 }
 
 void LaneImpl::connect() {

@@ -4,6 +4,7 @@
 #include "adapters/spool/disk_format.h"
 #include "adapters/spool/environment.h"
 #include "adapters/spool/layout.h"
+#include "gateway/ports/thread_scheduling.h"
 
 #include <pthread.h>
 
@@ -124,10 +125,12 @@ void LmdbSpool::open(SpoolEvents& events) {
   }
   writer_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), "spool-writer");
+    let_work_gather();
     write_loop();
   });
   reader_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), "spool-reader");
+    let_work_gather();
     read_loop();
   });
 }

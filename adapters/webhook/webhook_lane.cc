@@ -3,6 +3,7 @@
 
 #include "adapters/webhook/line.h"
 #include "gateway/core/mutex.h"
+#include "gateway/ports/thread_scheduling.h"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -119,6 +120,7 @@ class LaneImpl final : public Lane, private LineEnv::Events {
     notify();  // behind a hold() that came before
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "webhook-lane");
+      let_work_gather_briefly();
       const auto work = asio::make_work_guard(io_);
       io_.run();
     });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/control/store_worker.h"
 
+#include "gateway/ports/thread_scheduling.h"
+
 #include <pthread.h>
 
 #include <algorithm>
@@ -100,6 +102,7 @@ Result<void> StoreWorker::run_now(const Job& job) {
 void StoreWorker::start() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "store");
+    let_work_gather();
     run();
     ended_.set_value();
   });

@@ -4,6 +4,9 @@
 #include "gateway/net/tls_memory.h"
 #include "gateway/ports/log.h"
 #include "gateway/ports/presence_view.h"
+#include "gateway/ports/thread_scheduling.h"
+
+#include <pthread.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -16,11 +19,7 @@ using std::chrono::milliseconds;
 
 constexpr std::uint32_t k_seen_every_ticks = 10;
 constexpr milliseconds k_drain_step{50};
-// Credit is given back to all over this many steps: about two seconds.
-constexpr milliseconds k_give_back_step{50};
-constexpr std::size_t k_give_back_steps = 40;
 constexpr milliseconds k_parting_step{10};
-constexpr std::size_t k_acks_per_step = 16;
 
 OwnershipLimits ownership_limits(const SessionConfig& config) {
   OwnershipLimits limits;
@@ -63,6 +62,8 @@ void Shard::start() {
   arm_tick();
   thread_ = std::thread([this] {
     thread_id_ = std::this_thread::get_id();
+    pthread_setname_np(pthread_self(), ("shard-" + std::to_string(index_)).c_str());
+    let_work_gather_briefly();
     run();
   });
 }
@@ -210,9 +211,13 @@ void Shard::serve_devices() {
   };
   const Turn turn{*this};
   flush_scheduled_ = true;
+  std::size_t newcomers = 0;
   for (const epoll_event& event : poll_.take()) {
     const DevicePoll::Ready ready = DevicePoll::ready(event);
     if (ready.hung_up && part_later(ready.session)) continue;
+    // A step of a handshake costs as much as tens of frames, which are not to wait for many of them. The others are
+    // ready still, in a later turn.
+    if (is_newcomer(ready.session) && ++newcomers > k_newcomers_per_turn) continue;
     with_session(ready.session, [&ready](DeviceSession& session) {
       if (ready.writable) session.writable();
       if (ready.readable && !session.gone()) session.readable();
@@ -293,148 +298,6 @@ void Shard::set_config(SessionConfigPtr config) {
 
 void Shard::recheck_credentials(bool certificates) {
   sweep(0, [certificates](DeviceSession& session) { session.recheck_credential(certificates); });
-}
-
-// --- uplink
-
-void Shard::ingest(const RecordView& record) {
-  if (ingress_.add(record)) {
-    flush();
-  } else {
-    schedule_flush();
-  }
-}
-
-void Shard::schedule_flush() {
-  if (flush_scheduled_) return;
-  flush_scheduled_ = true;
-  post([this] {
-    flush_scheduled_ = false;
-    flush();
-  });
-}
-
-void Shard::flush() {
-  Ingress::Flushed flushed = ingress_.flush();
-  if (flushed.refused) block_refused(*flushed.refused);
-  if (flushed.taken) {
-    for (std::size_t i = 0; i < flushed.taken->size(); ++i) {
-      probe_.records[static_cast<std::size_t>((*flushed.taken)[i].kind)].add();
-    }
-  }
-  probe_.records[static_cast<std::size_t>(RecordKind::presence)].add(flushed.presence);
-  if (flushed.taken && accepted_sessions_ > 0) {
-    post([this, block = std::move(flushed.taken)] { block_staged(AckStage::accepted, block); });
-  }
-  if (!changed_.empty()) env_.fleet.changed(std::exchange(changed_, {}));
-}
-
-void Shard::staged(AckStage stage, RecordBlockPtr block) {
-  post([this, stage, block = std::move(block)] { block_staged(stage, block); });
-}
-
-void Shard::block_staged(AckStage stage, const RecordBlockPtr& block) {
-  assert_current();
-  const std::int64_t now = env_.clock.unix_ms();
-  std::vector<std::vector<std::uint32_t>> late;  // places in the block, by home shard
-  for (std::size_t i = 0; i < block->size(); ++i) {
-    const RecordView record = (*block)[i];
-    if (record.stream.value == 0) continue;  // presence: nobody waits for it
-    // By the connection, not by its epoch: one that has gone on in a new epoch is owed its credit all the same.
-    DeviceSession* session = find(record.session);
-    if (session == nullptr || !session->live()) {
-      // At ACCEPTED nothing is late: a state goes home with that mark.
-      if (stage == AckStage::accepted) continue;
-      if (late.empty()) late.resize(shards_.size());
-      late[home_shard(record.device, shards_.size())].push_back(static_cast<std::uint32_t>(i));
-      continue;
-    }
-    session->mark(stage, record.seq);
-    if (session->stage() != stage) continue;
-    probe_.ack_time.observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - record.received_unix_ms)) *
-                            1'000);
-    with_session(record.session, [&](DeviceSession& s) { s.staged(record); });
-  }
-  for (std::size_t home = 0; home < late.size(); ++home) {
-    if (late[home].empty()) continue;
-    shards_[home]->post([shard = shards_[home], stage, block, places = std::move(late[home])] {
-      shard->late_staged(stage, *block, places);
-    });
-  }
-}
-
-// The log is full although credit was withheld: these records were never
-// received. Their sessions end; the devices still hold them.
-void Shard::block_refused(const RecordBlock& block) {
-  probe_.records_refused.add(block.size());
-  for (std::size_t i = 0; i < block.size(); ++i) {
-    const RecordView record = block[i];
-    DeviceSession* session = find(record.session);
-    if (session == nullptr) continue;
-    session->refused_by_log(record);
-    // Later, for this may run inside another session's step.
-    post([this, ref = record.session] { with_session(ref, [](DeviceSession& s) { s.end(EndReason::overloaded); }); });
-  }
-}
-
-// Credit is taken back at once, and given back to some sessions at a time: what
-// the whole fleet has kept meanwhile, sent at one moment, would fill the log anew.
-void Shard::level_changed(UplinkLevel level) {
-  post([this, level] {
-    if (level == level_) return;
-    const bool less = level > level_;
-    level_ = level;
-    if (less) sweep(0, [](DeviceSession& session) { session.take_credit(); });
-    give_back_left_ = slots_.size();
-    if (!give_back_armed_) give_back_step();
-  });
-}
-
-// Goes on where the last pass ended, so that nobody is always the last.
-void Shard::give_back_step() {
-  give_back_armed_ = false;
-  std::size_t share = (slots_.size() + k_give_back_steps - 1) / k_give_back_steps;
-  for (; share > 0 && give_back_left_ > 0; --share, --give_back_left_) {
-    if (give_back_slot_ >= slots_.size()) give_back_slot_ = 0;
-    const Slot& slot = slots_[give_back_slot_++];
-    if (slot.session) with_session(slot.session->ref(), [](DeviceSession& session) { session.give_credit(); });
-  }
-  if (give_back_left_ == 0 || stopping_) return;
-  give_back_armed_ = true;
-  credit_timer_.expires_after(k_give_back_step);
-  credit_timer_.async_wait([this](error_code ec) {
-    if (!ec) give_back_step();
-  });
-}
-
-// --- acknowledgements
-
-void Shard::ack_later(SessionRef ref) {
-  ack_pending_.push_back(ref);
-  if (!ack_timer_armed_) arm_ack_timer();
-}
-
-void Shard::arm_ack_timer() {
-  ack_timer_armed_ = true;
-  ack_timer_.expires_after(config_->session.ack_every);
-  ack_timer_.async_wait([this](error_code ec) {
-    if (ec) return;
-    acks_due_ = ack_pending_.size();
-    send_acks();
-  });
-}
-
-// An Ack costs as much as half a frame and more; at full speed hundreds are due at a time, and what devices send
-// meanwhile is not to wait for all of them.
-void Shard::send_acks() {
-  for (std::size_t step = std::min(k_acks_per_step, acks_due_ - acks_sent_); step > 0; --step) {
-    with_session(ack_pending_[acks_sent_++], [](DeviceSession& session) { session.send_ack(); });
-  }
-  if (acks_sent_ < acks_due_) return post([this] { send_acks(); });
-  ack_pending_.erase(ack_pending_.begin(), ack_pending_.begin() + static_cast<std::ptrdiff_t>(acks_due_));
-  acks_due_ = acks_sent_ = 0;
-  ack_timer_armed_ = false;
-  if (!ack_pending_.empty()) arm_ack_timer();
 }
 
 // --- drain

@@ -4,6 +4,7 @@
 #include "gateway/core/ownership.h"
 #include "gateway/core/restored_device.h"
 #include "gateway/core/timer_wheel.h"
+#include "gateway/net/ack_queue.h"
 #include "gateway/net/device_poll.h"
 #include "gateway/net/device_session.h"
 #include "gateway/net/ingress.h"
@@ -49,6 +50,8 @@ class Shard final : public StageSink, private OwnershipActions {
  public:
   static constexpr std::size_t k_scratch_bytes = 65'536;
   static constexpr std::uint32_t k_sweep_slots = 256;  // sessions looked at per turn
+  // Of those that are not let in yet, served in a turn.
+  static constexpr std::size_t k_newcomers_per_turn = 4;
   // Connections that devices have ended, seen to in 10 ms.
   static constexpr std::uint32_t k_partings_max = 20;
 
@@ -246,9 +249,7 @@ class Shard final : public StageSink, private OwnershipActions {
   std::unordered_map<SessionAddress, Applicant, AddressHash> applicants_;
   WatchSetPtr watched_;
   std::vector<DeviceSummary> changed_;
-  std::vector<SessionRef> ack_pending_;
-  std::size_t acks_due_ = 0;        // of these, the first
-  std::size_t acks_sent_ = 0;       // of those
+  AckQueue acks_;
   std::deque<SessionRef> parting_;  // paused; some may have ended otherwise
   Monotonic parting_since_{};
   std::uint32_t partings_left_ = 0;  // of k_partings_max, since then
@@ -262,7 +263,7 @@ class Shard final : public StageSink, private OwnershipActions {
   std::int64_t arrived_unix_ms_ = 0;
   UplinkLevel level_ = UplinkLevel::normal;
   bool flush_scheduled_ = false;
-  bool ack_timer_armed_ = false;
+  bool ack_timer_armed_ = false;  // or a round is going on
   bool claim_timer_armed_ = false;
   bool parting_timer_armed_ = false;
   bool stopping_ = false;

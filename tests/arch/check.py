@@ -233,8 +233,19 @@ def links(file: File) -> Iterator[Finding]:
                 yield Finding(file.path, line, "link", f"{target} has no heading #{anchor}")
 
 
+def built(file: File) -> Iterator[Finding]:
+    """A test that no CMakeLists.txt takes up is never run, and nobody misses it."""
+    path = file.root / file.path
+    if not path.name.endswith("_test.cc") or not path.is_file():
+        return
+    lists = path.parent / "CMakeLists.txt"
+    text = lists.read_text(encoding="utf-8") if lists.is_file() else ""
+    if not re.search(rf"[\s(]{re.escape(path.name)}[\s)]|file\(GLOB [^)]*\*_test\.cc\)", text):
+        yield Finding(file.path, 1, "built", f"{file.path} is in no target of its folder's CMakeLists.txt: it never runs")
+
+
 RULES: list[Callable[[File], Iterator[Finding]]] = [
-    includes, capturing_lambdas, banned, unfinished, heads, sizes, names, links,
+    includes, capturing_lambdas, banned, unfinished, heads, sizes, names, links, built,
 ]
 
 

@@ -157,6 +157,22 @@ class Files(unittest.TestCase):
             found = check.findings_of("docs/x.md", "[](y.md#nowhere)\n[](y.md#here)\n[](script#nowhere)\n", root)
         self.assertEqual([(finding.line, finding.rule) for finding in found], [(1, "link")])
 
+    def test_reports_a_test_that_no_target_takes_up(self):
+        with tempfile.TemporaryDirectory() as work:
+            root = pathlib.Path(work)
+            (root / "tests").mkdir()
+            (root / "tests/drain_test.cc").write_text(CPP)
+
+            def found():
+                return [finding.rule for finding in check.findings_of("tests/drain_test.cc", CPP, root)]
+            self.assertEqual(found(), ["built"])
+            for lists, rules in (("fieldgate_test(x SOURCES drain_test.cc LINK y)", []),
+                                 ("fieldgate_test(x SOURCES other_drain_test.cc)", ["built"]),
+                                 ("file(GLOB sources CONFIGURE_DEPENDS *_test.cc)", []),
+                                 ("file(GLOB sources CONFIGURE_DEPENDS *.cc)", ["built"])):
+                (root / "tests/CMakeLists.txt").write_text(lists)
+                self.assertEqual(found(), rules, lists)
+
 
 class WholeTree(unittest.TestCase):
     def test_exits_with_file_and_line_of_a_broken_rule(self):

@@ -82,6 +82,8 @@ class TestDevice {
 
   // --- bytes
   void send_raw(std::string_view bytes);
+  // The same, before the gateway has a chance to see it.
+  void slip_in(std::string_view bytes) const;
   void send_ws(std::uint8_t first_byte, std::string_view payload) { send_raw(make_ws(first_byte, payload)); }
   static std::string make_ws(std::uint8_t first_byte, std::string_view payload);
   void close();  // TCP end, no Close

@@ -73,6 +73,26 @@ TEST_F(BatcherTest, HoldsABatchForItsLingerAndThenLetsItGrowUntilTaken) {
   EXPECT_TRUE(batcher.empty());
 }
 
+TEST_F(BatcherTest, LetsAllBatchesGoOnceTheFirstRecordOfAnyHasWaited) {
+  auto batcher = make({16, 1 << 20, 500, milliseconds(5), "gw-1"});
+  for (std::uint32_t i = 0; i < 40; ++i) {
+    const OwnedRecord record = telemetry("d" + std::to_string(i), 1);
+    batcher.add(record.view(), {0, i}, clock.now());
+    if (i == 0) clock.passed = milliseconds(4);
+  }
+  EXPECT_FALSE(batcher.take_due(clock.now()));
+  clock.passed = milliseconds(5);
+  std::size_t records = 0;
+  while (const auto batch = batcher.take_due(clock.now())) records += batch->records.size();
+  EXPECT_EQ(records, 40U);
+  EXPECT_TRUE(batcher.empty());
+
+  // Who comes then waits anew.
+  const OwnedRecord next = telemetry("d1", 2);
+  batcher.add(next.view(), {0, 40}, clock.now());
+  EXPECT_EQ(batcher.due(), clock.now() + milliseconds(5));
+}
+
 TEST_F(BatcherTest, KeepsADeviceInOnePartitionAndInOrder) {
   auto batcher = make({4, 400, 500, milliseconds(5), "gw-1"});
   std::vector<Message> messages;

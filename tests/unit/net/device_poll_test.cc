@@ -136,6 +136,31 @@ TEST(Shard, EndsASessionWhoseSocketItCannotWatch) {
   EXPECT_EQ(::fcntl(unwatchable, F_GETFD), -1) << "it is closed";
 }
 
+// Steps of handshakes are dear, and all who are cut off at once take them at once.
+TEST(Shard, WhoIsLetInIsServedBeforeAllNewcomersThatAreReady) {
+  ShardBench bench;
+  TestDevice stays(bench);
+  stays.connect("stays");
+  constexpr std::size_t many = 5 * net::Shard::k_newcomers_per_turn + 1;
+  std::vector<std::unique_ptr<TestDevice>> newcomers;
+  for (std::size_t i = 0; i < many; ++i) newcomers.push_back(std::make_unique<TestDevice>(bench));
+  bench.run();
+  for (const auto& device : newcomers) device->slip_in("?\r\n\r\n");
+  stays.slip_in(TestDevice::make_ws(0x82, TestDevice::make_telemetry(1, 1.0).SerializeAsString()));
+
+  const auto refused = [&bench] { return bench.ended(EndReason::upgrade_malformed); };
+  std::size_t turns = 0;
+  for (std::uint64_t before = 0; refused() < many; before = refused()) {
+    for (bench.shard().io().restart(); refused() == before;) ASSERT_GT(bench.shard().io().poll_one(), 0U);
+    ASSERT_LE(refused() - before, net::Shard::k_newcomers_per_turn);
+    if (++turns == 1) {
+      ASSERT_EQ(bench.uplink.blocks.back()->size(), 1U);
+      EXPECT_EQ((*bench.uplink.blocks.back())[0].kind, RecordKind::telemetry);
+    }
+  }
+  EXPECT_EQ(turns, 6U);
+}
+
 class ManyHangUp : public testing::Test {
  protected:
   static constexpr std::uint64_t k_many = 5 * net::Shard::k_partings_max + 7;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/ports/thread_scheduling.h"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <thread>
+
+namespace fieldgate {
+namespace {
+
+// sched_getattr(2), version 0.
+struct Now {
+  std::uint32_t size = 0;
+  std::uint32_t policy = 0;
+  std::uint64_t flags = 0;
+  std::int32_t nice = 0;
+  std::uint32_t priority = 0;
+  std::uint64_t runtime = 0;
+  std::uint64_t deadline = 0;
+  std::uint64_t period = 0;
+};
+
+// What becomes of a thread that does this.
+template <class F>
+Now after(F f) {
+  Now now;
+  std::thread([&] {
+    f();
+    EXPECT_EQ(::syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0), 0);
+  }).join();
+  return now;
+}
+
+bool slices_can_be_had() {
+  const Now now = after([] {});
+  return now.runtime != 0;  // since Linux 6.12 the kernel tells its own
+}
+
+TEST(ThreadScheduling, DoesNotTakeACoreFromWhoRuns) {
+  EXPECT_EQ(after([] {}).policy, static_cast<std::uint32_t>(SCHED_OTHER));
+  EXPECT_EQ(after(let_work_gather).policy, static_cast<std::uint32_t>(SCHED_BATCH));
+  EXPECT_EQ(after(let_work_gather_briefly).policy, static_cast<std::uint32_t>(SCHED_BATCH));
+}
+
+TEST(ThreadScheduling, AsksForAShortSliceWhereOthersWait) {
+  if (!slices_can_be_had()) GTEST_SKIP() << "this kernel has no slices of a thread's own";
+  EXPECT_EQ(after(let_work_gather_briefly).runtime,
+            static_cast<std::uint64_t>(std::chrono::nanoseconds(k_short_slice).count()));
+  EXPECT_EQ(after(let_work_gather).runtime, after([] {}).runtime);
+}
+
+TEST(ThreadScheduling, LeavesTheNiceness) {
+  const Now now = after([] {
+    ASSERT_EQ(::setpriority(PRIO_PROCESS, 0, 7), 0);
+    let_work_gather_briefly();
+  });
+  EXPECT_EQ(now.policy, static_cast<std::uint32_t>(SCHED_BATCH));
+  EXPECT_EQ(now.nice, 7);
+}
+
+TEST(ThreadScheduling, LeavesAPolicyThatTheOperatorHasSet) {
+  const Now now = after([] {
+    const sched_param none{};
+    ASSERT_EQ(::sched_setscheduler(0, SCHED_IDLE, &none), 0);
+    let_work_gather_briefly();
+    let_work_gather();
+  });
+  EXPECT_EQ(now.policy, static_cast<std::uint32_t>(SCHED_IDLE));
+}
+
+}  // namespace
+}  // namespace fieldgate
