@@ -28,7 +28,7 @@ std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Mon
     closed = close(partition);
   }
   if (batch.records.empty()) {
-    if (waiting_.empty()) due_ = since + limits_.linger;
+    batch.since = since;
     waiting_.push_back(partition);
     batch.payload.reserve(batch.last_bytes);
     batch.records.reserve(batch.last_records);
@@ -39,7 +39,8 @@ std::optional<Message> Batcher::add(const RecordView& record, RecordRef ref, Mon
 }
 
 std::optional<Message> Batcher::take_due(Monotonic now) {
-  if (waiting_.empty() || due_ > now) return std::nullopt;
+  if (const auto at = due(); !at || *at > now) return std::nullopt;
+  if (leaving_ == 0) leaving_ = waiting_.size();
   return close(waiting_.front());
 }
 
@@ -50,11 +51,14 @@ std::optional<Message> Batcher::take_oldest() {
 
 std::optional<Monotonic> Batcher::due() const {
   if (waiting_.empty()) return std::nullopt;
-  return due_;
+  if (leaving_ > 0) return Monotonic{};
+  return open_[waiting_.front()].since + limits_.linger;
 }
 
 Message Batcher::close(std::uint32_t partition) {
-  waiting_.erase(std::ranges::find(waiting_, partition));
+  const auto at = std::ranges::find(waiting_, partition);
+  if (at - waiting_.begin() < static_cast<std::ptrdiff_t>(leaving_)) --leaving_;
+  waiting_.erase(at);
   Open batch = std::move(open_[partition]);
   open_[partition] = {};
   open_[partition].last_bytes = batch.payload.size() + limits_.node.size() + 3;

@@ -26,13 +26,13 @@ struct BatchLimits {
 // Gathers records into one RecordBatch message per partition. A device keeps its
 // partition, so its records keep their order.
 //
-// A batch is closed when the next record would not fit. All that are open may be
-// taken once the first record in any of them has waited for `linger`: so whoever
+// A batch is closed when the next record would not fit. All that are open may leave
+// together once the first record in any of them has waited for `linger`: so whoever
 // takes them wakes once for all of them, and each record waits that long at most. They
-// are not taken before: with few records a second a batch of one would save nothing,
-// with many it would give away most of what batching saves. And once they may be taken
-// they go on growing until they are, so that back-pressure makes the batches larger,
-// not more.
+// do not leave before: with few records a second a batch of one would save nothing, with
+// many it would give away most of what batching saves. And a batch that may leave goes
+// on growing until it is taken, so that back-pressure makes the batches larger, not
+// more.
 //
 // Thread: one. Bounds: one open batch per partition, of bytes_max and records_max
 // (or of one record that is larger than bytes_max).
@@ -43,11 +43,11 @@ class Batcher {
   // The broker takes only so much.
   void set_bytes_max(std::size_t bytes_max) noexcept { limits_.bytes_max = bytes_max; }
 
-  // Adds a record that lingers since `since`; gives back the batch that had to be closed before it.
+  // Adds a record that waits since `since`; gives back the batch that had to be closed before it.
   std::optional<Message> add(const RecordView& record, RecordRef ref, Monotonic since);
-  // The open batch that has waited longest, if they have waited long enough by `now`.
+  // The open batch that was begun first of those that may leave by `now`.
   std::optional<Message> take_due(Monotonic now);
-  // The same, however short it has waited.
+  // The open batch that was begun first, however short ago.
   std::optional<Message> take_oldest();
 
   // When take_due() will have something; nullopt: no batch is open.
@@ -62,6 +62,7 @@ class Batcher {
   struct Open {
     std::string payload;
     std::vector<RecordRef> records;
+    Monotonic since;  // of its first record
     // What the last one came to: the next takes that much at once, and need not grow to it.
     std::size_t last_bytes = 0;
     std::size_t last_records = 0;
@@ -73,8 +74,8 @@ class Batcher {
   BatchLimits limits_;
   const Topics& topics_;
   std::vector<Open> open_;              // by partition; empty: none open
-  std::vector<std::uint32_t> waiting_;  // partitions with an open batch, oldest first
-  Monotonic due_;                       // of these
+  std::vector<std::uint32_t> waiting_;  // partitions with an open batch, in the order of beginning
+  std::size_t leaving_ = 0;             // of these the first so many may leave
 };
 
 }  // namespace fieldgate::mqtt

@@ -3,6 +3,8 @@
 
 #include "gateway/core/mutex.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 namespace fieldgate::mqtt {
@@ -24,6 +26,7 @@ bool Connector::start(ConnectPlan plan) {
   attempt_ = std::make_shared<Attempt>();
   helper_ = std::thread(
       [attempt = attempt_, number = ++attempts_, deliver = deliver_, count = abandoned_, plan = std::move(plan)] {
+        pthread_setname_np(pthread_self(), "mqtt-connect");
         auto opened = std::make_shared<Opened>(Link::open(plan));
         const MutexLock lock(attempt->mutex);
         if (attempt->abandoned) {

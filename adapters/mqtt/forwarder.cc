@@ -52,6 +52,7 @@ std::optional<Message> Forwarder::take(Monotonic now) {
 }
 
 void Forwarder::fill(Monotonic now) {
+  unix_ms_ = parts_.clock.unix_ms();
   while (outbox_.size() < window_ && outbox_bytes_ < k_outbox_bytes_max) {
     if (!block_) {
       if (ledger_full()) {
@@ -83,18 +84,13 @@ void Forwarder::route(const RecordView& record, RecordRef ref, Monotonic now) {
   } else if (fate == LaneFeed::Fate::filter || !payload) {
     ledger_.done(ref, BlockLedger::Fate::filtered);
   } else if (*payload == RoutePayload::batch) {
-    if (auto closed = batcher_.add(record, ref, batcher_.empty() ? now - waited(record) : now)) {
-      enqueue(*std::move(closed));
-    }
+    // It has waited since it was received; the wall clock may have been set meanwhile.
+    const std::chrono::milliseconds age(unix_ms_ - record.received_unix_ms);
+    const auto waited = std::clamp(age, std::chrono::milliseconds(0), parts_.batch.linger);
+    if (auto closed = batcher_.add(record, ref, now - waited)) enqueue(*std::move(closed));
   } else {
     route_alone(record, ref, *payload == RoutePayload::json);
   }
-}
-
-// How long it has been in the log; the wall clock may have been set meanwhile.
-std::chrono::milliseconds Forwarder::waited(const RecordView& record) const {
-  const std::chrono::milliseconds age(parts_.clock.unix_ms() - record.received_unix_ms);
-  return std::clamp(age, std::chrono::milliseconds(0), parts_.batch.linger);
 }
 
 void Forwarder::route_alone(const RecordView& record, RecordRef ref, bool json) {

@@ -83,6 +83,8 @@ class Forwarder {
   // nothing: that may hold more, which is being fetched.
   bool idle() const noexcept { return ledger_.size() == 0; }
   bool paused() const noexcept { return mode_ != Mode::running; }
+  // How far the log has been read: the next record.
+  LogPosition next() const noexcept { return next_; }
 
   // Tells the feed what is done with since the last call.
   void report();
@@ -95,7 +97,6 @@ class Forwarder {
   }
   void fill(Monotonic now);
   void route(const RecordView& record, RecordRef ref, Monotonic now);
-  std::chrono::milliseconds waited(const RecordView& record) const;
   void route_alone(const RecordView& record, RecordRef ref, bool json);
   void enqueue(Message message);
   void put_back(Message message);
@@ -120,6 +121,7 @@ class Forwarder {
   std::size_t window_ = 1;
   std::size_t in_flight_ = 0;
   std::uint64_t orders_ = 0;
+  std::int64_t unix_ms_ = 0;  // when fill() began
   Mode mode_ = Mode::running;
   Monotonic resume_at_;
   bool held_ = false;

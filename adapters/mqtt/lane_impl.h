@@ -126,6 +126,7 @@ class LaneImpl final : public MqttLane, private Client::Events {
   boost::asio::steady_timer stop_timer_;
   boost::asio::steady_timer peer_timer_;  // when a question to another node has waited long enough
   std::optional<Monotonic> wake_armed_;
+  LogPosition rested_at_;  // how far the log had been read then
   std::optional<Monotonic> peer_armed_;
   Client client_;
   std::size_t window_ = 1;

@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t k_publish_overhead = 256;
 // How long a broker may take, after SUBACK, to send what is retained.
 constexpr std::chrono::seconds k_retained_patience{3};
-// Between two looks into the log while a batch waits for more.
+// Between two looks into the log while a batch waits for more, and more comes.
 constexpr std::chrono::milliseconds k_rest_max{5};
 
 std::uint64_t microseconds_since(Monotonic then, Monotonic now) {
@@ -147,14 +147,17 @@ void LaneImpl::look() {
 }
 
 // With a full window there is nothing to wake up for: the next acknowledgement does. While a batch waits for more,
-// what comes need not wake the lane either: it rests, and looks when the batch is due.
+// what comes need not wake the lane either: it rests, and looks when the batch is due. One that waits for long may be
+// full before, so that as long as something comes it looks now and then.
 void LaneImpl::rest() {
   if (in_flight_.size() >= window_) return;
   auto at = forwarder_.wake_at();
   if (!at) return;
-  // A batch that waits for long may be full before.
-  if (!forwarder_.paused()) at = std::min(*at, clock_.now() + k_rest_max);
-  notified_.store(true, std::memory_order_release);
+  const bool more_came = std::exchange(rested_at_, forwarder_.next()) != forwarder_.next();
+  if (more_came && !forwarder_.paused()) {
+    at = std::min(*at, clock_.now() + k_rest_max);
+    notified_.store(true, std::memory_order_release);
+  }
   if (wake_armed_ && *wake_armed_ <= *at) return;
   wake_armed_ = at;
   wake_timer_.expires_at(*at);

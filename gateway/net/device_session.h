@@ -79,7 +79,8 @@ class DeviceSession final : public TimerNode, private WsSink {
   void staged_late(AckStage stage, StreamId stream, Seq seq);
   // The log did not take this record: it counts as never received.
   void refused_by_log(const RecordView& record);
-  void send_ack();
+  // The Ack for which it was listed: Shard::ack_later().
+  void ack_due();
 
   // Credit according to the shard's present level: only if that is less, or also more.
   void take_credit() { regrant(false); }
@@ -168,6 +169,7 @@ class DeviceSession final : public TimerNode, private WsSink {
   bool count_sequence(Seq seq);  // false: a duplicate
   Seq ackable() const noexcept;
   void want_ack();
+  void send_ack();
   CreditGrant credit_for(UplinkLevel level) const;
   void regrant(bool raise);
 

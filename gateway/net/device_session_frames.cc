@@ -329,9 +329,13 @@ void DeviceSession::want_ack() {
   shard_.ack_later(ref_);
 }
 
-void DeviceSession::send_ack() {
-  if (!live()) return;
+void DeviceSession::ack_due() {
   ack_listed_ = false;
+  if (live()) send_ack();
+}
+
+// Also before it is due, for many frames: it stays listed, so that it is so once.
+void DeviceSession::send_ack() {
   const Seq through = ackable();
   if (through > acked_ || ack_forced_) {
     shard_.encoder().ack(through, shard_.frame_scratch());

@@ -137,6 +137,7 @@ void Shard::ack_later(SessionRef ref) {
 }
 
 void Shard::arm_ack_timer() {
+  if (stopping_ || acks_.empty()) return;
   ack_timer_armed_ = true;
   ack_timer_.expires_after(milliseconds(acks_.wait_ms(now_ms())));
   ack_timer_.async_wait([this](error_code ec) {
@@ -148,16 +149,23 @@ void Shard::arm_ack_timer() {
 
 // Also of one round hundreds may be due, at full speed: who is ready meanwhile is served between.
 void Shard::send_acks() {
-  for (std::size_t step = k_acks_per_step; step > 0; --step) {
-    const auto ref = acks_.take();
-    if (!ref) {
-      ack_timer_armed_ = false;
-      if (!acks_.empty()) arm_ack_timer();
-      return;
+  struct Step {
+    Shard& shard;
+    bool goes_on = false;
+    ~Step() {  // also when a session throws twice
+      if (goes_on) return;
+      shard.ack_timer_armed_ = false;
+      shard.arm_ack_timer();
     }
-    with_session(*ref, [](DeviceSession& session) { session.send_ack(); });
+  };
+  Step step{*this};
+  for (std::size_t left = k_acks_per_step; left > 0; --left) {
+    const auto ref = acks_.take();
+    if (!ref) return;
+    with_session(*ref, [](DeviceSession& session) { session.ack_due(); });
   }
   post([this] { send_acks(); });
+  step.goes_on = true;
 }
 
 }  // namespace fieldgate::net

@@ -166,10 +166,20 @@ class Files(unittest.TestCase):
             def found():
                 return [finding.rule for finding in check.findings_of("tests/drain_test.cc", CPP, root)]
             self.assertEqual(found(), ["built"])
+            glob, use = "file(GLOB sources CONFIGURE_DEPENDS *_test.cc)\n", "fieldgate_test(x SOURCES ${sources} LINK y)"
+            alone = "set(alone other_test.cc\n    drain_test.cc)\n"
             for lists, rules in (("fieldgate_test(x SOURCES drain_test.cc LINK y)", []),
                                  ("fieldgate_test(x SOURCES other_drain_test.cc)", ["built"]),
-                                 ("file(GLOB sources CONFIGURE_DEPENDS *_test.cc)", []),
-                                 ("file(GLOB sources CONFIGURE_DEPENDS *.cc)", ["built"])):
+                                 ("# fieldgate_test(x SOURCES drain_test.cc)", ["built"]),
+                                 ("set_source_files_properties(drain_test.cc PROPERTIES COMPILE_OPTIONS -O0)", ["built"]),
+                                 (f"{glob}{use}", []),
+                                 (glob, ["built"]),
+                                 (f"file(GLOB sources CONFIGURE_DEPENDS *.cc)\n{use}", ["built"]),
+                                 (f"{glob}list(REMOVE_ITEM sources other_test.cc) # drain_test.cc\n{use}", []),
+                                 (f"{glob}list(REMOVE_ITEM sources drain_test.cc)\n{use}", ["built"]),
+                                 (f"{glob}list(REMOVE_ITEM sources drain_test.cc)\n{use}\nadd_executable(y drain_test.cc)", []),
+                                 (f"{alone}{glob}list(REMOVE_ITEM sources ${{alone}})\n{use}", ["built"]),
+                                 (f"{alone}fieldgate_test(y SOURCES ${{alone}})\n{glob}list(REMOVE_ITEM sources ${{alone}})\n{use}", [])):
                 (root / "tests/CMakeLists.txt").write_text(lists)
                 self.assertEqual(found(), rules, lists)
 

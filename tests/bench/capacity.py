@@ -132,10 +132,11 @@ def pod(cost: dict, devices: int, period: float = 10) -> dict[str, float]:
 
 
 def messages(cost: dict, rate: float, linger: float, payload: int) -> float:
-    """Batches a second of one gateway: in each partition one begins with a record and ends `linger` later, or full."""
-    each = rate / cost["partitions"]
+    """Batches a second of one gateway: a record begins the first, and `linger` later those of all partitions that have got
+    one by then leave together; or each when it is full. `linger` is the most that a record waits: sooner makes more of them."""
+    others = (cost["partitions"] - 1) * -math.expm1(-rate / cost["partitions"] * linger)
     full = min(cost["batch_records"], cost["batch_bytes"] / (payload + RECORD_BYTES))
-    return cost["partitions"] * each / min(1 + each * linger, full)
+    return max((1 + others) / (linger + 1 / rate), rate / full)
 
 
 def plan(cost: dict, fleet: Fleet) -> dict[str, float]:

@@ -49,7 +49,10 @@ class Plan(unittest.TestCase):
         self.assertAlmostEqual(self.plan(devices=100_000)["all_back_s"], 100_000 / 5_000 * 1.2)
 
     def test_fills_batches_with_what_comes_while_they_linger(self):
-        self.assertAlmostEqual(capacity.messages(COST, 1_000, 0.1, 120), 10 * 100 / 11)
+        # All ten partitions have some; and nine of them one with a probability of 1 - 1/e, beside the one that began.
+        self.assertAlmostEqual(capacity.messages(COST, 1_000, 0.1, 120), 10 / 0.101, places=1)
+        self.assertAlmostEqual(capacity.messages(COST, 100, 0.1, 120), (1 + 9 * 0.6321206) / 0.11, places=4)
+        self.assertAlmostEqual(capacity.messages({**COST, "partitions": 1}, 1_000, 0.1, 120), 1 / 0.101)
         self.assertAlmostEqual(capacity.messages(COST, 1_000, 0, 120), 1_000)
         self.assertAlmostEqual(capacity.messages(COST, 100_000, 0.1, 120), 100_000 / (32_768 / 220))
 

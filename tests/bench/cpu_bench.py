@@ -40,7 +40,7 @@ CODEC = r"fieldgate::WsCodec::feed\("
 DECODE = r"wire::Decoder::decode\("
 VALUES = r"fieldgate::LastValues::update\("
 LOG = r"net::Shard::(ingest|flush)\("
-ACKS = r"net::(Shard::(block_staged|send_acks)\(|DeviceSession::send_ack\()"
+ACKS = r"net::(Shard::(block_staged|send_acks)\(|DeviceSession::(ack_due|send_ack)\()"
 
 
 def stages(shard: Thread) -> dict[str, float]:

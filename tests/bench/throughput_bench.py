@@ -23,11 +23,16 @@ each round, on one broker.
   floor.packed
   beast.single                the same on Beast
   beast.packed
+  ..._gathering               the same, with the server's threads under the policy that the gateway's own shards and lanes
+                              have (SCHED_BATCH, a slice of 300 us): what of the difference is that alone
 """
 
 import contextlib
+import ctypes
 import os
+import pathlib
 import socket
+import struct
 import sys
 import time
 
@@ -38,6 +43,7 @@ from traffic import PREFIX, Tool, Traffic, demo, idle_seconds, traffic
 TOPICS = {"mqtt": [{"routes": [{"kinds": ["telemetry"], "payload": "protobuf"}]}]}
 SPOOL = {"uplink": {"spool": {"enabled": True}}}
 WARM_S = 2.0
+SCHED_SETATTR = 314  # x86_64
 
 # Settings of the gateway, options of the devices.
 GATEWAY = {
@@ -53,6 +59,9 @@ PEERS = {"tornado.forwarded_batches": ("tornado", ()), "tornado.packed": ("torna
 FLOORS = {"floor.single": ("floor", ()), "floor.packed": ("floor", ("--per-record", 8)),
           "beast.single": ("beast", ()), "beast.packed": ("beast", ("--per-record", 8))}
 BASE = "gateway.forwarded_batches"
+GATHERING = "_gathering"
+GATHERED = ("mosquitto.direct", "tornado.forwarded_batches", "node.forwarded_batches", "floor.single")
+SLICE_NS = 300_000
 CORES = os.cpu_count() or 1
 RATIOS = {"gateway_over_mosquitto": (BASE, "mosquitto.direct"),
           "gateway_over_tornado": (BASE, "tornado.forwarded_batches"),
@@ -65,6 +74,10 @@ RATIOS = {"gateway_over_mosquitto": (BASE, "mosquitto.direct"),
           "floor_over_gateway": ("floor.single", BASE),
           "floor_over_tornado": ("floor.single", "tornado.forwarded_batches"),
           "beast_over_gateway": ("beast.single", BASE),
+          "gateway_over_mosquitto_gathering": (BASE, "mosquitto.direct" + GATHERING),
+          "gateway_over_tornado_gathering": (BASE, "tornado.forwarded_batches" + GATHERING),
+          "gateway_over_node_gathering": (BASE, "node.forwarded_batches" + GATHERING),
+          "floor_gathering_over_gateway": ("floor.single" + GATHERING, BASE),
           "floor_packed_over_gateway": ("floor.packed", "gateway.packed"),
           "beast_packed_over_gateway": ("beast.packed", "gateway.packed")}
 # At least so many times the frames a second.
@@ -129,6 +142,31 @@ def owner(process: str) -> str:
     return {"sink": "consumer", "mosquitto": "broker"}.get(process, "server")
 
 
+def set_policy(pid: int, policy: int, slice_ns: int) -> None:
+    """Of all its threads. The C library has no call for it: sched_setattr(2)."""
+    wanted = struct.pack("=IIQiIQQQ", 48, policy, 0, 0, 0, slice_ns, 0, 0)
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if ctypes.CDLL(None, use_errno=True).syscall(SCHED_SETATTR, int(task.name), wanted, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"the scheduling policy of {pid}")
+
+
+@contextlib.contextmanager
+def policies(run: Traffic, variant: str, others: set[str]):
+    """Puts the server under the gateway's policy, where the variant says so; a broker that was there before, for so long."""
+    gather = variant.endswith(GATHERING)
+    broker = gather and variant.startswith("mosquitto.")
+    for name, pid in run.pids().items():
+        if gather and name not in others and owner(name) == "server":
+            set_policy(pid, os.SCHED_BATCH, SLICE_NS)
+    if broker:
+        set_policy(run.pid("mosquitto"), os.SCHED_BATCH, SLICE_NS)
+    try:
+        yield
+    finally:
+        if broker:
+            set_policy(run.pid("mosquitto"), os.SCHED_OTHER, 0)
+
+
 def window(run: Traffic, load: Load, sink: Tool | None, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
     """What was counted in so many seconds, and the cores that each process had."""
     load.ask("mark")
@@ -150,13 +188,15 @@ def window(run: Traffic, load: Load, sink: Tool | None, seconds: float) -> tuple
 
 def measure(run: Traffic, variant: str, devices: int, seconds: float) -> dict[str, float]:
     others = set(run.pids())
-    sink = None if variant in FLOORS else run.sink()
+    served = variant.removesuffix(GATHERING)
+    sink = None if served in FLOORS else run.sink()
     try:
-        load = begin(run, variant, devices)
+        load = begin(run, served, devices)
         load.wait_online(run)
-        load.ask("max")
-        time.sleep(WARM_S)
-        figures, cores = window(run, load, sink, seconds)
+        with policies(run, variant, others):
+            load.ask("max")
+            time.sleep(WARM_S)
+            figures, cores = window(run, load, sink, seconds)
     finally:
         for name in reversed([name for name in run.pids() if name not in others]):
             run.end(name)
@@ -195,7 +235,7 @@ def main() -> int:
     missing = {name: why for name, why in peers.available().items() if why}
     for name, why in missing.items():
         figures.add(f"{name}.left_out", why)
-    variants = [name for name in (*GATEWAY, *MQTT, *PEERS, *FLOORS)
+    variants = [name for name in (*GATEWAY, *MQTT, *PEERS, *FLOORS, *(name + GATHERING for name in GATHERED))
                 if name.split(".")[0] not in missing and options.only in name]
     with traffic(options.devices) as run:
         for _ in range(rounds):

@@ -93,6 +93,31 @@ TEST_F(BatcherTest, LetsAllBatchesGoOnceTheFirstRecordOfAnyHasWaited) {
   EXPECT_EQ(batcher.due(), clock.now() + milliseconds(5));
 }
 
+// A broker that takes less than comes in: batches are to become larger, not to leave sooner.
+TEST_F(BatcherTest, LetsABatchThatIsBegunWhileOthersLeaveWaitItsTime) {
+  auto batcher = make({2, 1 << 20, 500, milliseconds(5), "gw-1"});
+  std::string a = "a0";
+  std::string b = "b0";
+  for (int i = 1; stable_hash(a) % 2 == stable_hash(b) % 2; ++i) b = "b" + std::to_string(i);
+  const OwnedRecord of_a = telemetry(a, 1);
+  const OwnedRecord of_b = telemetry(b, 1);
+  batcher.add(of_a.view(), {0, 0}, clock.now());
+  batcher.add(of_b.view(), {0, 1}, clock.now());
+  clock.passed = milliseconds(5);
+  EXPECT_EQ(batcher.take_due(clock.now())->records.front().index, 0U);
+  batcher.add(of_a.view(), {0, 2}, clock.now());
+  EXPECT_EQ(batcher.take_due(clock.now())->records.front().index, 1U);
+  EXPECT_FALSE(batcher.take_due(clock.now())) << "it has only just come";
+  EXPECT_EQ(batcher.due(), clock.now() + milliseconds(5));
+}
+
+TEST_F(BatcherTest, CountsTheWaitFromWhatItIsTold) {
+  auto batcher = make({16, 1 << 20, 500, milliseconds(5), "gw-1"});
+  const OwnedRecord late = telemetry("d1", 1);
+  batcher.add(late.view(), {0, 0}, clock.now() - milliseconds(4));
+  EXPECT_EQ(batcher.due(), clock.now() + milliseconds(1));
+}
+
 TEST_F(BatcherTest, KeepsADeviceInOnePartitionAndInOrder) {
   auto batcher = make({4, 400, 500, milliseconds(5), "gw-1"});
   std::vector<Message> messages;
