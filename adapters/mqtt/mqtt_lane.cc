@@ -98,7 +98,7 @@ void LaneImpl::start(LaneFeed& feed) {
   forwarder_.attach(feed);
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "mqtt-lane");
-    let_work_gather_briefly();
+    let_work_gather();
     const auto work = boost::asio::make_work_guard(io_);
     connect();
     io_.run();

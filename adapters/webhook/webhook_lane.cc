@@ -120,7 +120,7 @@ class LaneImpl final : public Lane, private LineEnv::Events {
     notify();  // behind a hold() that came before
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "webhook-lane");
-      let_work_gather_briefly();
+      let_work_gather();
       const auto work = asio::make_work_guard(io_);
       io_.run();
     });

@@ -63,7 +63,7 @@ void Shard::start() {
   thread_ = std::thread([this] {
     thread_id_ = std::this_thread::get_id();
     pthread_setname_np(pthread_self(), ("shard-" + std::to_string(index_)).c_str());
-    let_work_gather_briefly();
+    let_work_gather();
     run();
   });
 }

@@ -19,24 +19,21 @@ struct SchedAttr {
   std::uint64_t flags = 0;
   std::int32_t nice = 0;
   std::uint32_t priority = 0;
-  std::uint64_t runtime = 0;  // of a slice, in nanoseconds; 0: the kernel's own
+  std::uint64_t runtime = 0;  // of a slice, in nanoseconds
   std::uint64_t deadline = 0;
   std::uint64_t period = 0;
 };
 static_assert(sizeof(SchedAttr) == 48);
 
-void set_batch(std::chrono::nanoseconds slice) noexcept {
+}  // namespace
+
+void let_work_gather() noexcept {
   if (::sched_getscheduler(0) != SCHED_OTHER) return;
   SchedAttr wanted;
   wanted.policy = SCHED_BATCH;
   wanted.nice = ::getpriority(PRIO_PROCESS, 0);  // of this thread: as it is
-  wanted.runtime = static_cast<std::uint64_t>(slice.count());
+  wanted.runtime = static_cast<std::uint64_t>(std::chrono::nanoseconds(k_short_slice).count());
   ::syscall(SYS_sched_setattr, 0, &wanted, 0);
 }
-
-}  // namespace
-
-void let_work_gather() noexcept { set_batch({}); }
-void let_work_gather_briefly() noexcept { set_batch(k_short_slice); }
 
 }  // namespace fieldgate
