@@ -73,9 +73,8 @@ class Span:
                    "sleeps_per_frame": sum(task.slept for task in used) / frames,
                    "preempted_per_frame": sum(task.preempted for task in used) / frames}
         if lane["batches"]:
-            # Threads without a name of their own: the shards, and the main thread, which sleeps.
-            for what, names in (("shards", ("fieldgate",)), ("lane", ("mqtt-lane",)), ("store", ("store",))):
-                mine = [task for task in used if task.name in names]
+            for what, name in (("shards", "shard-"), ("lane", "mqtt-lane"), ("store", "store")):
+                mine = [task for task in used if task.name.startswith(name)]
                 figures[f"{what}_cpu_us_per_frame"] = sum(task.cpu_s for task in mine) / frames * 1e6
                 figures[f"{what}_sleeps_per_frame"] = sum(task.slept for task in mine) / frames
             figures["records_per_batch"] = lane["records"] / lane["batches"]
