@@ -43,7 +43,7 @@ from traffic import PREFIX, Tool, Traffic, demo, idle_seconds, traffic
 TOPICS = {"mqtt": [{"routes": [{"kinds": ["telemetry"], "payload": "protobuf"}]}]}
 SPOOL = {"uplink": {"spool": {"enabled": True}}}
 WARM_S = 2.0
-SCHED_SETATTR = 314  # x86_64
+SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}[os.uname().machine]
 
 # Settings of the gateway, options of the devices.
 GATEWAY = {
